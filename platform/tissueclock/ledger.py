@@ -1,0 +1,236 @@
+"""A sweep's ledger: append-only lines that say what was asked, started, reported and ended.
+
+The ledger is the truth. One process writes it (it holds a lock); anyone may read it at any moment, the tracker follows
+it and the report is made from it. A line is written whole and synced before what it says is acted on; a last line that
+a killed writer left torn is dropped. Lines are never changed.
+"""
+
+import fcntl
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tissueclock.errors import BusyError, InputError, StorageError
+from tissueclock.records import Status
+
+SCHEMA = 1
+_LOCK_WAIT_S = 10.0
+
+
+@dataclass(slots=True)
+class TrialEntry:
+    """What the ledger says of one trial, folded.
+
+    Attributes:
+        name: `t0001` and so on, in the order asked.
+        hyperparameters: The configuration, as last changed.
+        seed: The trial's own seed.
+        asked_s: When it was asked, seconds since the epoch.
+        started: How many times a worker took it up.
+        metrics: What was reported, by epoch (a repeated epoch overwrites).
+        recovered: One line for every failure after which it was taken up again.
+        status: How it ended; None while it has not.
+        error: One line, where it failed.
+        ended_s: When it ended.
+    """
+
+    name: str
+    hyperparameters: dict[str, Any]
+    seed: int
+    asked_s: float
+    started: int = 0
+    metrics: dict[int, dict[str, float]] = field(default_factory=dict)
+    recovered: list[str] = field(default_factory=list)
+    status: Status | None = None
+    error: str | None = None
+    ended_s: float | None = None
+
+    @property
+    def best_value(self) -> float | None:
+        """The best validation AUC at any epoch so far (what promotion ranks by)."""
+        return max((row["best_val_auc"] for row in self.metrics.values()), default=None)
+
+    @property
+    def last_epoch(self) -> int:
+        """The last epoch reported, 0 before the first."""
+        return max(self.metrics, default=0)
+
+
+@dataclass(slots=True)
+class LedgerState:
+    """A ledger, folded from its first line to its last.
+
+    Attributes:
+        facts: What the opening line says: inputs, lineage, arms.
+        trials: By name, in the order asked.
+        promoted: By rank: the promoted checkpoint's trial and digest.
+        closed: Whether the sweep is complete as last asked for.
+        n_lines: Lines read.
+    """
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    trials: dict[str, TrialEntry] = field(default_factory=dict)
+    promoted: dict[int, dict[str, Any]] = field(default_factory=dict)
+    closed: bool = False
+    n_lines: int = 0
+
+    def apply(self, line: Mapping[str, Any]) -> None:
+        """Folds one more line in."""
+        self.n_lines += 1
+        match line:
+            case {"kind": "opened", **rest}:
+                self.facts = dict(rest)
+            case {"kind": "asked", "trial": name}:
+                self.trials[name] = TrialEntry(name, dict(line["hyperparameters"]), line["seed"], line["time_s"])
+                self.closed = False
+            case {"kind": "promoted", "rank": rank}:
+                self.promoted[rank] = dict(line)
+            case {"kind": "closed"}:
+                self.closed = True
+            case {"kind": "reopened"}:
+                self.closed = False
+                self.promoted.clear()
+            case {"trial": name}:
+                _apply_to_trial(self.trials[name], line)
+
+    def with_status(self, *statuses: Status | None) -> list[TrialEntry]:
+        """The trials that ended so (None: that have not ended), in the order asked."""
+        return [trial for trial in self.trials.values() if trial.status in statuses]
+
+    def best(self) -> TrialEntry | None:
+        """The trial with the best validation AUC at any epoch, ended or not."""
+        ranked = [trial for trial in self.trials.values() if trial.best_value is not None]
+        return max(ranked, key=lambda trial: trial.best_value or -math.inf, default=None)
+
+
+def _apply_to_trial(trial: TrialEntry, line: Mapping[str, Any]) -> None:
+    match line["kind"]:
+        case "started":
+            trial.started += 1
+        case "reported":
+            trial.metrics[line["epoch"]] = dict(line["metrics"])
+        case "changed":
+            trial.hyperparameters = dict(line["hyperparameters"])
+        case "recovered":
+            trial.recovered.append(line["error"])
+        case "retried":
+            trial.status = trial.error = trial.ended_s = None
+        case "ended":
+            trial.status, trial.error, trial.ended_s = line["status"], line.get("error"), line["time_s"]
+
+
+def read_lines(path: Path, *, offset: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
+    """The whole lines of a ledger from a byte offset on, each with the offset behind it.
+
+    A last line without its newline is one that is being written, or that a killed writer left torn: it is not given.
+
+    Args:
+        path: The ledger; a file that does not exist yet has no lines.
+        offset: Where to begin, in bytes: 0 or an offset that this function gave.
+
+    Raises:
+        InputError: A line that has its newline is not a JSON object: the file was changed by hand.
+    """
+    if not path.exists():
+        return
+    with path.open("rb") as stream:
+        stream.seek(offset)
+        for raw in stream:
+            if not raw.endswith(b"\n"):
+                return
+            offset += len(raw)
+            try:
+                line = json.loads(raw)
+                line["kind"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(
+                    f"{path}: the line that ends at byte {offset} is {raw[:40]!r}; a ledger holds one JSON object with "
+                    "a kind on each line, and is never edited"
+                ) from error
+            yield line, offset
+
+
+def read_ledger(path: Path) -> LedgerState:
+    """A ledger, folded; empty where the file does not exist.
+
+    Raises:
+        InputError: A line is not a ledger's.
+    """
+    state = LedgerState()
+    for line, _ in read_lines(path):
+        state.apply(line)
+    return state
+
+
+class LedgerWriter:
+    """The one writer of a ledger, for as long as it is open.
+
+    Opening takes the lock, drops a torn last line and folds what is there into `state`, which every append keeps true.
+
+    Args:
+        path: The ledger; its folder is made where it is missing.
+
+    Raises:
+        BusyError: Another process has been holding the lock for ten seconds.
+        StorageError: The folder cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._stream = path.open("ab")
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be written ({error.strerror})") from error
+        try:
+            self._lock()
+            self.state = LedgerState()
+            end = 0
+            for line, end in read_lines(path):
+                self.state.apply(line)
+            os.ftruncate(self._stream.fileno(), end)
+        except BaseException:
+            self._stream.close()
+            raise
+
+    def append(self, kind: str, /, **facts: Any) -> None:
+        """Writes one line, synced to the disk before this returns.
+
+        Raises:
+            StorageError: The disk is full.
+        """
+        line = {"kind": kind, "time_s": round(time.time(), 3), **facts}
+        raw = json.dumps(line, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+        try:
+            self._stream.write(raw)
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+        except OSError as error:
+            raise StorageError(f"{self.path}: cannot be written ({error.strerror})") from error
+        self.state.apply(line)
+
+    def _lock(self) -> None:
+        patience_until = time.monotonic() + _LOCK_WAIT_S
+        while True:
+            try:
+                fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                if time.monotonic() > patience_until:
+                    raise BusyError(f"{self.path}: another process is writing this sweep; let it end first") from error
+                time.sleep(0.1)
+            else:
+                return
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stream.close()

@@ -1,0 +1,221 @@
+"""Frozen facts that cross borders: what a sweep is asked to do, and where each of its files lies.
+
+Plain data that pickles and prints; knows neither Ray, MLflow nor torch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from tissueclock.files import digest_facts
+
+Status = Literal["finished", "pruned", "failed"]
+FirstWeights = Literal["random", "previous"]
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSpec:
+    """One network of the comparison: how hemispheres become a logit.
+
+    Attributes:
+        kind: `slice`, the 2D network that pools over slices.
+        width: Channels of the first stage; 64 is ResNet-18 itself, 8 or 16 trains on a laptop.
+        attn_level: Which reading of the paper's figure the attention gate follows: A, B or C.
+        slice_pooling: How slices become a hemisphere, a name of `tissueclock.networks.slice_pooling`.
+    """
+
+    kind: Literal["slice"] = "slice"
+    width: int = 64
+    attn_level: Literal["A", "B", "C"] = "A"
+    slice_pooling: str = "position"
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What one trial takes: CPUs (at least a fraction of one) and GPUs (0.5: two trials share a device)."""
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerSpec:
+    """Which Tune scheduler stops or perturbs trials, and how early.
+
+    Attributes:
+        name: `none`, `asha`, `hyperband` or `pbt`.
+        grace_epochs: No trial is stopped (or perturbed) before this epoch.
+        reduction_factor: One in this many trials survives a rung (`asha`, `hyperband`).
+        perturb_epochs: Epochs between two exploit-and-explore steps (`pbt`).
+    """
+
+    name: Literal["none", "asha", "hyperband", "pbt"] = "asha"
+    grace_epochs: int = 3
+    reduction_factor: int = 3
+    perturb_epochs: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class SweepSpec:
+    """One vertex of the study's graph: a phase of one or more arms, to be run as one Ray Tune experiment.
+
+    The first block says what a trial means; it is digested into `key`. The second says how much of it is wanted and on
+    what; changing it continues the same sweep.
+
+    Attributes:
+        phase: The phase's name: a module of `trainables`.
+        space: The search space's name: a module of `search_spaces`.
+        network: The network trained.
+        weights: Where the first weights come from.
+        upstream: The sweep whose promoted checkpoints are the parents, where `weights` is `previous`.
+        fixed: Hyperparameters pinned by the study.
+        epochs: Most epochs of a trial.
+        patience: Epochs without a better validation AUC after which a trial ends by itself.
+        searcher: `tpe`, `random` or `grid`.
+        scheduler: What stops trials early.
+        cohort: The packed cohort's folder.
+        cohort_digest: Its identity.
+        seed: The study's seed.
+        precision: `auto`, `float32` or `bfloat16`.
+        arms: The arms that share this sweep.
+        trials: Trials asked for.
+        promote: How many best checkpoints are promoted.
+        max_concurrent: Most trials at once; None lets the resources decide.
+        resources: What one trial takes.
+        time_budget_min: Minutes after which no further trial is started and running ones are stopped; None: no limit.
+        max_failures: How often a trial that lost its worker or raised is taken up again from its last checkpoint.
+        checkpoint_every: Epochs between two checkpoints; also written whenever the trial improves.
+        extensions: A lab's folder with `trainables/` and `search_spaces/` of its own, or None.
+    """
+
+    phase: str
+    space: str
+    network: NetworkSpec
+    weights: FirstWeights
+    upstream: str | None
+    fixed: Mapping[str, Any]
+    epochs: int
+    patience: int
+    searcher: Literal["tpe", "random", "grid"]
+    scheduler: SchedulerSpec
+    cohort: Path
+    cohort_digest: str
+    seed: int
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+    arms: tuple[str, ...] = ()
+    trials: int = 8
+    promote: int = 2
+    max_concurrent: int | None = None
+    resources: Resources = field(default_factory=Resources)
+    time_budget_min: float | None = None
+    max_failures: int = 2
+    checkpoint_every: int = 1
+    extensions: Path | None = None
+
+    @property
+    def key(self) -> str:
+        """What a trial of this sweep means, digested (SHA-256); how much of it is wanted is left out."""
+        facts = asdict(self)
+        for name in ("arms", "cohort", *_QUANTITIES):
+            del facts[name]
+        return digest_facts({**facts, "fixed": dict(self.fixed)})
+
+    @property
+    def name(self) -> str:
+        """The sweep's name in folders, tables and MLflow, for example `tss_3h-1f0c2a9b`."""
+        return f"{self.phase}-{self.key[:8]}"
+
+
+_QUANTITIES = (
+    "trials",
+    "promote",
+    "max_concurrent",
+    "resources",
+    "time_budget_min",
+    "max_failures",
+    "checkpoint_every",
+    "extensions",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """A promoted checkpoint on offer to the next phase.
+
+    Attributes:
+        rank: 1 is the best of its sweep.
+        folder: Holds `weights.safetensors` and `trial.json`.
+        digest: SHA-256 of its weights file.
+    """
+
+    rank: int
+    folder: Path
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class SweepFolder:
+    """Every file of a sweep is a property of this."""
+
+    path: Path
+
+    @property
+    def ledger(self) -> Path:
+        """The truth about the sweep: what was asked, reported and ended, a line each."""
+        return self.path / "ledger.jsonl"
+
+    @property
+    def spec(self) -> Path:
+        """What was asked for, resolved."""
+        return self.path / "sweep.json"
+
+    @property
+    def tune(self) -> Path:
+        """Ray Tune's own files; removed once the sweep is complete."""
+        return self.path / "tune"
+
+    def trial(self, name: str) -> Path:
+        """A trial's checkpoints: `epoch-0003/` and so on while it runs, `best/` once it has ended."""
+        return self.path / "trials" / name
+
+    def promoted(self, rank: int) -> Path:
+        """The checkpoint of this rank: `weights.safetensors`, `trial.json`, `holdout.json`, `holdout.tsv`."""
+        return self.path / "promoted" / str(rank)
+
+
+@dataclass(frozen=True, slots=True)
+class StudyFolder:
+    """Every file of a study is a property of this."""
+
+    path: Path
+
+    @property
+    def study(self) -> Path:
+        """The study as resolved when it was last started."""
+        return self.path / "study.json"
+
+    @property
+    def graph(self) -> Path:
+        """The graph of sweeps."""
+        return self.path / "graph.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that is at work on the study."""
+        return self.path / "lock"
+
+    @property
+    def report(self) -> Path:
+        """The report, with its figures beside it."""
+        return self.path / "report"
+
+    @property
+    def default_tracking_uri(self) -> str:
+        """The SQLite store that is used where the study names no server."""
+        return f"sqlite:///{self.path / 'mlflow.db'}"
+
+    def sweep(self, name: str) -> SweepFolder:
+        """The folder of the sweep of that name."""
+        return SweepFolder(self.path / "sweeps" / name)
