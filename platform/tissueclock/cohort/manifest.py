@@ -1,0 +1,158 @@
+"""The manifest: who the patients are, when their strokes began and on which side they lie (`participants.tsv`).
+
+Validated row by row here, at the border, and trusted inside. Refuses to know images.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+from tissueclock.cohort.tsv import MISSING, Row, read_rows, write_rows
+from tissueclock.errors import CohortError
+
+LesionSide = Literal["left", "right", "both", "none"]
+
+REQUIRED_COLUMNS = ("participant_id", "onset_to_mri_min", "lesion_side")
+READER_PREFIX = "reader_"
+MAX_ONSET_MIN = 43_200.0
+"""Thirty days: a longer time is a wrong unit or a wrong date, not an acute stroke."""
+
+_READINGS: Mapping[str, bool | None] = {"yes": True, "no": False, MISSING: None}
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """One row of the manifest.
+
+    Attributes:
+        participant_id: Letters, digits, dot, dash, underscore.
+        onset_to_mri_min: Minutes from onset to MRI, above 0; None only without a lesion.
+        lesion_side: Which half of the brain holds the lesion.
+        readers: Per reader (`reader_1`, ...) whether DWI-FLAIR mismatch was read; None where not read.
+        extra: Every other column, as text.
+    """
+
+    participant_id: str
+    onset_to_mri_min: float | None
+    lesion_side: LesionSide
+    readers: Mapping[str, bool | None]
+    extra: Mapping[str, str]
+
+
+def read_manifest(path: Path) -> tuple[Patient, ...]:
+    """Reads and validates a manifest.
+
+    Args:
+        path: Tab-separated, with `participant_id`, `onset_to_mri_min`, `lesion_side` and, as wished, `reader_*`, `age`,
+            `sex`, `nihss` and others.
+
+    Returns:
+        The patients in the file's order.
+
+    Raises:
+        CohortError: The file is missing, empty or lacks a column, or a row is wrong: the first such row is named with
+            its patient, column, value and what is allowed, and the others are counted.
+    """
+    rows = read_rows(path, required=REQUIRED_COLUMNS)
+    patients: list[Patient] = []
+    complaints: list[str] = []
+    first_rows: dict[str, int] = {}
+    for row in rows:
+        try:
+            patients.append(_patient(row, first_rows))
+        except ValueError as error:
+            complaints.append(f"row {row.number} ({row.cells['participant_id'] or 'no participant_id'}): {error}")
+    if complaints:
+        others = f" (and {len(complaints) - 1} more bad rows)" if len(complaints) > 1 else ""
+        raise CohortError(f"{path}, {complaints[0]}{others}")
+    return tuple(patients)
+
+
+def write_manifest(path: Path, patients: Sequence[Patient]) -> None:
+    """Writes patients as a manifest that `read_manifest` reads back equal.
+
+    Raises:
+        CohortError: A text holds a tab or a line break.
+        StorageError: The folder cannot be written, or the disk is full.
+    """
+    readers = sorted({name for patient in patients for name in patient.readers})
+    extra = sorted({name for patient in patients for name in patient.extra})
+    words = {value: word for word, value in _READINGS.items()}
+    write_rows(
+        path,
+        columns=[*REQUIRED_COLUMNS, *readers, *extra],
+        rows=(
+            {
+                "participant_id": patient.participant_id,
+                "onset_to_mri_min": format_onset(patient.onset_to_mri_min),
+                "lesion_side": patient.lesion_side,
+                **{name: words[reading] for name, reading in patient.readers.items()},
+                **patient.extra,
+            }
+            for patient in patients
+        ),
+    )
+
+
+def format_onset(onset_to_mri_min: float | None) -> str:
+    """Minutes as text that reads back to the same number; `n/a` for None.
+
+    >>> format_onset(None), format_onset(222.0), format_onset(0.1)
+    ('n/a', '222.0', '0.1')
+    """
+    return MISSING if onset_to_mri_min is None else repr(float(onset_to_mri_min))
+
+
+def parse_onset(text: str) -> float | None:
+    """Minutes from text; None for `n/a`.
+
+    Raises:
+        ValueError: Not a number, not finite, not above 0, or absurdly long.
+    """
+    if text == MISSING:
+        return None
+    allowed = f"minutes above 0 and at most {MAX_ONSET_MIN:.0f}, or {MISSING} without a lesion"
+    try:
+        onset = float(text)
+    except ValueError:
+        raise ValueError(f"onset_to_mri_min is {text!r}; allowed: {allowed}") from None
+    if not math.isfinite(onset) or not 0 < onset <= MAX_ONSET_MIN:
+        raise ValueError(f"onset_to_mri_min is {text}; allowed: {allowed}")
+    return onset
+
+
+def _patient(row: Row, first_rows: dict[str, int]) -> Patient:
+    """One validated row; remembers its id in `first_rows`."""
+    cells = row.cells
+    identity = cells["participant_id"]
+    if not _ID.fullmatch(identity):
+        raise ValueError(f"participant_id is {identity!r}; allowed: letters, digits, dot, dash and underscore")
+    if identity in first_rows:
+        raise ValueError(f"participant_id {identity} is already in row {first_rows[identity]}; each may appear once")
+    first_rows[identity] = row.number
+    side = cells["lesion_side"]
+    if side not in get_args(LesionSide):
+        raise ValueError(f"lesion_side is {side!r}; allowed: {', '.join(get_args(LesionSide))}")
+    onset = parse_onset(cells["onset_to_mri_min"])
+    if onset is None and side != "none":
+        raise ValueError(
+            f"onset_to_mri_min is {MISSING} but lesion_side is {side}; allowed: minutes, or {MISSING} without a lesion"
+        )
+    known = {column for column in cells if column in REQUIRED_COLUMNS or column.startswith(READER_PREFIX)}
+    return Patient(
+        participant_id=identity,
+        onset_to_mri_min=onset,
+        lesion_side=cast("LesionSide", side),
+        readers={c: _reading(c, cells[c]) for c in cells if c.startswith(READER_PREFIX)},
+        extra={c: cells[c] for c in cells if c not in known},
+    )
+
+
+def _reading(column: str, text: str) -> bool | None:
+    if text not in _READINGS:
+        raise ValueError(f"{column} is {text!r}; allowed: {', '.join(_READINGS)}")
+    return _READINGS[text]

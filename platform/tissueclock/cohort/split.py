@@ -1,0 +1,82 @@
+"""The split: which patient learns, which one tunes, which one is kept for the end. Made once per cohort, and hashed.
+
+By patient, never by hemisphere, so that nothing of a holdout patient can be learned from.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from tissueclock.cohort.manifest import Patient
+from tissueclock.errors import CohortError
+from tissueclock.files import digest_facts
+from tissueclock.seeds import derive_seed
+
+Split = Literal["train", "validation", "holdout"]
+
+FRACTIONS: Mapping[Split, float] = {"train": 0.64, "validation": 0.16, "holdout": 0.20}
+"""Shares of the patients (Zhang et al. 2021: 272, 68 and 82 of 422)."""
+
+_ONSET_EDGES_MIN = (180.0, 270.0)
+
+
+def split_patients(patients: Sequence[Patient], *, seed: int) -> dict[str, Split]:
+    """Deals patients into train, validation and holdout, alike in onset class and lesion side.
+
+    The patients are lined up by stratum (onset under 180 min, under 270 min, later, none; then side) and, within it, by
+    a keyed hash; each in turn goes where the share so far is furthest behind. So the shares hold over the whole and, to
+    about one patient, in every stratum, and neither order nor numbering of the manifest matters.
+
+    Args:
+        patients: At least one; ids are unique.
+        seed: Which of the many such splits.
+
+    Returns:
+        The split of every patient, in the order given. Totals are 64/16/20 % by largest remainder.
+
+    Raises:
+        CohortError: There is no patient.
+    """
+    if not patients:
+        raise CohortError("split: no patient; at least one is needed")
+    key = derive_seed(seed, "split")
+    line = sorted(patients, key=lambda patient: (_stratum(patient), _draw(key, patient.participant_id)))
+    totals = _totals(len(line))
+    dealt: Counter[Split] = Counter()
+    split: dict[str, Split] = {}
+    for n, patient in enumerate(line, start=1):
+        open_splits = [name for name in FRACTIONS if dealt[name] < totals[name]]
+        chosen = max(open_splits, key=lambda name: totals[name] / len(line) * n - dealt[name])
+        dealt[chosen] += 1
+        split[patient.participant_id] = chosen
+    return {patient.participant_id: split[patient.participant_id] for patient in patients}
+
+
+def split_digest(split: Mapping[str, Split]) -> str:
+    """The SHA-256 of the table patient -> split, whatever its order.
+
+    >>> split_digest({"a": "train", "b": "holdout"}) == split_digest({"b": "holdout", "a": "train"})
+    True
+    """
+    return digest_facts(dict(split))
+
+
+def _stratum(patient: Patient) -> tuple[int, str]:
+    onset = patient.onset_to_mri_min
+    onset_class = len(_ONSET_EDGES_MIN) + 1 if onset is None else sum(onset >= edge for edge in _ONSET_EDGES_MIN)
+    return onset_class, patient.lesion_side
+
+
+def _draw(key: int, participant_id: str) -> bytes:
+    """A hash that orders patients at random, yet does not depend on who else is there."""
+    return hashlib.sha256(f"{key}\x1f{participant_id}".encode()).digest()
+
+
+def _totals(n_patients: int) -> dict[Split, int]:
+    """Whole numbers nearest to the fractions that add up to `n_patients` (largest remainder)."""
+    totals = {name: int(fraction * n_patients) for name, fraction in FRACTIONS.items()}
+    remainders = sorted(FRACTIONS, key=lambda name: totals[name] - FRACTIONS[name] * n_patients)
+    for name in remainders[: n_patients - sum(totals.values())]:
+        totals[name] += 1
+    return totals
