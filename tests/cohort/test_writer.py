@@ -62,7 +62,7 @@ def test_a_patient_left_out_is_named(tmp_path: Path) -> None:
 )
 def test_a_wrong_patient_or_array_is_named(tmp_path: Path, name: str, left: np.ndarray, message: str) -> None:
     with pytest.raises(CohortError, match=message), writer(tmp_path / "cohort", [patient("a")]) as it:
-        it.add(name, left, half(1))
+        it.add(name, left, left)
 
 
 def test_a_patient_added_twice_is_refused(tmp_path: Path) -> None:

@@ -70,13 +70,13 @@ class Cohort:
             CohortError: A file is missing, truncated, altered, of an unknown schema, or does not fit the others.
         """
         facts = _read_facts(folder / FACTS)
-        for name in (TABLE, MANIFEST, HEMISPHERES) if verify else (TABLE, MANIFEST):
-            _check_digest(folder / name, expected=facts["digests"][name])
         n_slices, height, width = (int(facts["shape"][axis]) for axis in ("n_slices", "height", "width"))
         slice_mm, row_mm, column_mm = (float(spacing) for spacing in facts["spacing_mm"])
         array = _map_array(
             folder / HEMISPHERES, shape=(int(facts["n_hemispheres"]), len(SERIES), n_slices, height, width)
         )
+        for name in (TABLE, MANIFEST, HEMISPHERES) if verify else (TABLE, MANIFEST):
+            _check_digest(folder / name, expected=facts["digests"][name])
         patients = read_manifest(folder / MANIFEST)
         table = read_table(folder / TABLE)
         _check_agreement(folder, facts=facts, patients=patients, table=table)
