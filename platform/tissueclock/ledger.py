@@ -72,6 +72,7 @@ class LedgerState:
         promoted: By rank: the promoted checkpoint's trial and digest.
         closed: Whether the sweep is complete as last asked for.
         n_lines: Lines read.
+        busy_s: Seconds between the first and the last line of each attempt, summed.
     """
 
     facts: dict[str, Any] = field(default_factory=dict)
@@ -79,10 +80,17 @@ class LedgerState:
     promoted: dict[int, dict[str, Any]] = field(default_factory=dict)
     closed: bool = False
     n_lines: int = 0
+    busy_s: float = 0.0
+    _last_s: float | None = None
 
     def apply(self, line: Mapping[str, Any]) -> None:
         """Folds one more line in."""
         self.n_lines += 1
+        if line["kind"] in ("attempt", "opened", "reopened"):
+            self._last_s = line["time_s"]
+        elif self._last_s is not None:
+            self.busy_s += line["time_s"] - self._last_s
+            self._last_s = line["time_s"]
         match line:
             case {"kind": "opened", **rest}:
                 self.facts = dict(rest)
@@ -192,8 +200,9 @@ class LedgerWriter:
             self._lock()
             self.state = LedgerState()
             end = 0
-            for line, end in read_lines(path):
+            for line, offset in read_lines(path):
                 self.state.apply(line)
+                end = offset
             os.ftruncate(self._stream.fileno(), end)
         except BaseException:
             self._stream.close()

@@ -61,14 +61,15 @@ class SweepSpec:
     """One vertex of the study's graph: a phase of one or more arms, to be run as one Ray Tune experiment.
 
     The first block says what a trial means; it is digested into `key`. The second says how much of it is wanted and on
-    what; changing it continues the same sweep.
+    what; changing it continues the same sweep. The key names what is known before anything runs; a sweep's folder is
+    named after its inputs, parents' weights included, so that other inputs are another sweep.
 
     Attributes:
         phase: The phase's name: a module of `trainables`.
         space: The search space's name: a module of `search_spaces`.
         network: The network trained.
         weights: Where the first weights come from.
-        upstream: The sweep whose promoted checkpoints are the parents, where `weights` is `previous`.
+        upstream: The vertex whose promoted checkpoints are the parents, where `weights` is `previous`.
         fixed: Hyperparameters pinned by the study.
         epochs: Most epochs of a trial.
         patience: Epochs without a better validation AUC after which a trial ends by itself.
@@ -123,9 +124,9 @@ class SweepSpec:
         return digest_facts({**facts, "fixed": dict(self.fixed)})
 
     @property
-    def name(self) -> str:
-        """The sweep's name in folders, tables and MLflow, for example `tss_3h-1f0c2a9b`."""
-        return f"{self.phase}-{self.key[:8]}"
+    def vertex(self) -> str:
+        """The vertex's name in the graph, for example `tss_3h.1f0c2a9b`."""
+        return f"{self.phase}.{self.key[:8]}"
 
 
 _QUANTITIES = (
@@ -183,6 +184,32 @@ class SweepFolder:
     def promoted(self, rank: int) -> Path:
         """The checkpoint of this rank: `weights.safetensors`, `trial.json`, `holdout.json`, `holdout.tsv`."""
         return self.path / "promoted" / str(rank)
+
+
+@dataclass(frozen=True, slots=True)
+class SweepJob:
+    """What every trial of a sweep is handed.
+
+    Attributes:
+        spec: What was asked for.
+        folder: Where the sweep's files lie; storage that every node reaches. Its name is the sweep's.
+        parents: The promoted checkpoints on offer, best first; empty where the first weights are random.
+        study: The study's name.
+        inputs: SHA-256 of all that a trial depends on: the spec's key, the space, the parents' weights.
+        lineage: Cohort, split, seed, parents, code and environment, as the ledger's first line records them.
+    """
+
+    spec: SweepSpec
+    folder: SweepFolder
+    parents: tuple[Parent, ...]
+    study: str
+    inputs: str
+    lineage: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The sweep's name in folders, tables and MLflow, for example `tss_3h-1f0c2a9b`."""
+        return self.folder.path.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,47 @@
+"""A phase as the platform sees it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from tissueclock.records import SweepSpec
+
+
+class PhaseType(Protocol):
+    """A phase's trainable, a class: what `trainables.phase.PhaseTrainable` and its subclasses offer the platform.
+
+    Attributes:
+        name: The phase's name, its module's too.
+        title: What it asks, for tables and figures.
+        needs_parent: Whether random first weights make no sense.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    needs_parent: ClassVar[bool]
+
+    def accepted(self) -> frozenset[str]:
+        """The hyperparameters that it understands."""
+
+    def count_classes(self, cohort: Path) -> Mapping[str, tuple[int, int]]:
+        """Hemispheres that answer no and yes, by split."""
+
+    def epoch_bill(self, spec: SweepSpec) -> tuple[float, int]:
+        """Seconds of one epoch on this machine's device, measured over a few steps, and bytes of one checkpoint."""
+
+    def score_holdout(self, promoted: Sequence[Path], cohort: Path) -> None:
+        """Scores promoted checkpoints on the holdout patients, and writes the scores beside them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A phase and the space that its hyperparameters are drawn from.
+
+    Attributes:
+        trainable: The Ray Tune class trainable.
+        space: Ray Tune domains by hyperparameter.
+    """
+
+    trainable: PhaseType
+    space: Mapping[str, Any]

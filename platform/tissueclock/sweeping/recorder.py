@@ -1,0 +1,74 @@
+"""Tune's events, written to the ledger as they happen."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ray.exceptions import RayTaskError
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+
+from tissueclock.ledger import LedgerWriter
+
+
+class Recorder(Callback):
+    """Writes what Tune does with trials to the ledger.
+
+    Args:
+        writer: The sweep's ledger.
+        names: Ledger names by Tune's trial ids; the searcher fills it.
+        on_ended: Called with a trial's name after it ended.
+    """
+
+    def __init__(self, *, writer: LedgerWriter, names: Mapping[str, str], on_ended: Callable[[str], None]) -> None:
+        self._writer = writer
+        self._names = names
+        self._on_ended = on_ended
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A worker took the trial up."""
+        name = self._names[trial.trial_id]
+        self._writer.append(
+            "started", trial=name, node=trial.node_ip or "local", epoch=self._writer.state.trials[name].last_epoch
+        )
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """An epoch was reported; a changed configuration (PBT) goes before it."""
+        name = self._names[trial.trial_id]
+        configured = trial.config["hyperparameters"]
+        if configured != self._writer.state.trials[name].hyperparameters:
+            self._writer.append("changed", trial=name, hyperparameters=configured)
+        metrics = {key: value for key, value in result["metrics"].items() if math.isfinite(value)}
+        self._writer.append("reported", trial=name, epoch=result["epoch"], metrics=metrics)
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """The trial ended: by itself, or stopped by the scheduler."""
+        name = self._names[trial.trial_id]
+        if self._writer.state.trials[name].status is not None:
+            return
+        status = "finished" if trial.last_result.get("finished") else "pruned"
+        self._writer.append("ended", trial=name, status=status)
+        self._on_ended(name)
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A failure that the trial is taken up after."""
+        self._writer.append("recovered", trial=self._names[trial.trial_id], error=one_line_error(trial))
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A failure once too often."""
+        name = self._names[trial.trial_id]
+        self._writer.append("ended", trial=name, status="failed", error=one_line_error(trial))
+        self._on_ended(name)
+
+
+def one_line_error(trial: Trial) -> str:
+    """What went wrong in a trial, in one line of at most 300 characters."""
+    error = trial.get_pickled_error()
+    if isinstance(error, RayTaskError) and error.cause is not None:
+        error = error.cause
+    if error is None:
+        return "the worker died without a word"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:300]

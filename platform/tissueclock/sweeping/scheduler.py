@@ -1,0 +1,83 @@
+"""Which trials are stopped early: Tune's schedulers by name, told what the ledger knows."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ray.tune.schedulers import (
+    AsyncHyperBandScheduler,
+    FIFOScheduler,
+    HyperBandScheduler,
+    PopulationBasedTraining,
+    TrialScheduler,
+)
+from ray.tune.search.sample import Domain
+
+from tissueclock.errors import StudyError
+from tissueclock.ledger import TrialEntry
+from tissueclock.records import SweepSpec
+from tissueclock.seeds import derive_seed
+from tissueclock.sweeping.searcher import METRIC
+
+# What may change while a network learns; its shape, what it learns and its parent may not.
+_PERTURBED = ("lr", "final_lr", "gamma", "weight_decay", "dropout", "augmentation", "batch_size", "pos_weight")
+
+
+def make_scheduler(spec: SweepSpec, domains: Mapping[str, Domain]) -> TrialScheduler:
+    """The scheduler that the spec names; its clock is the epoch, so that a resumed trial keeps its age.
+
+    Raises:
+        StudyError: `pbt` where nothing that may change in flight is tuned.
+    """
+    chosen = spec.scheduler
+    shared = {"time_attr": "epoch", "metric": METRIC, "mode": "max"}
+    grace = min(chosen.grace_epochs, spec.epochs)
+    match chosen.name:
+        case "asha":
+            return AsyncHyperBandScheduler(
+                **shared, max_t=spec.epochs, grace_period=grace, reduction_factor=chosen.reduction_factor
+            )
+        case "hyperband":
+            return HyperBandScheduler(**shared, max_t=spec.epochs, reduction_factor=chosen.reduction_factor)
+        case "pbt":
+            perturbed = {name: domains[name] for name in _PERTURBED if name in domains}
+            if not perturbed:
+                raise StudyError(
+                    f"phase {spec.phase}: scheduler is pbt, but none of {', '.join(_PERTURBED)} is tuned; "
+                    "take asha or hyperband"
+                )
+            return PopulationBasedTraining(
+                **shared,
+                perturbation_interval=chosen.perturb_epochs,
+                burn_in_period=grace,
+                hyperparam_mutations={"hyperparameters": perturbed},
+                log_config=False,
+            )
+    return FIFOScheduler()
+
+
+@dataclass(frozen=True, slots=True)
+class _PastTrial:
+    trial_id: str
+
+
+def replay(scheduler: TrialScheduler, trials: Iterable[TrialEntry]) -> None:
+    """Tells ASHA what trials that have ended reported, so that its rungs are those of a sweep never interrupted.
+
+    The other schedulers hold no memory of ended trials that matters: HyperBand fills new brackets, PBT clones only
+    trials that are running.
+    """
+    if not isinstance(scheduler, AsyncHyperBandScheduler):
+        return
+    for trial in trials:
+        past = _PastTrial(trial.name)
+        scheduler.on_trial_add(None, past)
+        for epoch in sorted(trial.metrics):
+            result: dict[str, Any] = {"epoch": epoch, METRIC: trial.metrics[epoch][METRIC]}
+            scheduler.on_trial_result(None, past, result)
+        scheduler.on_trial_remove(None, past)
+
+
+def scheduler_seed(spec: SweepSpec) -> int:
+    """The seed of numpy's and Python's global generators, which PBT perturbs with."""
+    return derive_seed(spec.seed, spec.key, "scheduler") % 2**32

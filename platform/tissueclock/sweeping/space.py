@@ -1,0 +1,117 @@
+"""A sweep's space: the phase's own, with the study's pins, and with the parent as one more hyperparameter."""
+
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution, distribution_to_json
+from ray import tune
+from ray.tune.search.optuna import OptunaSearch
+from ray.tune.search.sample import Domain
+
+from tissueclock.errors import StudyError
+from tissueclock.files import digest_facts
+from tissueclock.records import SweepSpec
+
+_GRID_LIMIT = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """What is tuned and what is pinned.
+
+    Attributes:
+        domains: Ray Tune domains of what is tuned.
+        distributions: The same for Optuna.
+        fixed: Values of what is not.
+    """
+
+    domains: Mapping[str, Domain]
+    distributions: Mapping[str, BaseDistribution]
+    fixed: Mapping[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """What is tuned, pinned and within which bounds (SHA-256)."""
+        tuned = {name: json.loads(distribution_to_json(d)) for name, d in self.distributions.items()}
+        return digest_facts({"tuned": tuned, "fixed": dict(self.fixed)})
+
+    def grid(self) -> list[dict[str, Any]] | None:
+        """Every point of a small discrete space; None where a domain is continuous or there are over 10,000 points."""
+        choices = [_values(distribution) for distribution in self.distributions.values()]
+        n_points = 1
+        for values in choices:
+            if values is None:
+                return None
+            n_points *= len(values)
+        if n_points > _GRID_LIMIT:
+            return None
+        points = itertools.product(*[values for values in choices if values is not None])
+        return [dict(zip(self.distributions, point, strict=True)) for point in points]
+
+
+def make_space(
+    space: Mapping[str, Any], spec: SweepSpec, *, accepted: frozenset[str], n_parents: int | None = None
+) -> Space:
+    """The space of a sweep.
+
+    A frozen stage of a network with random first weights would keep random features, so `freeze_depth` is 0 there.
+
+    Args:
+        space: The phase's `SPACE`.
+        spec: The sweep; its `fixed` values leave the space.
+        accepted: The hyperparameters that the phase understands.
+        n_parents: Promoted checkpoints on offer; None: as many as the spec expects (2 or more become a choice).
+
+    Raises:
+        StudyError: A name that the phase does not understand, a pin outside its bounds, a grid over a continuous space.
+    """
+    where = f"phase {spec.phase}, space {spec.space}"
+    fixed = dict(spec.fixed)
+    for name in (*space, *fixed):
+        if name not in accepted:
+            raise StudyError(f"{where}: {name} is unknown; this phase understands {', '.join(sorted(accepted))}")
+    if spec.weights == "random" and "freeze_depth" in space:
+        fixed.setdefault("freeze_depth", 0)
+    domains: dict[str, Domain] = {}
+    for name, domain in space.items():
+        if not isinstance(domain, Domain):
+            fixed.setdefault(name, domain)
+        elif name not in fixed:
+            domains[name] = domain
+        elif not _is_valid(domain, fixed[name]):
+            raise StudyError(f"{where}: fix {name} is {fixed[name]!r}; the space allows {domain.domain_str}")
+    if n_parents is not None and n_parents > 1 and "parent" not in fixed:
+        domains["parent"] = tune.choice(list(range(1, n_parents + 1)))
+    made = Space(domains, _distributions(where, domains), fixed)
+    if spec.searcher == "grid" and made.grid() is None:
+        raise StudyError(
+            f"{where}: searcher is grid, but the space is continuous or over {_GRID_LIMIT} points; pin its continuous "
+            "hyperparameters under fix, or take tpe or random"
+        )
+    return made
+
+
+def _distributions(where: str, domains: Mapping[str, Domain]) -> dict[str, BaseDistribution]:
+    try:
+        return dict(OptunaSearch.convert_search_space(dict(domains)))
+    except ValueError as error:
+        raise StudyError(f"{where}: {error}; allowed: choice, uniform, loguniform, quniform, randint") from error
+
+
+def _is_valid(domain: Domain, value: Any) -> bool:
+    try:
+        return bool(domain.is_valid(value)) or (isinstance(value, int) and bool(domain.is_valid(float(value))))
+    except TypeError:
+        return False
+
+
+def _values(distribution: BaseDistribution) -> list[Any] | None:
+    match distribution:
+        case CategoricalDistribution():
+            return list(distribution.choices)
+        case IntDistribution(log=False):
+            return list(range(distribution.low, distribution.high + 1, distribution.step))
+    return None

@@ -1,0 +1,9 @@
+"""One module a phase: what is learned, on which hemispheres, from which weights.
+
+A phase is a subclass of `trainables.phase.PhaseTrainable` in a module of the phase's name. A lab's own phases lie in
+the `trainables/` of its extensions folder; nothing here or in the platform needs to know them.
+"""
+
+from pkgutil import extend_path
+
+__path__ = extend_path(__path__, __name__)
