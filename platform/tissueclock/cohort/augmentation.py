@@ -1,0 +1,108 @@
+"""Augmentation of a batch of hemispheres, all at once, on the device that the batch is on.
+
+Refuses to know labels, files and epochs. There is no left-right flip: the right hemispheres are mirrored onto the left
+already, and a flip would undo it.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """The ranges of the changes at strength 1; each is drawn evenly from -range to +range, but for the noise.
+
+    Attributes:
+        rotation_degrees: In the plane, about the centre of the hemisphere's image.
+        scale_fraction: Of the size in the plane.
+        shift_fraction: Of the image's height and width.
+        intensity_fraction: Gain of each series.
+        gamma_fraction: Exponent of each series; 1, typical tissue, stays what it is.
+        noise_sd: Standard deviation of Gaussian noise, in units of typical tissue.
+    """
+
+    rotation_degrees: float = 10.0
+    scale_fraction: float = 0.1
+    shift_fraction: float = 0.03
+    intensity_fraction: float = 0.1
+    gamma_fraction: float = 0.1
+    noise_sd: float = 0.02
+
+
+_PAPER_SILENT_DEFAULT = Augmentation()
+
+
+def augment(
+    batch: Float[Tensor, "batch series slice height width"],
+    *,
+    strength: float,
+    generator: torch.Generator,
+    ranges: Augmentation = _PAPER_SILENT_DEFAULT,
+) -> Float[Tensor, "batch series slice height width"]:
+    """The batch, changed as another scan of the same hemispheres might differ.
+
+    One affine in the plane for all slices and series of a hemisphere, then gamma, gain and noise for each series.
+    Outside the brain (where every series is 0) there are zeros before and after.
+
+    Args:
+        batch: Hemispheres, float32, 1 in typical tissue; it is not changed.
+        strength: Multiplies all ranges; 0 returns the batch itself.
+        generator: The source of chance, on the batch's device.
+        ranges: What strength 1 means.
+    """
+    if strength == 0.0:
+        return batch
+    moved, brain = _move(batch, _draw_affine(batch, strength=strength, generator=generator, ranges=ranges))
+    per_series = (2, len(batch), batch.shape[1], 1, 1, 1)
+    gain, gamma = 1.0 + strength * _draw_even(per_series, like=batch, generator=generator) * batch.new_tensor(
+        [ranges.intensity_fraction, ranges.gamma_fraction]
+    ).view(2, 1, 1, 1, 1, 1)
+    noise = torch.randn(moved.shape, generator=generator, device=batch.device, dtype=batch.dtype)
+    changed = moved.clamp_min_(0.0).pow_(gamma).mul_(gain).add_(noise, alpha=strength * ranges.noise_sd)
+    return changed.masked_fill_(~brain, 0.0)
+
+
+def _draw_affine(
+    batch: Float[Tensor, "batch series slice height width"],
+    *,
+    strength: float,
+    generator: torch.Generator,
+    ranges: Augmentation,
+) -> Float[Tensor, "batch 2 3"]:
+    """Where each pixel of the result is read, in `affine_grid`'s coordinates (-1 to 1 along width and height)."""
+    height, width = batch.shape[3:]
+    draw = strength * _draw_even((4, len(batch)), like=batch, generator=generator)
+    angle = draw[0] * math.radians(ranges.rotation_degrees)
+    scale = 1.0 + draw[1] * ranges.scale_fraction
+    cos, sin = angle.cos() / scale, angle.sin() / scale
+    along_width = torch.stack([cos, -sin * (height / width), 2.0 * draw[2] * ranges.shift_fraction], dim=1)
+    along_height = torch.stack([sin * (width / height), cos, 2.0 * draw[3] * ranges.shift_fraction], dim=1)
+    return torch.stack([along_width, along_height], dim=1)
+
+
+def _move(
+    batch: Float[Tensor, "batch series slice height width"], affine: Float[Tensor, "batch 2 3"]
+) -> tuple[Float[Tensor, "batch series slice height width"], Bool[Tensor, "batch 1 slice height width"]]:
+    """The moved hemispheres, and where their brain is: where more than half of a pixel's weight comes from brain.
+
+    There, values are averaged over brain alone, so that the zeros outside darken no rim.
+    """
+    inside = (batch != 0).any(dim=1, keepdim=True)
+    stacked = torch.cat([batch, inside.to(batch.dtype)], dim=1)
+    grid = functional.affine_grid(affine, [len(batch), 1, *batch.shape[3:]], align_corners=False)
+    sampled = functional.grid_sample(
+        stacked.flatten(1, 2), grid, mode="bilinear", padding_mode="zeros", align_corners=False
+    )
+    sampled = sampled.view(stacked.shape)
+    moved, weight = sampled[:, :-1], sampled[:, -1:]
+    return moved / weight.clamp_min(0.5), weight > 0.5
+
+
+def _draw_even(shape: tuple[int, ...], *, like: Tensor, generator: torch.Generator) -> Tensor:
+    """Numbers drawn evenly from -1 to 1."""
+    return torch.rand(shape, generator=generator, device=like.device, dtype=like.dtype).mul_(2.0).sub_(1.0)

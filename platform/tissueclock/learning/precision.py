@@ -1,0 +1,32 @@
+"""In which number format a network runs.
+
+Refuses to know what it computes.
+"""
+
+import contextlib
+from typing import Literal
+
+import torch
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+def uses_bfloat16(precision: Precision, *, device: torch.device) -> bool:
+    """Whether convolutions and products run in bfloat16.
+
+    `auto` says yes where it was found to pay: on CUDA devices that have it, and on CPUs with AMX. CPUs with AVX512-BF16
+    alone gain at full width (1.8 times) but lose at the widths that are trained on them.
+    """
+    if precision != "auto":
+        return precision == "bfloat16"
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch has none
+        return bool(capabilities.get("amx_bf16", False))
+    return False
+
+
+def autocast(precision: Precision, *, device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """The context in which the network is called."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(precision, device=device))

@@ -1,0 +1,89 @@
+"""The 2D trunk: ResNet-18 without its classifier, in five stages that can be run one by one.
+
+The parameters carry torchvision's names and shapes (at width 64), so that its weights load unchanged. Refuses to know
+slices, attention and heads.
+
+References:
+    He et al. 2016, doi:10.1109/CVPR.2016.90.
+"""
+
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+STAGES = ("stem", "layer1", "layer2", "layer3", "layer4")
+"""The stages in order from the input: what `freeze_depth` counts."""
+
+AttentionLevel = Literal["A", "B", "C"]
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions with batch normalisation, around which the input is added back."""
+
+    def __init__(self, n_in: int, n_out: int, *, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(n_out)
+        self.conv2 = nn.Conv2d(n_out, n_out, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(n_out)
+        self.downsample: nn.Sequential | None = None
+        if stride != 1 or n_in != n_out:
+            self.downsample = nn.Sequential(nn.Conv2d(n_in, n_out, 1, stride=stride, bias=False), nn.BatchNorm2d(n_out))
+
+    def forward(self, x: Float[Tensor, "image channel height width"]) -> Float[Tensor, "image n_out rows columns"]:
+        """The block's output; height and width are divided by its stride."""
+        identity = x if self.downsample is None else self.downsample(x)
+        out = functional.relu(self.bn1(self.conv1(x)), inplace=True)
+        out = self.bn2(self.conv2(out))
+        out += identity
+        return functional.relu(out, inplace=True)
+
+
+class ResNet18(nn.Module):
+    """The trunk of ResNet-18.
+
+    Args:
+        n_series: Channels of the input.
+        width: Channels of the first stage; 64 is ResNet-18, a laptop trains with 8 or 16.
+        attn_level: `"B"` runs `layer3` at stride 1 and halves its map before `layer4`, which gives both map sizes of
+            the paper's figure (256x28x14 and 512x7x4 from 224x112); `"A"` and `"C"` leave the network as it is.
+    """
+
+    def __init__(self, *, n_series: int = 3, width: int = 64, attn_level: AttentionLevel = "A") -> None:
+        super().__init__()
+        self.channels = (width, width, 2 * width, 4 * width, 8 * width)
+        self.conv1 = nn.Conv2d(n_series, width, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.layer1 = _layer(width, width, stride=1)
+        self.layer2 = _layer(width, 2 * width, stride=2)
+        self.layer3 = _layer(2 * width, 4 * width, stride=1 if attn_level == "B" else 2)
+        self.layer4 = _layer(4 * width, 8 * width, stride=2)
+        self._halves_before_layer4 = attn_level == "B"
+
+    def stage_modules(self) -> tuple[tuple[nn.Module, ...], ...]:
+        """The modules with parameters of each stage, in the order of `STAGES`."""
+        return ((self.conv1, self.bn1), (self.layer1,), (self.layer2,), (self.layer3,), (self.layer4,))
+
+    def run_stage(
+        self, i_stage: int, x: Float[Tensor, "image channel height width"]
+    ) -> Float[Tensor, "image n_out rows columns"]:
+        """The output of stage `i_stage` (0 to 4, as in `STAGES`) on the output of the one before it."""
+        if i_stage == 0:
+            return functional.max_pool2d(functional.relu(self.bn1(self.conv1(x)), inplace=True), 3, stride=2, padding=1)
+        if i_stage == 4 and self._halves_before_layer4:
+            x = functional.max_pool2d(x, 2)
+        layer = (self.layer1, self.layer2, self.layer3, self.layer4)[i_stage - 1]
+        out: Tensor = layer(x)
+        return out
+
+    def forward(self, x: Float[Tensor, "image series height width"]) -> Float[Tensor, "image channel rows columns"]:
+        """The map of the last stage; height and width are divided by 32, rounded up."""
+        for i_stage in range(len(STAGES)):
+            x = self.run_stage(i_stage, x)
+        return x
+
+
+def _layer(n_in: int, n_out: int, *, stride: int) -> nn.Sequential:
+    return nn.Sequential(BasicBlock(n_in, n_out, stride=stride), BasicBlock(n_out, n_out, stride=1))
