@@ -1,0 +1,205 @@
+"""Two figures: the ROC curves of every task, and the trials of every sweep.
+
+Drawn without a display and without global state, with colours that colour-blind readers tell apart (Okabe & Ito 2008).
+"""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from sklearn.metrics import roc_curve
+
+from tissueclock.comparing.observers import OBSERVER, ReaderResult
+from tissueclock.comparing.results import StudyResult, SweepResult
+from tissueclock.comparing.scores import Scores
+from tissueclock.comparing.table import format_auc
+from tissueclock.files import atomic_path
+from tissueclock.ledger import TrialEntry
+
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_DASHES = ("-", (0, (6, 2)), (0, (6, 2, 1, 2)), (0, (3, 1.5)))
+_READER_MARKERS = "osD^vP"
+_GREY = "#666666"
+_STATUS_STYLE = {
+    "finished": ("o", "#0072B2"),
+    "pruned": ("v", "#E69F00"),
+    "failed": ("x", "#D55E00"),
+    "running": ("o", "#BBBBBB"),
+}
+_STYLE: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#444444",
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "svg.fonttype": "path",
+    "text.parse_math": False,  # a study may be called a$b$
+    "svg.hashsalt": "tissueclock",
+}
+
+
+def draw_roc(study: StudyResult) -> Figure | None:
+    """One panel a task: a curve for each arm and phase, the observer thin and dashed, the readers as points.
+
+    Returns:
+        None where nothing has been scored.
+    """
+    tasks = [task for task in study.tasks if any(sweep.holdout for sweep in study.of_task(task))]
+    if not tasks:
+        return None
+    arms = list(dict.fromkeys(sweep.arms for sweep in study.sweeps))
+    with mpl.rc_context(rc=_STYLE):
+        n_columns = min(3, len(tasks))
+        n_rows = -(-len(tasks) // n_columns)
+        figure = Figure(figsize=(3.75 * n_columns, 5.0 * n_rows), layout="constrained")
+        panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+        for panel in panels[len(tasks) :]:
+            panel.set_axis_off()
+        for panel, task in zip(panels, tasks, strict=False):
+            sweeps = study.of_task(task)
+            phases = list(dict.fromkeys(sweep.phase for sweep in sweeps))
+            for sweep in sweeps:
+                _draw_sweep(panel, sweep, colour=arms.index(sweep.arms), dash=phases.index(sweep.phase))
+            for observer in [sweep.observer for sweep in sweeps if sweep.observer][:1]:
+                label = f"{OBSERVER}\nAUC {format_auc(observer.auc)}"
+                _draw_curve(panel, observer.scores, color=_GREY, linewidth=0.9, linestyle=(0, (2, 2)), label=label)
+            for i, reader in enumerate(study.readers.get(task, ())):
+                _draw_reader(panel, reader, marker=_READER_MARKERS[i % len(_READER_MARKERS)])
+            _finish_roc(panel, task.name)
+    return figure
+
+
+def draw_trials(study: StudyResult) -> Figure | None:
+    """Small multiples, one a sweep: each trial's best validation AUC in the order asked, and the best so far.
+
+    Returns:
+        None where no trial has been asked for.
+    """
+    sweeps = [sweep for sweep in study.sweeps if sweep.ledger.trials]
+    if not sweeps:
+        return None
+    with mpl.rc_context(rc=_STYLE):
+        n_columns = min(3, len(sweeps))
+        n_rows = -(-len(sweeps) // n_columns)
+        figure = Figure(figsize=(3.75 * n_columns, 2.5 * n_rows + 0.4), layout="constrained")
+        panels = figure.subplots(n_rows, n_columns, squeeze=False, sharey=True).ravel()
+        for panel in panels[len(sweeps) :]:
+            panel.set_axis_off()
+        handles: dict[str, Artist] = {}
+        for i, (panel, sweep) in enumerate(zip(panels, sweeps, strict=False)):
+            handles |= _draw_sweep_trials(panel, sweep)
+            panel.set_title(sweep.label)
+            if i % n_columns == 0:
+                panel.set_ylabel("validation AUC")
+            if i + n_columns >= len(sweeps):
+                panel.set_xlabel("trial, in the order asked")
+        order = [name for name in ("best so far", *_STATUS_STYLE) if name in handles]
+        figure.legend([handles[name] for name in order], order, loc="outside upper left", ncols=len(order))
+    return figure
+
+
+def save_figure(figure: Figure, stem: Path) -> str:
+    """Writes `<stem>.svg` and `<stem>.png`, each whole or not at all.
+
+    Returns:
+        The SVG's text.
+
+    Raises:
+        StorageError: The folder cannot be written, or the disk is full.
+    """
+    with mpl.rc_context(rc=_STYLE):
+        stream = io.StringIO()
+        figure.savefig(stream, format="svg", metadata={"Date": None})
+        with atomic_path(stem.with_suffix(".svg")) as temporary:
+            temporary.write_text(stream.getvalue(), encoding="utf-8")
+        with atomic_path(stem.with_suffix(".png")) as temporary:
+            figure.savefig(temporary, format="png", dpi=160)
+    return stream.getvalue()
+
+
+def _draw_sweep(panel: Axes, sweep: SweepResult, *, colour: int, dash: int) -> None:
+    if sweep.holdout is None or sweep.holdout.auc is None:
+        return
+    style = {"color": _COLOURS[colour % len(_COLOURS)], "linestyle": _DASHES[dash % len(_DASHES)]}
+    label = f"{sweep.label}\nAUC {format_auc(sweep.holdout.auc)}"
+    _draw_curve(panel, sweep.holdout.scores, linewidth=1.8, label=label, **style)
+
+
+def _draw_curve(panel: Axes, scores: Scores, **style: Any) -> None:
+    false_positive, true_positive, _ = roc_curve(scores.labels, scores.logits, drop_intermediate=False)
+    panel.plot(false_positive, true_positive, **style)
+
+
+def _draw_reader(panel: Axes, reader: ReaderResult, *, marker: str) -> None:
+    sensitivity, specificity = reader.confusion.sensitivity, reader.confusion.specificity
+    if sensitivity is None or specificity is None:
+        return
+    x, y = 1 - specificity.value, sensitivity.value
+    x_ends = [[x - (1 - specificity.interval.high)], [(1 - specificity.interval.low) - x]]
+    y_ends = [[y - sensitivity.interval.low], [sensitivity.interval.high - y]]
+    panel.errorbar(
+        x,
+        y,
+        xerr=np.maximum(x_ends, 0),
+        yerr=np.maximum(y_ends, 0),
+        fmt=marker,
+        color="#222222",
+        markerfacecolor="white",
+        markersize=6,
+        ecolor="#BBBBBB",
+        elinewidth=0.8,
+        zorder=3,
+        label=reader.name.replace("_", " "),
+    )
+
+
+def _finish_roc(panel: Axes, title: str) -> None:
+    panel.plot([0, 1], [0, 1], color="#DDDDDD", linewidth=0.8, zorder=0)
+    panel.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal", title=title)
+    panel.set_xlabel("1 \N{MINUS SIGN} specificity")
+    panel.set_ylabel("sensitivity")
+    panel.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
+    panel.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
+    panel.legend(loc="upper left", bbox_to_anchor=(0, -0.17), borderaxespad=0, handlelength=2.6)
+
+
+def _draw_sweep_trials(panel: Axes, sweep: SweepResult) -> dict[str, Artist]:
+    trials = list(sweep.ledger.trials.values())
+    handles: dict[str, Artist] = {}
+    best = _best_so_far(trials)
+    if np.isfinite(best).any():
+        (line,) = panel.step(range(1, len(trials) + 1), best, where="post", color="#444444", linewidth=1.2, zorder=1)
+        handles["best so far"] = line
+    for status, (marker, colour) in _STATUS_STYLE.items():
+        chosen = [(i, trial) for i, trial in enumerate(trials, start=1) if (trial.status or "running") == status]
+        scored = [(i, trial.best_value) for i, trial in chosen if trial.best_value is not None]
+        silent = [i for i, trial in chosen if trial.best_value is None]
+        if scored:
+            x, y = zip(*scored, strict=True)
+            handles[status] = panel.scatter(x, y, marker=marker, color=colour, s=28, zorder=2)
+        if silent and status == "failed":  # no epoch to show: marked on the axis
+            handles[status] = panel.scatter(
+                silent, [0.02] * len(silent), marker=marker, color=colour, s=28, transform=panel.get_xaxis_transform()
+            )
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panel.set_xlim(0.5, len(trials) + 0.5)
+    return handles
+
+
+def _best_so_far(trials: Sequence[TrialEntry]) -> np.ndarray:
+    values = [trial.best_value if trial.best_value is not None else -np.inf for trial in trials]
+    best = np.maximum.accumulate(np.array(values, dtype=float))
+    return np.where(np.isfinite(best), best, np.nan)

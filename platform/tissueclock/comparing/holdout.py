@@ -1,0 +1,181 @@
+"""A study folder, finished or not, read to frozen records: sweeps, promoted checkpoints, their holdout scores, tests.
+
+What is not there is named in `gaps`; what is damaged raises. Runs nothing and changes nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tissueclock.cohort.store import Cohort
+from tissueclock.comparing.observers import (
+    OBSERVER,
+    ObserverScores,
+    ReaderResult,
+    compare_with_observer,
+    count_readers,
+    read_observer,
+)
+from tissueclock.comparing.results import CohortFacts, PairedTest, Promoted, State, StudyResult, SweepResult, Task
+from tissueclock.comparing.scores import read_facts, read_holdout
+from tissueclock.comparing.statistics import compare_aucs
+from tissueclock.errors import CohortError
+from tissueclock.ledger import LedgerState, read_ledger
+from tissueclock.records import StudyFolder, SweepFolder
+from tissueclock.seeds import derive_seed
+
+
+def read_study(folder: StudyFolder) -> StudyResult:
+    """Reads a study, finished or not.
+
+    Args:
+        folder: With at least `graph.json`.
+
+    Raises:
+        InputError: A file that is there is damaged, or `graph.json` is missing.
+    """
+    graph = read_facts(folder.graph, needed=("study", "seed", "cohort", "sweeps", "arms"))
+    gaps: list[str] = []
+    cohort = _open_cohort(Path(graph["cohort"]), gaps)
+    names = list(dict.fromkeys(name for sweeps in graph["arms"].values() for name in sweeps))
+    names += [name for name in graph["sweeps"] if name not in names]
+    sweeps = _in_order_of_tasks([_read_sweep(folder.sweep(name), graph, gaps) for name in names])
+    if cohort and (strangers := _swept_on_another(sweeps, cohort.digest)):
+        gaps.append(
+            f"{cohort.folder} is another cohort now than {', '.join(strangers)} ran on: no observer, no readers"
+        )
+        cohort = None
+    if cohort:
+        observer = read_observer(cohort.folder)
+        sweeps = tuple(_with_observer(sweep, observer, gaps) for sweep in sweeps)
+    return StudyResult(
+        name=str(graph["study"]),
+        seed=int(graph["seed"]),
+        cohort=_cohort_facts(cohort) if cohort else None,
+        sweeps=sweeps,
+        readers=_readers(sweeps, cohort) if cohort else {},
+        tests=_tests(sweeps),
+        gaps=tuple(gaps),
+    )
+
+
+def _read_sweep(folder: SweepFolder, graph: Mapping[str, Any], gaps: list[str]) -> SweepResult:
+    name = folder.path.name
+    spec = graph["sweeps"][name]
+    ledger = read_ledger(folder.ledger)
+    state: State = "complete" if ledger.closed else "incomplete" if ledger.n_lines else "not started"
+    if state == "not started":
+        gaps.append(f"sweep {name} has not been started")
+    elif state == "incomplete":
+        gaps.append(f"sweep {name} is not complete: {len(ledger.with_status(None))} of its trials have not ended")
+    promoted = tuple(_read_promoted(folder, rank, ledger, int(graph["seed"]), gaps) for rank in sorted(ledger.promoted))
+    holdout = promoted[0].holdout if promoted else None
+    cut = holdout.onset_before_min if holdout else spec.get("onset_before_min")
+    task = Task(f"onset < {cut / 60:g} h", float(cut)) if cut else Task(spec["phase"].replace("_", " "))
+    return SweepResult(name, spec["phase"], tuple(spec["arms"]), task, spec, state, ledger, promoted)
+
+
+def _read_promoted(folder: SweepFolder, rank: int, ledger: LedgerState, seed: int, gaps: list[str]) -> Promoted:
+    where, line = folder.promoted(rank), ledger.promoted[rank]
+    trial = ledger.trials.get(line["trial"])
+    facts: dict[str, Any] = {"trial": line["trial"], "hyperparameters": trial.hyperparameters if trial else {}}
+    if (where / "trial.json").is_file():
+        facts = read_facts(where / "trial.json", needed=("trial", "hyperparameters", "lineage"))
+    else:
+        gaps.append(f"sweep {folder.path.name}: promoted checkpoint {rank} has no trial.json")
+    holdout = None
+    if (where / "holdout.json").is_file():
+        generator = np.random.default_rng(derive_seed(seed, "bootstrap", folder.path.name)) if rank == 1 else None
+        holdout = read_holdout(where, generator=generator)
+        gaps.extend(holdout.complaints)
+        if holdout.auc is None:
+            gaps.append(f"sweep {folder.path.name}: the holdout holds one class only, so it has no AUC")
+    else:
+        gaps.append(f"sweep {folder.path.name}: promoted checkpoint {rank} has not been scored on the holdout")
+    return Promoted(rank, str(line["digest"]), float(line["value"]), facts, holdout)
+
+
+def _in_order_of_tasks(sweeps: Sequence[SweepResult]) -> tuple[SweepResult, ...]:
+    """Tasks stand together, in the order of the phases; a sweep not scored yet has the task of its phase's others."""
+    known = {sweep.phase: sweep.task for sweep in sweeps if sweep.task.onset_before_min is not None}
+    mended = [replace(sweep, task=known.get(sweep.phase, sweep.task)) for sweep in sweeps]
+    tasks = list(dict.fromkeys(sweep.task for sweep in mended))
+    return tuple(sorted(mended, key=lambda sweep: tasks.index(sweep.task)))
+
+
+def _with_observer(sweep: SweepResult, observer: ObserverScores, gaps: list[str]) -> SweepResult:
+    if sweep.holdout is None:
+        return sweep
+    compared = compare_with_observer(sweep.holdout.scores, observer, onset_before_min=sweep.task.onset_before_min)
+    if compared and compared.n_missing:
+        gaps.append(f"sweep {sweep.name}: {compared.n_missing} holdout patients have no {compared.column}")
+    return replace(sweep, observer=compared)
+
+
+def _tests(sweeps: Sequence[SweepResult]) -> tuple[PairedTest, ...]:
+    tests = [
+        test
+        for one, two in combinations(sweeps, 2)
+        if one.task == two.task
+        and (one.phase == two.phase or set(one.arms) & set(two.arms))
+        and (test := _test(one, two))
+    ]
+    against_observer = [
+        PairedTest(s.task, s.label, OBSERVER, len(s.observer.scores.units), s.observer.difference)
+        for s in sweeps
+        if s.observer
+    ]
+    return (*tests, *against_observer)
+
+
+def _test(one: SweepResult, two: SweepResult) -> PairedTest | None:
+    if one.holdout is None or two.holdout is None:
+        return None
+    others = set(two.holdout.scores.units)
+    units = tuple(unit for unit in one.holdout.scores.units if unit in others)
+    first, second = one.holdout.scores.take(units), two.holdout.scores.take(units)
+    if not 0 < first.n_positive < len(units):
+        return None
+    difference = compare_aucs(first.labels, first.logits, second.logits, patients=first.patients)
+    return PairedTest(one.task, one.label, two.label, len(units), difference)
+
+
+def _open_cohort(folder: Path, gaps: list[str]) -> Cohort | None:
+    try:
+        return Cohort.open(folder)
+    except CohortError as error:
+        gaps.append(f"cohort: {error}; no observer and no readers are shown")
+        return None
+
+
+def _swept_on_another(sweeps: Sequence[SweepResult], digest: str) -> list[str]:
+    return [
+        sweep.name
+        for sweep in sweeps
+        if (swept := sweep.ledger.facts.get("lineage", {}).get("cohort")) is not None and swept != digest
+    ]
+
+
+def _cohort_facts(cohort: Cohort) -> CohortFacts:
+    splits = {hemisphere.patient: hemisphere.split for hemisphere in cohort.table}
+    return CohortFacts(
+        name=cohort.name,
+        digest=cohort.digest,
+        split_digest=cohort.split_digest,
+        source=cohort.source,
+        is_phantom=(cohort.folder / "truth").is_dir() or "phantom" in str(dict(cohort.source)).lower(),
+        n_patients={split: list(splits.values()).count(split) for split in ("train", "validation", "holdout")},
+    )
+
+
+def _readers(sweeps: Sequence[SweepResult], cohort: Cohort) -> dict[Task, tuple[ReaderResult, ...]]:
+    results: dict[Task, tuple[ReaderResult, ...]] = {}
+    for sweep in sweeps:
+        if sweep.holdout and sweep.task not in results:
+            cut = sweep.task.onset_before_min
+            results[sweep.task] = count_readers(sweep.holdout.scores, cohort.patients, onset_before_min=cut)
+    return {task: readers for task, readers in results.items() if readers}

@@ -1,0 +1,153 @@
+"""Who else looked at the same patients: the phantom's lesion-feature observer, and the readers.
+
+The observer is an out-of-fold classifier of features measured in the true lesion: what a network can hope to learn, not
+a bound on it, but a network that beats it by more than its interval allows has probably seen something it should not.
+A reader's DWI-FLAIR mismatch is a call for an onset less than 4.5 h ago (Thomalla 2011,
+doi 10.1016/S1474-4422(11)70192-2), and is held against that question only.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tissueclock.cohort.manifest import Patient
+from tissueclock.cohort.tsv import MISSING, read_rows
+from tissueclock.comparing.scores import Confusion, Scores, count_calls
+from tissueclock.comparing.statistics import AucDifference, AucEstimate, compare_aucs, estimate_auc
+from tissueclock.errors import InputError
+
+OBSERVER = "lesion-feature observer"
+"""What tables and figures call it."""
+
+OBSERVER_COLUMNS: Mapping[float, str] = {180.0: "observer_3h", 270.0: "observer_4h5"}
+MISMATCH_ONSET_MIN = 270.0
+
+ObserverScores = Mapping[str, Mapping[str, float]]
+"""Column -> patient -> score."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ObserverResult:
+    """The lesion-feature observer beside a network, on the units that both scored.
+
+    Attributes:
+        column: Of `truth/observer.tsv`.
+        scores: The observer's, as `logits`, on those units.
+        n_missing: Units of the network that the observer did not score.
+        auc: The observer's.
+        network_auc: The network's on the same units.
+        difference: Network minus observer.
+    """
+
+    column: str
+    scores: Scores
+    n_missing: int
+    auc: AucEstimate
+    network_auc: AucEstimate
+    difference: AucDifference
+
+    @property
+    def leaks(self) -> bool:
+        """Whether the network is above the observer by more than the interval of the difference allows."""
+        return self.difference.interval.low > 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderResult:
+    """One reader's calls on the patients of a holdout.
+
+    Attributes:
+        name: The manifest's column.
+        n: Patients read.
+        n_missing: Patients not read.
+        confusion: A mismatch is a positive call.
+    """
+
+    name: str
+    n: int
+    n_missing: int
+    confusion: Confusion
+
+
+def read_observer(cohort: Path) -> ObserverScores:
+    """Reads `truth/observer.tsv`; empty where the cohort has none.
+
+    Raises:
+        InputError: The file is damaged.
+    """
+    path = cohort / "truth" / "observer.tsv"
+    if not path.is_file():
+        return {}
+    scores: dict[str, dict[str, float]] = {column: {} for column in OBSERVER_COLUMNS.values()}
+    for row in read_rows(path, required=("patient", *scores)):
+        for column, by_patient in scores.items():
+            if (text := row.cells[column]) != MISSING:
+                by_patient[row.cells["patient"]] = _score(text, f"{path}, row {row.number}: {column}")
+    return scores
+
+
+def compare_with_observer(
+    network: Scores, observer: ObserverScores, *, onset_before_min: float | None
+) -> ObserverResult | None:
+    """Holds a network against the observer of the same question.
+
+    Args:
+        network: The network's holdout scores.
+        observer: What `read_observer` gave.
+        onset_before_min: The question's cut, minutes.
+
+    Returns:
+        None where the question has no observer, or the units that both scored are of one class.
+    """
+    column = OBSERVER_COLUMNS.get(onset_before_min or 0.0, "")
+    by_patient = observer.get(column, {})
+    units = tuple(u for u, p in zip(network.units, network.patients, strict=True) if p in by_patient)
+    common = network.take(units)
+    if not 0 < common.n_positive < len(units):
+        return None
+    seen = np.array([by_patient[patient] for patient in common.patients])
+    patients = common.patients
+    return ObserverResult(
+        column=column,
+        scores=Scores(units, patients, common.labels, seen),
+        n_missing=len(network.units) - len(units),
+        auc=estimate_auc(common.labels, seen, patients=patients),
+        network_auc=estimate_auc(common.labels, common.logits, patients=patients),
+        difference=compare_aucs(common.labels, common.logits, seen, patients=patients),
+    )
+
+
+def count_readers(
+    network: Scores, manifest: Sequence[Patient], *, onset_before_min: float | None
+) -> tuple[ReaderResult, ...]:
+    """The readers' calls on the patients of a network's holdout; none for a question that a mismatch does not answer.
+
+    Args:
+        network: The network's holdout scores; its labels are the truth.
+        manifest: With what the readers read.
+        onset_before_min: The question's cut, minutes.
+    """
+    if onset_before_min != MISMATCH_ONSET_MIN:
+        return ()
+    truth = dict(zip(network.patients, network.labels.tolist(), strict=True))
+    patients = [patient for patient in manifest if patient.participant_id in truth]
+    results = []
+    for name in sorted({name for patient in patients for name in patient.readers}):
+        calls = {p.participant_id: call for p in patients if (call := p.readers.get(name)) is not None}
+        if calls:
+            confusion = count_calls(np.array([truth[patient] for patient in calls]), np.array(list(calls.values())))
+            results.append(ReaderResult(name, len(calls), len(truth) - len(calls), confusion))
+    return tuple(results)
+
+
+def _score(text: str, whose: str) -> float:
+    try:
+        score = float(text)
+    except ValueError:
+        score = math.nan
+    if not math.isfinite(score):
+        raise InputError(f"{whose} is {text!r}; a finite number or {MISSING} is allowed")
+    return score

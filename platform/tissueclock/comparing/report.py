@@ -1,0 +1,83 @@
+"""The report of a study: one HTML file that opens without a server, with its table and figures beside it.
+
+The decision stands first: which checkpoint validation chose for each task, what it is worth on the holdout, and what
+that can and cannot tell. What has not been run is named, not guessed.
+"""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from tissueclock.cohort.tsv import write_rows
+from tissueclock.comparing.figures import draw_roc, draw_trials, save_figure
+from tissueclock.comparing.holdout import read_study
+from tissueclock.comparing.results import StudyResult
+from tissueclock.comparing.table import HEADINGS, ResultRow, make_rows
+from tissueclock.comparing.view import describe_study
+from tissueclock.files import write_text
+from tissueclock.records import StudyFolder
+
+_TEMPLATE = "report.html.j2"
+
+
+def results_table(folder: StudyFolder) -> list[ResultRow]:
+    """The study's table: networks, observer and readers, task by task.
+
+    Raises:
+        InputError: A file that is there is damaged, or `graph.json` is missing.
+    """
+    return make_rows(read_study(folder))
+
+
+def write_report(folder: StudyFolder) -> Path:
+    """Writes `index.html`, `results.tsv`, `roc.svg`, `roc.png`, `trials.svg` and `trials.png` to the report's folder.
+
+    A study that has been run in part gives a report with its gaps named. Written again, a report is the same bytes as
+    long as the study's files are.
+
+    Args:
+        folder: Of a study, finished or not.
+
+    Returns:
+        The HTML file.
+
+    Raises:
+        InputError: A file that is there is damaged, or `graph.json` is missing.
+        StorageError: The folder cannot be written, or the disk is full.
+    """
+    study = read_study(folder)
+    rows = make_rows(study)
+    facts = [row.facts() for row in rows]
+    if facts:
+        write_rows(folder.report / "results.tsv", columns=tuple(facts[0]), rows=facts)
+    target = folder.report / "index.html"
+    write_text(target, _render(study, rows, images=_save_figures(study, folder.report)))
+    return target
+
+
+def _save_figures(study: StudyResult, report: Path) -> dict[str, str]:
+    """Writes the figures that there is something to draw for; gives each as a data URI by name."""
+    images = {}
+    for name, figure in (("roc", draw_roc(study)), ("trials", draw_trials(study))):
+        if figure is not None:
+            svg = save_figure(figure, report / name).encode()
+            images[name] = f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
+    return images
+
+
+def _render(study: StudyResult, rows: list[ResultRow], *, images: dict[str, str]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("tissueclock.comparing", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row.task, []).append({"kind": row.kind, "cells": row.cells()[1:]})
+    return environment.get_template(_TEMPLATE).render(
+        **describe_study(study), headings=HEADINGS[1:], groups=groups, images=images
+    )

@@ -1,0 +1,161 @@
+"""What a study came to, as frozen records: sweeps, promoted checkpoints, their holdout scores, tests, gaps.
+
+Made by `tissueclock.comparing.holdout`, told by the report. Knows no files.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tissueclock.comparing.observers import ObserverResult, ReaderResult
+from tissueclock.comparing.scores import HoldoutResult
+from tissueclock.comparing.statistics import AucDifference
+from tissueclock.ledger import LedgerState
+
+State = Literal["complete", "incomplete", "not started"]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """The question that a phase answers; phases of one task are compared with each other.
+
+    Attributes:
+        name: For example `detection` or `onset < 4.5 h`.
+        onset_before_min: The cut of an onset question, minutes.
+    """
+
+    name: str
+    onset_before_min: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Promoted:
+    """A promoted checkpoint.
+
+    Attributes:
+        rank: 1 is the best of its sweep on validation.
+        digest: SHA-256 of its weights.
+        value: Its best validation AUC.
+        facts: Its `trial.json`: trial, hyperparameters, epoch, metrics, network, lineage.
+        holdout: What it scored; None where it has not been scored.
+    """
+
+    rank: int
+    digest: str
+    value: float
+    facts: Mapping[str, Any]
+    holdout: HoldoutResult | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SweepResult:
+    """One sweep of the study.
+
+    Attributes:
+        name: In folders and tables.
+        phase: Its phase.
+        arms: The arms that share it.
+        task: The question it answers.
+        spec: What the study's graph says of it.
+        state: Whether its ledger is closed, open or absent.
+        ledger: Its ledger, folded.
+        promoted: Best on validation first; empty until the sweep is complete.
+        observer: The phantom's observer beside the best promoted checkpoint, where there is one.
+    """
+
+    name: str
+    phase: str
+    arms: tuple[str, ...]
+    task: Task
+    spec: Mapping[str, Any]
+    state: State
+    ledger: LedgerState
+    promoted: tuple[Promoted, ...]
+    observer: ObserverResult | None = None
+
+    @property
+    def best(self) -> Promoted | None:
+        """The checkpoint that validation chose."""
+        return self.promoted[0] if self.promoted else None
+
+    @property
+    def holdout(self) -> HoldoutResult | None:
+        """What that checkpoint scored on the holdout."""
+        return self.best.holdout if self.best else None
+
+    @property
+    def label(self) -> str:
+        """Arms and phase, as figures and tables name them."""
+        return f"{', '.join(self.arms)} · {self.phase}"
+
+
+@dataclass(frozen=True, slots=True)
+class PairedTest:
+    """Two rows of the table, tested on the units that both scored.
+
+    Attributes:
+        task: The question.
+        first: The first one's label.
+        second: The second one's label.
+        n: Units compared.
+        difference: First minus second.
+    """
+
+    task: Task
+    first: str
+    second: str
+    n: int
+    difference: AucDifference
+
+
+@dataclass(frozen=True, slots=True)
+class CohortFacts:
+    """The cohort that the study names, as it lies there now.
+
+    Attributes:
+        name: What it is called.
+        digest: Its identity.
+        split_digest: SHA-256 of the table patient -> split.
+        source: Where it came from.
+        is_phantom: Whether the patients are simulated.
+        n_patients: By split.
+    """
+
+    name: str
+    digest: str
+    split_digest: str
+    source: Mapping[str, Any]
+    is_phantom: bool
+    n_patients: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StudyResult:
+    """Everything that a report tells.
+
+    Attributes:
+        name: The study's.
+        seed: The study's.
+        cohort: None where it is not there any more, or is another one.
+        sweeps: In the order of arms and phases.
+        readers: By task, where there are any.
+        tests: Within a task: arms that share the phase, phases that share an arm, and rows against the observer.
+        gaps: What is missing or does not fit, a line each.
+    """
+
+    name: str
+    seed: int
+    cohort: CohortFacts | None
+    sweeps: tuple[SweepResult, ...]
+    readers: Mapping[Task, tuple[ReaderResult, ...]]
+    tests: tuple[PairedTest, ...]
+    gaps: tuple[str, ...]
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """In the order of the phases."""
+        return tuple(dict.fromkeys(sweep.task for sweep in self.sweeps))
+
+    def of_task(self, task: Task) -> tuple[SweepResult, ...]:
+        """The sweeps that answer this question."""
+        return tuple(sweep for sweep in self.sweeps if sweep.task == task)
