@@ -170,10 +170,31 @@ def read_ledger(path: Path) -> LedgerState:
     Raises:
         InputError: A line is not a ledger's.
     """
-    state = LedgerState()
-    for line, _ in read_lines(path):
-        state.apply(line)
-    return state
+    return LedgerReader(path).poll()
+
+
+class LedgerReader:
+    """A ledger that is being written, folded as far as it has come; each poll reads only what is new.
+
+    Args:
+        path: The ledger; it may not exist yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.state = LedgerState()
+        self._offset = 0
+
+    def poll(self) -> LedgerState:
+        """The ledger up to its last whole line.
+
+        Raises:
+            InputError: A line is not a ledger's.
+        """
+        for line, offset in read_lines(self.path, offset=self._offset):
+            self.state.apply(line)
+            self._offset = offset
+        return self.state
 
 
 class LedgerWriter:
@@ -235,6 +256,10 @@ class LedgerWriter:
                 time.sleep(0.1)
             else:
                 return
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles the searcher and callbacks that hold a writer, and never reads the copy: it cannot write."""
+        return {"path": self.path, "state": self.state}
 
     def __enter__(self) -> Self:
         return self

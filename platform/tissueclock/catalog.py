@@ -1,0 +1,86 @@
+"""Phases and spaces by name: a phase is a module of `trainables`, a space one of `search_spaces`, ours or a lab's."""
+
+import importlib
+import inspect
+import pkgutil
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import cast
+
+import search_spaces
+import trainables
+from tissueclock.errors import StudyError
+from tissueclock.records import SweepSpec
+from tissueclock.sweeping.phase import Phase, PhaseType
+from trainables.phase import PhaseTrainable
+
+
+def use_extensions(folder: Path | None) -> None:
+    """Puts a lab's folder on the import path, so that its `trainables/` and `search_spaces/` are found after ours.
+
+    Raises:
+        StudyError: The folder has neither.
+    """
+    if folder is None or str(folder) in sys.path:
+        return
+    if not any((folder / room).is_dir() for room in ("trainables", "search_spaces")):
+        raise StudyError(f"{folder}: extensions has no trainables/ and no search_spaces/ in it")
+    sys.path.append(str(folder))
+    for package in (trainables, search_spaces):
+        package.__path__ = pkgutil.extend_path(package.__path__, package.__name__)
+    importlib.invalidate_caches()
+
+
+def load_phase(spec: SweepSpec) -> Phase:
+    """The phase and the space that a sweep names.
+
+    Raises:
+        StudyError: A module is missing or cannot be imported, or lacks the trainable, the space or a bound's reason.
+    """
+    return Phase(trainable=_trainable(spec.phase), space=_space(spec.space))
+
+
+def _trainable(name: str) -> PhaseType:
+    module = _module(trainables, name, what="phase")
+    found = _phases_in(module)
+    if len(found) != 1 or found[0].name != name:
+        raise StudyError(f"trainables/{name}.py: has no PhaseTrainable whose name is {name!r}")
+    return cast("PhaseType", found[0])
+
+
+def _space(name: str) -> dict[str, object]:
+    module = _module(search_spaces, name, what="space")
+    space, reasons = getattr(module, "SPACE", None), getattr(module, "REASONS", None)
+    if not isinstance(space, dict) or not isinstance(reasons, dict):
+        raise StudyError(f"search_spaces/{name}.py: has no SPACE and REASONS")
+    if without := sorted(space.keys() - reasons.keys()):
+        raise StudyError(f"search_spaces/{name}.py: {without[0]} has bounds but no reason in REASONS")
+    return space
+
+
+def _module(package: ModuleType, name: str, *, what: str) -> ModuleType:
+    try:
+        return importlib.import_module(f"{package.__name__}.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"{package.__name__}.{name}":
+            raise StudyError(f"{what} {name}: cannot be imported ({error})") from error
+        known = ", ".join(_names(package))
+        raise StudyError(f"{what} {name}: no module {package.__name__}/{name}.py; known: {known}") from error
+    except Exception as error:
+        raise StudyError(f"{what} {name}: cannot be imported ({type(error).__name__}: {error})") from error
+
+
+def _names(package: ModuleType) -> list[str]:
+    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+    if package is trainables:
+        return [name for name in names if _phases_in(importlib.import_module(f"trainables.{name}"))]
+    return names
+
+
+def _phases_in(module: ModuleType) -> list[type[PhaseTrainable]]:
+    return [
+        value
+        for _, value in inspect.getmembers(module, inspect.isclass)
+        if issubclass(value, PhaseTrainable) and value.__module__ == module.__name__ and value is not PhaseTrainable
+    ]

@@ -1,0 +1,326 @@
+"""The command line, and the composition root: the one module that knows all the others.
+
+Commands import what they need when they are called, so that `--help` answers at once.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
+
+from tissueclock import __version__
+from tissueclock.errors import BusyError, InputError, StorageError, TissueclockError
+
+if TYPE_CHECKING:
+    from tissueclock.study import Study
+
+app = typer.Typer(
+    help="Sweeps multi-phase transfer learning that tells from brain MRI how long ago a stroke began.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+_console = Console()
+_TRACKER_PATIENCE_S = 60.0
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="The study file (YAML).", show_default=False)]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(help="A running Ray cluster: auto or HOST:PORT. Default: RAY_ADDRESS, else one on this machine."),
+]
+
+
+def main() -> NoReturn:
+    """Runs the command line; exit codes: 0 done, 1 the run failed, 2 the input is wrong, 130 interrupted."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        app(standalone_mode=True)
+    except (InputError, StorageError, BusyError) as error:
+        _fail(error, 2)
+    except TissueclockError as error:
+        _fail(error, 1)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("interrupted; the same command goes on from here", highlight=False)
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        _console.print(f"tissueclock {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Sweeps multi-phase transfer learning that tells from brain MRI how long ago a stroke began."""
+
+
+@app.command()
+def phantom(
+    folder: Annotated[Path, typer.Argument(help="The packed cohort to write; must not exist.", show_default=False)],
+    preset: Annotated[str, typer.Option(help="How hard: easy, paper-like or hard.")] = "paper-like",
+    patients: Annotated[int, typer.Option(min=1, help="How many patients.")] = 422,
+    grid: Annotated[str, typer.Option(help="Slices, rows and columns of a hemisphere.")] = "24x224x112",
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 0,
+    lesions: Annotated[
+        Path | None, typer.Option(help="A folder of lesion masks in MNI space (NIfTI) to draw from.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes; the bytes do not depend on it.")] = 1,
+    describe: Annotated[
+        bool, typer.Option(help="Print what was made beside its targets (also of a cohort that exists).")
+    ] = False,
+    permute_onset: Annotated[
+        bool, typer.Option(help="With --describe: permute onset times first; every observer must fall to 0.5.")
+    ] = False,
+) -> None:
+    """Write a phantom cohort: simulated patients with known onset times, lesions and readers."""
+    from tissueclock.cohort.phantom.generate import make_phantom
+
+    if not (describe and (folder / "cohort.json").exists()):
+        with Progress(console=_console, transient=True) as progress:
+            task = progress.add_task("patients", total=patients)
+            make_phantom(
+                folder,
+                preset=preset,
+                n_patients=patients,
+                shape=_grid(grid),
+                spacing_mm=None,
+                seed=seed,
+                lesions=lesions,
+                progress=lambda n_done: progress.update(task, completed=n_done),
+                n_jobs=jobs,
+            )
+        _console.print(f"{folder}: {patients} phantom patients, preset {preset}, grid {grid}", highlight=False)
+    if describe:
+        _describe(folder, permute_onset=permute_onset)
+
+
+@app.command()
+def plan(study_file: StudyFile) -> None:
+    """Check everything that can be wrong, start nothing, and print the bill."""
+    from tissueclock import plan as planning
+    from tissueclock.catalog import load_phase
+    from tissueclock.display import bill_table
+
+    study, _ = _checked(study_file, verify=True)
+    with _console.status("timing an epoch of each sweep"):
+        lines = planning.bill(study, load_phase)
+    on_gpu = any(spec.resources.gpus for spec in study.vertices.values())
+    _console.print(bill_table(lines, free_bytes=planning.check_disk(study, lines), on_gpu=on_gpu))
+    _console.print(f"Nothing is wrong. To run it: tissueclock sweep {study_file}", highlight=False)
+
+
+@app.command()
+def sweep(
+    study_file: StudyFile,
+    ray_address: RayAddress = None,
+    cpus: Annotated[
+        int | None, typer.Option(min=1, help="CPUs of a cluster started on this machine; default: all.")
+    ] = None,
+    retry_failed: Annotated[bool, typer.Option(help="Take up trials that failed once more.")] = False,
+) -> None:
+    """Run a study, or go on with it: the same command after any interruption."""
+    from tissueclock.catalog import load_phase
+    from tissueclock.display import Notice, ProgressDisplay, progress_table, walk_progress
+    from tissueclock.pipeline import Walk, study_lock
+    from tissueclock.sweeping import cluster
+    from tissueclock.tracking.follower import Follower
+
+    with _console.status("checking the study"):
+        study, cohort = _checked(study_file, verify=False)
+    with study_lock(study.folder), contextlib.ExitStack() as stack:
+        with _console.status("starting Ray"):
+            cluster.connect(address=ray_address, n_cpus=cpus, extensions=study.extensions)
+        stack.callback(cluster.disconnect)
+        walk = Walk(study, load_phase, cohort)
+        follower = Follower(uri=study.tracking_uri, study=study.settings.name, folder=study.folder)
+        follower.start()
+        try:
+            with ProgressDisplay(_console, Notice(follower)) as display:
+                walk.run(display, retry_failed=retry_failed)
+            report_file = _write_report(study)
+            follower.log_report(report_file.parent)
+        except BaseException as error:
+            follower.stop(timeout_s=5, status="interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+            raise
+        with _console.status("catching up with the tracker"):
+            behind = follower.stop(timeout_s=_TRACKER_PATIENCE_S, status="failed" if walk.failed else "finished")
+    if not _console.is_terminal:
+        _console.print(progress_table(walk_progress(walk)))
+    _print_results(study)
+    if behind:
+        _console.print(
+            f"The tracker is {behind} entries behind ({follower.fault}); run the same command again to catch up."
+        )
+    _print_next(study, study_file, report_file)
+    if walk.failed:
+        _print_failures(walk)
+        sys.exit(1)
+
+
+@app.command()
+def status(study_file: StudyFile) -> None:
+    """Say how far a study is; reads only, at any moment."""
+    import json
+
+    from tissueclock.display import progress_table, sweep_progress
+    from tissueclock.ledger import read_ledger
+    from tissueclock.pipeline import is_at_work
+    from tissueclock.study import read_study
+
+    study = read_study(study_file)
+    if not study.folder.graph.exists():
+        _console.print(f"{study.folder.path}: nothing was started yet", highlight=False)
+        return
+    at_work = is_at_work(study.folder)
+    rows = []
+    for name, facts in json.loads(study.folder.graph.read_text())["sweeps"].items():
+        state = facts["state"] if at_work or facts["state"] != "running" else "interrupted"
+        rows.append(
+            sweep_progress(
+                name=name,
+                phase=facts["phase"],
+                arms=facts["arms"],
+                state=state,
+                wanted=facts["trials"],
+                ledger=read_ledger(study.folder.sweep(name).ledger),
+                error=facts["error"],
+            )
+        )
+    _console.print(progress_table(rows))
+    _console.print("a process is at work on it" if at_work else "no process is at work on it", highlight=False)
+
+
+@app.command()
+def report(study_file: StudyFile) -> None:
+    """Write the report of a study, finished or not, and print its table."""
+    from tissueclock.study import read_study
+
+    study = read_study(study_file)
+    if not study.folder.graph.exists():
+        raise InputError(f"{study.folder.path}: nothing was started yet; run tissueclock sweep {study_file} first")
+    path = _write_report(study)
+    _print_results(study)
+    _console.print(f"report: {path}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def predict(
+    promoted: Annotated[
+        Path, typer.Argument(help="A promoted checkpoint: sweeps/SWEEP/promoted/RANK.", show_default=False)
+    ],
+    cohort: Annotated[Path, typer.Argument(help="A packed cohort.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="The table to write.")] = Path("predictions.tsv"),
+) -> None:
+    """Let a promoted checkpoint answer for every hemisphere of a packed cohort."""
+    from trainables.scoring import predict as predict_cohort
+    from trainables.scoring import write_predictions
+
+    with _console.status("predicting"):
+        predictions = predict_cohort(promoted, cohort)
+        write_predictions(out, predictions)
+    n_positive = sum(prediction.positive for prediction in predictions)
+    _console.print(f"{out}: {len(predictions)} hemispheres, {n_positive} positive", highlight=False)
+
+
+@app.command()
+def ui(
+    study_file: StudyFile,
+    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where to listen.")] = 5000,
+) -> None:
+    """Open the MLflow page of a study; ends with Ctrl+C."""
+    from tissueclock.study import read_study
+    from tissueclock.tracking.page import open_page
+
+    study = read_study(study_file)
+    open_page(study.tracking_uri, study=study.settings.name, host=host, port=port)
+
+
+def _checked(study_file: Path, *, verify: bool) -> "tuple[Study, Any]":
+    from tissueclock.catalog import load_phase, use_extensions
+    from tissueclock.plan import check_study
+    from tissueclock.study import read_study
+    from tissueclock.tracking.connection import check_tracker
+
+    study = read_study(study_file)
+    use_extensions(study.extensions)
+    return check_study(study, load_phase, check_tracker, verify=verify)
+
+
+def _write_report(study: "Study") -> Path:
+    from tissueclock.comparing.report import write_report
+
+    with _console.status("writing the report"):
+        return write_report(study.folder)
+
+
+def _print_results(study: "Study") -> None:
+    from tissueclock import display
+    from tissueclock.comparing.report import results_table
+
+    _console.print(display.results_table(results_table(study.folder)))
+
+
+def _print_next(study: "Study", study_file: Path, report_file: Path) -> None:
+    _console.print("What to open next:", style="bold")
+    for what, where in (
+        ("the report", str(report_file)),
+        ("every trial, in MLflow", f"tissueclock ui {study_file}"),
+        ("promoted checkpoints", f"{study.folder.path}/sweeps/*/promoted/1"),
+    ):
+        _console.print(f"  {what:<24}{where}", highlight=False, soft_wrap=True)
+
+
+def _print_failures(walk: Any) -> None:
+    for vertex in walk.vertices.values():
+        if vertex.error:
+            _console.print(
+                f"{vertex.name}: {vertex.state}: {vertex.error}", style="red", highlight=False, soft_wrap=True
+            )
+
+
+def _describe(folder: Path, *, permute_onset: bool) -> None:
+    from tissueclock.cohort.phantom.describe import describe_phantom, description_rows
+
+    table = Table(title=f"{folder}" + (", onset times permuted" if permute_onset else ""), title_justify="left")
+    for column, justify in (("quantity", "left"), ("made", "right"), ("target", "right"), ("", "left")):
+        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    for row in description_rows(describe_phantom(folder, permute_onset=permute_onset)):
+        table.add_row(row.name, row.measured, row.target, {True: "ok", False: "[red]off[/red]", None: ""}[row.ok])
+    _console.print(table)
+
+
+def _grid(text: str) -> tuple[int, int, int]:
+    try:
+        n_slices, height, width = (int(part) for part in text.lower().split("x"))
+    except ValueError as error:
+        raise InputError(f"--grid is {text!r}; allowed: slices x rows x columns, such as 24x224x112") from error
+    if min(n_slices, height, width) < 1:
+        raise InputError(f"--grid is {text!r}; each number must be at least 1")
+    return n_slices, height, width
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _fail(error: Exception, code: int) -> NoReturn:
+    line = " ".join(str(error).split())
+    Console(stderr=True, soft_wrap=True).print(f"[red]error:[/red] {escape(line)}", highlight=False)
+    sys.exit(code)

@@ -1,0 +1,42 @@
+"""Where numbers come from: the code's version and git state, and the environment that ran it."""
+
+import platform
+import socket
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import tissueclock
+
+_PACKAGES = ("torch", "ray", "optuna", "mlflow-skinny", "adabound", "scikit-learn", "numpy")
+
+
+def code_facts() -> dict[str, Any]:
+    """The package's version and, in a git checkout, the commit and whether files differ from it."""
+    here = Path(tissueclock.__file__).parent
+    commit = _git(here, "rev-parse", "HEAD")
+    return {
+        "version": tissueclock.__version__,
+        "git_commit": commit,
+        "git_dirty": None if commit is None else bool(_git(here, "status", "--porcelain", "--untracked-files=no")),
+    }
+
+
+def environment_facts() -> dict[str, Any]:
+    """Python, host and the versions of the packages that results depend on."""
+    return {
+        "python": platform.python_version(),
+        "hostname": socket.gethostname(),
+        **{name: metadata.version(name) for name in _PACKAGES},
+    }
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,212 @@
+"""Walks the graph of sweeps: runs what is ready, promotes, feeds the next; goes on where it was.
+
+Knows no phase by name: it is handed a function that gives a phase.
+"""
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from tissueclock.cohort.store import Cohort
+from tissueclock.errors import BusyError, StorageError, TissueclockError
+from tissueclock.files import write_json
+from tissueclock.ledger import LedgerReader, LedgerState
+from tissueclock.lineage import code_facts, environment_facts
+from tissueclock.records import Parent, StudyFolder, SweepJob, SweepSpec
+from tissueclock.study import Study
+from tissueclock.sweeping.cluster import RunningSweep
+from tissueclock.sweeping.phase import Phase
+from tissueclock.sweeping.promotion import read_parents
+from tissueclock.sweeping.space import make_space
+from tissueclock.sweeping.sweep import inputs_digest
+
+PhaseLoader = Callable[[SweepSpec], Phase]
+State = Literal["waiting", "running", "complete", "failed", "skipped"]
+_POLL_S = 0.25
+
+
+@dataclass(slots=True)
+class Vertex:
+    """A sweep of the graph as the walk sees it.
+
+    Attributes:
+        spec: What was asked for.
+        state: `skipped` where a sweep before it failed.
+        job: Known once the parents are.
+        ledger: Follows the sweep's ledger once the job is known.
+        error: What went wrong, one line.
+    """
+
+    spec: SweepSpec
+    state: State = "waiting"
+    job: SweepJob | None = None
+    ledger: LedgerReader | None = None
+    error: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The sweep's name, or the vertex's while the parents are not known."""
+        return self.job.name if self.job else self.spec.vertex
+
+    def poll(self) -> LedgerState:
+        """The ledger as far as it has come."""
+        return self.ledger.poll() if self.ledger else LedgerState()
+
+
+@dataclass(slots=True)
+class Walk:
+    """The walk of a study's graph.
+
+    Args:
+        study: The study, its cohort's identity known.
+        load_phase: Gives the phase of a spec.
+        cohort: The cohort's split and identity, for lineage.
+    """
+
+    study: Study
+    load_phase: PhaseLoader
+    cohort: Cohort
+    vertices: dict[str, Vertex] = field(init=False)
+    _lineage: dict[str, Any] = field(init=False)
+    _graph: dict[str, Any] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.vertices = {name: Vertex(spec) for name, spec in self.study.vertices.items()}
+        self._lineage = {
+            "cohort": self.cohort.digest,
+            "split": self.cohort.split_digest,
+            "seed": self.study.settings.seed,
+            "code": code_facts(),
+            "environment": environment_facts(),
+        }
+
+    def run(self, watch: Callable[["Walk"], None], *, retry_failed: bool = False) -> None:
+        """Runs every sweep that is not complete; one that fails takes down only those that it feeds.
+
+        Args:
+            watch: Called some times a second, and once at the end.
+            retry_failed: Whether failed trials of sweeps are taken up once more.
+        """
+        running: dict[str, RunningSweep] = {}
+        while True:
+            self._start_ready(running, retry_failed=retry_failed)
+            self._write_graph()
+            watch(self)
+            if not running:
+                return
+            time.sleep(_POLL_S)
+            for name in [name for name, sweep in running.items() if sweep.ended()]:
+                error = running.pop(name).result()
+                vertex = self.vertices[name]
+                vertex.state, vertex.error = ("failed", str(error)) if error else ("complete", None)
+
+    @property
+    def failed(self) -> bool:
+        """Whether a sweep failed."""
+        return any(vertex.state in ("failed", "skipped") for vertex in self.vertices.values())
+
+    def _start_ready(self, running: dict[str, RunningSweep], *, retry_failed: bool) -> None:
+        for name, vertex in self.vertices.items():
+            if vertex.state != "waiting" or len(running) >= self.study.settings.parallel_sweeps:
+                continue
+            above = self.vertices[vertex.spec.upstream] if vertex.spec.upstream else None
+            if above is not None and above.state in ("failed", "skipped"):
+                vertex.state, vertex.error = "skipped", f"{above.name} {above.state}"
+            elif above is None or above.state == "complete":
+                try:
+                    phase, job = self._resolve(vertex, above)
+                except TissueclockError as error:
+                    vertex.state, vertex.error = "failed", str(error)
+                    continue
+                vertex.state = "running"
+                running[name] = RunningSweep(job, phase, retry_failed=retry_failed)
+
+    def _resolve(self, vertex: Vertex, above: Vertex | None) -> tuple[Phase, SweepJob]:
+        """Names the sweep by its inputs, now that the parents are known."""
+        spec = vertex.spec
+        parents: tuple[Parent, ...] = ()
+        if above is not None and above.job is not None:
+            parents = read_parents(above.job.folder)
+        phase = self.load_phase(spec)
+        space = make_space(phase.space, spec, accepted=phase.trainable.accepted(), n_parents=len(parents))
+        inputs = inputs_digest(spec, space, tuple(parent.digest for parent in parents))
+        job = SweepJob(
+            spec=spec,
+            folder=self.study.folder.sweep(f"{spec.phase}-{inputs[:8]}"),
+            parents=parents,
+            study=self.study.settings.name,
+            inputs=inputs,
+            lineage={
+                **self._lineage,
+                "parents": [{"rank": parent.rank, "digest": parent.digest} for parent in parents],
+            },
+        )
+        vertex.job, vertex.ledger = job, LedgerReader(job.folder.ledger)
+        return phase, job
+
+    def _write_graph(self) -> None:
+        """Writes `graph.json` where it changed: each arm's sweeps in order, by the names their folders have so far."""
+        names = {vertex_name: vertex.name for vertex_name, vertex in self.vertices.items()}
+        facts = {
+            "study": self.study.settings.name,
+            "seed": self.study.settings.seed,
+            "cohort": str(self.study.cohort),
+            "sweeps": {
+                vertex.name: {
+                    "phase": vertex.spec.phase,
+                    "arms": list(vertex.spec.arms),
+                    "weights": vertex.spec.weights,
+                    "upstream": names[vertex.spec.upstream] if vertex.spec.upstream else None,
+                    "network": asdict(vertex.spec.network),
+                    "trials": vertex.spec.trials,
+                    "state": vertex.state,
+                    "error": vertex.error,
+                }
+                for vertex in self.vertices.values()
+            },
+            "arms": {arm: [names[vertex] for vertex in vertices] for arm, vertices in self.study.arms.items()},
+        }
+        if facts != self._graph:
+            write_json(self.study.folder.graph, facts)
+            self._graph = facts
+
+
+@contextlib.contextmanager
+def study_lock(folder: StudyFolder) -> Iterator[None]:
+    """Holds the study for this process.
+
+    Raises:
+        BusyError: Another process holds it.
+        StorageError: The folder cannot be written.
+    """
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        stream = folder.lock.open("a+")
+    except OSError as error:
+        raise StorageError(f"{folder.path}: cannot be written ({error.strerror})") from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            stream.seek(0)
+            raise BusyError(f"{folder.path}: process {stream.read().strip()} is at work on this study") from error
+        stream.truncate(0)
+        stream.write(str(os.getpid()))
+        stream.flush()
+        yield
+
+
+def is_at_work(folder: StudyFolder) -> bool:
+    """Whether some process is at work on the study."""
+    if not folder.lock.exists():
+        return False
+    with folder.lock.open() as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

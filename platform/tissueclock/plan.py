@@ -1,0 +1,139 @@
+"""Everything that can be wrong, checked before anything starts; and the bill.
+
+Knows no phase by name: it is handed a function that gives a phase.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tissueclock.cohort.store import Cohort
+from tissueclock.errors import CohortError, StorageError, StudyError
+from tissueclock.records import SweepSpec
+from tissueclock.study import Study
+from tissueclock.sweeping.phase import Phase
+from tissueclock.sweeping.scheduler import make_scheduler
+from tissueclock.sweeping.space import Space, make_space
+
+PhaseLoader = Callable[[SweepSpec], Phase]
+
+
+@dataclass(frozen=True, slots=True)
+class BillLine:
+    """What one sweep costs at most: no trial stopped early, nothing frozen.
+
+    Attributes:
+        vertex: The sweep.
+        arms: Who shares it.
+        trials: Trials asked for; a grid may have fewer points.
+        epochs: Most epochs of a trial.
+        epoch_s: Seconds of one epoch on this machine's device.
+        hours: Hours of device time: trials * epochs * seconds, times the fraction of a device that a trial takes.
+        disk_bytes: Checkpoints of running trials, and the best weights of every trial.
+    """
+
+    vertex: str
+    arms: tuple[str, ...]
+    trials: int
+    epochs: int
+    epoch_s: float
+    hours: float
+    disk_bytes: int
+
+
+def check_study(
+    study: Study, load_phase: PhaseLoader, check_tracker: Callable[[str], None], *, verify: bool = True
+) -> tuple[Study, Cohort]:
+    """Checks files, columns, classes in each split, spaces against phases, schedulers, folder and tracker.
+
+    Args:
+        study: As read.
+        load_phase: Gives the phase of a spec.
+        check_tracker: Raises where the tracker at a URI cannot be used.
+        verify: Whether to hash the whole cohort.
+
+    Returns:
+        The study with its cohort's identity known, and the cohort.
+
+    Raises:
+        InputError: The first thing that is wrong.
+        StorageError: The study folder cannot be written.
+    """
+    cohort = Cohort.open(study.cohort, verify=verify)
+    study = study.with_cohort(cohort.digest)
+    for spec in study.vertices.values():
+        phase = load_phase(spec)
+        space = _check_space(study, spec, phase)
+        make_scheduler(spec, space.domains)
+        if phase.trainable.needs_parent and spec.weights == "random":
+            raise StudyError(f"{study.file}: phase {spec.phase} has weights 'random'; it needs 'previous'")
+        _check_classes(study, spec, phase)
+    _check_writable(study.folder.path)
+    check_tracker(study.tracking_uri)
+    return study, cohort
+
+
+def bill(study: Study, load_phase: PhaseLoader) -> list[BillLine]:
+    """What each sweep costs at most, from a few training steps measured on this machine."""
+    lines = []
+    for spec in study.vertices.values():
+        phase = load_phase(spec)
+        space = _check_space(study, spec, phase)
+        grid = space.grid() if spec.searcher == "grid" else None
+        n_trials = spec.trials if grid is None else min(spec.trials, len(grid))
+        epoch_s, checkpoint_bytes = phase.trainable.epoch_bill(spec)
+        share = spec.resources.gpus or spec.resources.cpus
+        n_at_once = spec.max_concurrent or 2
+        lines.append(
+            BillLine(
+                vertex=spec.vertex,
+                arms=spec.arms,
+                trials=n_trials,
+                epochs=spec.epochs,
+                epoch_s=epoch_s,
+                hours=n_trials * spec.epochs * epoch_s * share / 3600,
+                disk_bytes=checkpoint_bytes * (2 * n_at_once) + checkpoint_bytes * (n_trials + spec.promote) // 4,
+            )
+        )
+    return lines
+
+
+def check_disk(study: Study, lines: Sequence[BillLine]) -> int:
+    """Free bytes where the study lies.
+
+    Raises:
+        StorageError: There are fewer than the bill says.
+    """
+    free = shutil.disk_usage(_existing(study.folder.path)).free
+    wanted = sum(line.disk_bytes for line in lines)
+    if free < wanted:
+        raise StorageError(f"{study.folder.path}: {free / 1e9:.1f} GB free; the study may need {wanted / 1e9:.1f} GB")
+    return free
+
+
+def _check_space(study: Study, spec: SweepSpec, phase: Phase) -> Space:
+    n_parents = study.vertices[spec.upstream].promote if spec.upstream else 0
+    return make_space(phase.space, spec, accepted=phase.trainable.accepted(), n_parents=n_parents)
+
+
+def _check_classes(study: Study, spec: SweepSpec, phase: Phase) -> None:
+    for split, (n_negative, n_positive) in phase.trainable.count_classes(study.cohort).items():
+        if not (n_negative and n_positive):
+            raise CohortError(
+                f"{study.cohort}: phase {spec.phase} has {n_positive} positive and {n_negative} negative hemispheres "
+                f"in {split}; both classes are needed in each split"
+            )
+
+
+def _check_writable(folder: Path) -> None:
+    existing = _existing(folder)
+    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
+        raise StorageError(f"{existing}: cannot be written; name another folder in the study")
+
+
+def _existing(folder: Path) -> Path:
+    while not folder.exists():
+        folder = folder.parent
+    return folder
