@@ -1,0 +1,203 @@
+"""A thread that follows a study's ledgers and keeps MLflow true to them.
+
+The sweep writes its ledgers and knows nothing of this. Whatever happens here stays here: a tracker that is away is
+tried again with growing patience, and what was missed is caught up from the ledgers, which are the truth. A driver that
+was killed leaves nothing that its successor needs: what is on the tracker is found again by tags.
+"""
+
+import contextlib
+import json
+import random
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tissueclock.files import write_json
+from tissueclock.records import StudyFolder, SweepFolder
+from tissueclock.tracking.connection import connect, one_line, prepare_environment
+from tissueclock.tracking.picture import SweepPicture
+from tissueclock.tracking.projection import StudyStatus
+
+if TYPE_CHECKING:
+    from tissueclock.tracking.projector import StudyIdentity, StudyProjector
+
+_POLL_S = 0.5
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
+_CLOSING_TRIES, _CLOSING_PAUSE_S = 3, 0.3
+
+
+class Follower:
+    """Follows the ledgers of one study folder until it is stopped.
+
+    Args:
+        uri: The tracker; see `tissueclock.tracking.connection.SCHEMES`.
+        study: The study's name: the experiment's, and that of the study's run.
+        folder: The study's folder.
+        tags: Further tags of the study's run.
+        connector: Makes a client of a URI.
+        poll_s: Seconds between two looks at the ledgers.
+    """
+
+    def __init__(
+        self,
+        *,
+        uri: str,
+        study: str,
+        folder: StudyFolder,
+        tags: Mapping[str, str] | None = None,
+        connector: Callable[[str], Any] = connect,
+        poll_s: float = _POLL_S,
+    ) -> None:
+        self._uri = uri
+        self._study = study
+        self._folder = folder
+        self._tags = dict(tags or {})
+        self._connector = connector
+        self._poll_s = poll_s
+        self._pictures: dict[str, SweepPicture] = {}
+        self._artifacts: deque[tuple[Path, str | None]] = deque()
+        self._projector: StudyProjector | None = None
+        self._status: StudyStatus = "finished"
+        self._fault: str | None = None
+        self._refused = 0, ""
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._deadline = float("inf")
+        self._thread = threading.Thread(target=self._follow, name="tissueclock-tracking", daemon=True)
+
+    @property
+    def fault(self) -> str | None:
+        """One line on what keeps the tracker from being up to date; None where nothing does."""
+        return self._fault or self._refused[1] or None
+
+    def start(self) -> None:
+        """Starts to follow. Returns at once."""
+        self._thread.start()
+
+    def log_report(self, report: Path) -> None:
+        """Queues a report's folder as artifacts of the study's run, under `report/`."""
+        self._artifacts.append((report, "report"))
+        self._wake.set()
+
+    def stop(self, *, timeout_s: float, status: StudyStatus = "finished") -> int:
+        """Catches up, ends the runs that are open, and ends the thread. Never raises.
+
+        Args:
+            timeout_s: How long to wait, in seconds.
+            status: How the study ended: `finished`, `failed` or `interrupted`.
+
+        Returns:
+            How many ledger lines and queued artifacts are not logged; 0: all are. A tracker that is away is left after
+            a few tries; the next run of the study catches up.
+        """
+        self._status = status
+        self._deadline = time.monotonic() + timeout_s
+        self._stopping.set()
+        self._wake.set()
+        with contextlib.suppress(RuntimeError):  # it was never started
+            self._thread.join(timeout_s)
+        n_pending = self._refused[0] + len(self._artifacts)
+        with contextlib.suppress(Exception):  # a ledger that cannot be read is the sweep's to complain of
+            self._discover()
+            for picture in list(self._pictures.values()):
+                n_pending += picture.pending.total() + picture.n_unread()
+        return n_pending
+
+    def _follow(self) -> None:
+        n_faults = n_closing = 0
+        while True:
+            self._wake.clear()
+            is_closing = self._stopping.is_set()
+            try:
+                self._catch_up("running")
+                if is_closing:
+                    self._catch_up(self._status)
+                self._fault, n_faults = None, 0
+            except Exception as error:
+                self._fault = one_line(error)
+                self._projector = None  # what was sent and not answered is unknown: look again
+                n_faults += 1
+            if is_closing:
+                n_closing += 1
+                if not self._fault or n_closing >= _CLOSING_TRIES or time.monotonic() > self._deadline:
+                    return
+                time.sleep(_CLOSING_PAUSE_S)
+            elif self._fault:
+                self._stopping.wait(_pause_s(n_faults))
+            else:
+                self._wake.wait(self._poll_s)
+
+    def _catch_up(self, status: StudyStatus) -> None:
+        """One look at all ledgers, and what it takes to make the tracker agree with them."""
+        self._discover()
+        for picture in self._pictures.values():
+            picture.read()
+        projector = self._connected()
+        study = projector.sync_study(status)
+        current = self._current_sweeps()
+        for picture in list(self._pictures.values()):
+            self._check_deadline()
+            is_live = status == "running" and (current is None or picture.name in current)
+            projector.sync_sweep(picture, study=study, live=is_live, current=current)
+        while self._artifacts:
+            self._check_deadline()
+            projector.log_artifacts(study, *self._artifacts[0])
+            self._artifacts.popleft()
+        self._refused = projector.refusals.n_lines, projector.refusals.reason or ""
+
+    def _connected(self) -> "StudyProjector":
+        if self._projector is None:
+            prepare_environment()
+            from tissueclock.tracking.projector import Refusals, StudyProjector
+
+            is_server = self._uri.startswith(("http:", "https:"))
+            self._projector = StudyProjector(
+                client=self._connector(self._uri),
+                identity=self._identity(),
+                folder=self._folder,
+                tags=self._tags,
+                artifact_root=None if is_server else (self._folder.path.absolute() / "mlartifacts").as_uri(),
+                refusals=Refusals(*self._refused),
+                check=self._check_deadline,
+            )
+            self._artifacts.extend(
+                (path, None)
+                for path in (self._folder.study, self._folder.graph)
+                if path.is_file() and (path, None) not in self._artifacts
+            )
+        return self._projector
+
+    def _identity(self) -> "StudyIdentity":
+        """The folder's identity, made at the first time and kept in `tracking.json`."""
+        from tissueclock.tracking.projector import StudyIdentity
+
+        path = self._folder.path / "tracking.json"
+        if not path.exists():
+            write_json(path, {"schema": 1, "study_id": uuid.uuid4().hex, "started_s": round(time.time(), 3)})
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        return StudyIdentity(self._study, facts["study_id"], facts["started_s"])
+
+    def _discover(self) -> None:
+        for path in sorted(self._folder.path.glob("sweeps/*/ledger.jsonl")):
+            name = path.parent.name
+            if name not in self._pictures:
+                self._pictures[name] = SweepPicture(name, SweepFolder(path.parent))
+
+    def _current_sweeps(self) -> set[str] | None:
+        """The sweeps that the study consists of now; a folder may hold others, of an earlier state of its file."""
+        if not self._folder.graph.is_file():
+            return None
+        return set(json.loads(self._folder.graph.read_text(encoding="utf-8")).get("sweeps", {}))
+
+    def _check_deadline(self) -> None:
+        if time.monotonic() > self._deadline:
+            raise TimeoutError("no time was left to log everything; the next run of the study catches up")
+
+
+def _pause_s(n_faults: int) -> float:
+    """The pause after so many faults in a row: doubling up to a minute, with jitter."""
+    return min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(n_faults - 1, 10)) * random.uniform(0.5, 1.0)  # noqa: S311

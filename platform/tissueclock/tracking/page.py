@@ -1,0 +1,151 @@
+"""MLflow's page of a study: its own server on the study's store, or the address of the one that is there."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+from tissueclock.errors import InputError, TissueclockError
+from tissueclock.tracking.connection import check_tracker, connect, prepare_environment, redacted, sqlite_path
+
+_START_TIMEOUT_S = 60.0
+
+
+def open_page(
+    uri: str, *, study: str, host: str = "127.0.0.1", port: int = 5000, say: Callable[[str], None] = print
+) -> None:
+    """Serves the page of a study's runs until it is interrupted; where the tracker is a server, only says the address.
+
+    Args:
+        uri: The tracker.
+        study: The study's name.
+        host: Where to listen.
+        port: Where to listen, 1 to 65535.
+        say: Gets each line for the user.
+
+    Raises:
+        InputError: The tracker cannot be used, the port is taken, or the study was never tracked there.
+        TissueclockError: The server ended by itself.
+    """
+    check_tracker(uri)
+    if uri.startswith(("http:", "https:")):
+        say(f"This study is logged to a server; open {runs_url(uri, study=study, base=redacted(uri))}")
+        return
+    with PageServer(uri, study=study, host=host, port=port) as server:
+        say(f"Open {server.url} (Ctrl+C ends it)")
+        server.wait()
+
+
+def runs_url(uri: str, *, study: str, base: str) -> str:
+    """The address of the table of a study's runs: study > sweeps > trials.
+
+    Args:
+        uri: The tracker.
+        study: The study's name.
+        base: The address that the server is reached at.
+
+    Raises:
+        InputError: The study has no runs there.
+    """
+    found = connect(uri).get_experiment_by_name(study)
+    if found is None:
+        raise InputError(f"study {study!r}: nothing is logged at {redacted(uri)!r} yet; run `tissueclock sweep` first")
+    shown = quote("attributes.start_time", safe="")
+    return f"{base.rstrip('/')}/#/experiments/{found.experiment_id}/runs?orderByKey={shown}&orderByAsc=true"
+
+
+class PageServer:
+    """An MLflow server on a study's own store, for as long as the block lasts; telemetry is off.
+
+    Args:
+        uri: The tracker: a database.
+        study: The study's name.
+        host: Where to listen.
+        port: Where to listen.
+
+    Attributes:
+        url: The address of the table of runs.
+
+    Raises:
+        InputError: The port is taken, or the study was never tracked there.
+        TissueclockError: The server ended by itself, or did not answer within a minute.
+    """
+
+    def __init__(self, uri: str, *, study: str, host: str, port: int) -> None:
+        prepare_environment()
+        _check_port(host, port)
+        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 (compared, not bound)
+        self._base = f"http://{shown}:{port}"
+        self.url = runs_url(uri, study=study, base=self._base)
+        path = sqlite_path(uri)
+        self._process = subprocess.Popen(
+            _command(uri, host=host, port=port),
+            cwd=Path.cwd() if path is None else path.parent,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def __enter__(self) -> "PageServer":
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while not _answers(f"{self._base}/health"):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.__exit__()
+                raise TissueclockError(f"the MLflow server at {self._base} did not start (`mlflow server` says why)")
+            time.sleep(0.2)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGTERM)
+            try:
+                self._process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
+
+    def wait(self) -> None:
+        """Returns when the user interrupts.
+
+        Raises:
+            TissueclockError: The server ended by itself.
+        """
+        try:
+            code = self._process.wait()
+        except KeyboardInterrupt:
+            return
+        raise TissueclockError(f"the MLflow server at {self._base} ended with exit code {code}")
+
+
+def _command(uri: str, *, host: str, port: int) -> list[str]:
+    # without its own name among the allowed hosts, the server answers 403 to it
+    names = {"localhost", "127.0.0.1", "[::1]", host, socket.gethostname(), socket.getfqdn()}
+    allowed = ",".join(sorted({*names, *(f"{name}:{port}" for name in names)}))
+    return [
+        *(sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--registry-store-uri", uri),
+        *("--host", host, "--port", str(port), "--workers", "1", "--allowed-hosts", allowed),
+    ]
+
+
+def _check_port(host: str, port: int) -> None:
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as error:
+        raise InputError(
+            f"port {port} on {host}: cannot listen there ({error.strerror}); give another --port"
+        ) from error
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 (an address of our own making)
+            return bool(answer.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False

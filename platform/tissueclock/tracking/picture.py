@@ -1,0 +1,111 @@
+"""One sweep's ledger as the tracker sees it: folded, with the times of its lines and what is still to be logged.
+
+Reads files; knows nothing of MLflow.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tissueclock.ledger import LedgerState, read_lines
+from tissueclock.records import SweepFolder
+
+SWEEP = ""  # stands among trial names for the sweep itself
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A sweep after one of its trials has ended.
+
+    Attributes:
+        time_s: When it ended, seconds since the epoch.
+        best_val_auc: The best validation AUC of any trial so far, None before the first report.
+        statuses: How many trials ended how.
+    """
+
+    time_s: float
+    best_val_auc: float | None
+    statuses: Mapping[str, int]
+
+
+@dataclass(slots=True)
+class SweepPicture:
+    """A ledger, read as far as it is written.
+
+    Attributes:
+        name: The sweep's name.
+        folder: The sweep's folder.
+        offset: The bytes read.
+        state: The ledger, folded.
+        opened_s: When the sweep was opened, seconds since the epoch.
+        last_s: The time of the last line.
+        reported_s: When a trial reported an epoch; the first time counts.
+        asked: By trial, the hyperparameters as they were asked, whatever a scheduler changed since.
+        changes: By trial, what a scheduler changed: (epoch, time in seconds, hyperparameters).
+        nodes: By trial, the node that took it up last.
+        summaries: By the number of `ended` lines: the sweep after it.
+        dirty: The trials (`SWEEP`: the sweep) whose runs have something new to say.
+        pending: How many lines of each of them are not logged.
+    """
+
+    name: str
+    folder: SweepFolder
+    offset: int = 0
+    state: LedgerState = field(default_factory=LedgerState)
+    opened_s: float = 0.0
+    last_s: float = 0.0
+    reported_s: dict[tuple[str, int], float] = field(default_factory=dict)
+    asked: dict[str, dict[str, Any]] = field(default_factory=dict)
+    changes: dict[str, list[tuple[int, float, dict[str, Any]]]] = field(default_factory=dict)
+    nodes: dict[str, str] = field(default_factory=dict)
+    summaries: dict[int, Summary] = field(default_factory=dict)
+    dirty: set[str] = field(default_factory=set)
+    pending: Counter[str] = field(default_factory=Counter)
+    _best: float | None = None
+
+    def read(self) -> None:
+        """Takes in the lines written since.
+
+        Raises:
+            InputError: A line is not a ledger's.
+        """
+        for line, offset in read_lines(self.folder.ledger, offset=self.offset):
+            self._apply(line)
+            self.offset = offset
+
+    def logged(self, name: str) -> None:
+        """Marks a trial (`SWEEP`: the sweep) as logged."""
+        self.dirty.discard(name)
+        self.pending.pop(name, None)
+
+    def n_unread(self) -> int:
+        """How many whole lines the ledger has that `read` has not seen."""
+        return sum(1 for _ in read_lines(self.folder.ledger, offset=self.offset))
+
+    def _apply(self, line: dict[str, Any]) -> None:
+        self.state.apply(line)
+        self.last_s = line["time_s"]
+        trial = SWEEP if line["kind"] == "promoted" else line.get("trial", SWEEP)
+        self.dirty.add(trial)
+        self.pending[trial] += 1
+        match line["kind"]:
+            case "opened":
+                self.opened_s = line["time_s"]
+            case "asked":
+                self.asked[trial] = dict(line["hyperparameters"])
+            case "started":
+                self.nodes[trial] = str(line.get("node", ""))
+            case "reported":
+                self.reported_s.setdefault((trial, line["epoch"]), line["time_s"])
+                value = line["metrics"].get("best_val_auc")
+                if value is not None and (self._best is None or value > self._best):
+                    self._best = value
+            case "changed":
+                epoch = self.state.trials[trial].last_epoch
+                change = (epoch, line["time_s"], dict(line["hyperparameters"]))
+                self.changes.setdefault(trial, []).append(change)
+            case "ended":
+                statuses = Counter(str(entry.status) for entry in self.state.trials.values() if entry.status)
+                self.summaries[len(self.summaries) + 1] = Summary(line["time_s"], self._best, dict(statuses))
+                self.dirty.add(SWEEP)

@@ -1,0 +1,170 @@
+"""A study's ledgers brought onto one tracker: the experiment, its runs, its models, its artifacts.
+
+Lives as long as the tracker answers; after a fault it is thrown away and made anew, and reads what is there.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mlflow.exceptions import MlflowException
+
+from tissueclock.errors import InputError
+from tissueclock.records import StudyFolder
+from tissueclock.tracking.connection import one_line
+from tissueclock.tracking.picture import SWEEP, SweepPicture
+from tissueclock.tracking.projection import StudyStatus, study_run, sweep_run, trial_run
+from tissueclock.tracking.registry import ModelRegistry
+from tissueclock.tracking.runs import MirroredRun, RunMirror
+
+# what no second try can mend; everything else is tried again
+_REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS")
+
+
+@dataclass(frozen=True, slots=True)
+class StudyIdentity:
+    """What tells a study folder from every other: a name for people, an id for tags, when it began."""
+
+    study: str
+    study_id: str
+    started_s: float
+
+
+@dataclass(slots=True)
+class Refusals:
+    """What the tracker would not take, whatever the number of tries; the last reason stands for all."""
+
+    n_lines: int = 0
+    reason: str | None = None
+
+    def add(self, error: BaseException, *, n_lines: int) -> None:
+        """Counts the ledger lines that are not on the tracker, and keeps the reason as one line."""
+        self.n_lines += n_lines
+        self.reason = f"not accepted: {one_line(error)}"
+
+
+@dataclass(slots=True)
+class StudyProjector:
+    """Keeps one tracker true to the ledgers of one study.
+
+    Attributes:
+        client: An `MlflowClient`.
+        identity: The study folder's.
+        folder: The study folder.
+        tags: Further tags of the study's run.
+        artifact_root: Where artifacts go if no server takes them, a URI; None leaves it to the server.
+        refusals: Where refusals are counted.
+        check: Called between runs; raises where there is no time left.
+    """
+
+    client: Any
+    identity: StudyIdentity
+    folder: StudyFolder
+    tags: Mapping[str, str]
+    artifact_root: str | None
+    refusals: Refusals
+    check: Callable[[], None]
+    _runs: RunMirror = field(init=False)
+    _registry: ModelRegistry = field(init=False)
+    _synced: set[str] = field(init=False, default_factory=set)
+
+    def __post_init__(self) -> None:
+        """Finds or makes the experiment, and reads the runs that it holds of this study."""
+        experiment_id = self._experiment()
+        study, study_id = self.identity.study, self.identity.study_id
+        self._runs = RunMirror(self.client, experiment_id=experiment_id, study_id=study_id)
+        self._runs.load()
+        self._registry = ModelRegistry(self.client, experiment_id=experiment_id, study=study, study_id=study_id)
+
+    def sync_study(self, status: StudyStatus) -> MirroredRun:
+        """Brings the study's own run up to date."""
+        facts = study_run(study=self.identity.study, tags=self.tags, start_s=self.identity.started_s, status=status)
+        return self._runs.sync(facts, parent=None)
+
+    def sync_sweep(self, picture: SweepPicture, *, study: MirroredRun, live: bool, current: set[str] | None) -> None:
+        """Brings a sweep's run, those of its trials and its models up to date.
+
+        Args:
+            picture: The sweep's ledger, read.
+            study: The study's run.
+            live: Whether somebody is at work on the sweep; where not, open runs are ended as interrupted.
+            current: The sweeps that the study consists of now; None: all.
+        """
+        if not picture.state.facts:
+            return
+        everything = not live or picture.name not in self._synced
+        names = {SWEEP, *picture.state.trials} if everything else set(picture.dirty)
+        if not names:
+            return
+        sweep = self._runs.sync(sweep_run(picture, live=live), parent=study.run_id)
+        for name in [name for name in picture.state.trials if name in names]:
+            self.check()
+            facts = trial_run(picture, picture.state.trials[name], live=live)
+            self._unless_refused(picture, name, partial(self._runs.sync, facts, parent=sweep.run_id))
+        if SWEEP in names:
+            self._unless_refused(picture, SWEEP, partial(self._finish_sweep, picture, study, sweep, current))
+        self._synced.add(picture.name)
+
+    def log_artifacts(self, run: MirroredRun, path: Path, artifact_path: str | None) -> None:
+        """Sends a file or a folder's content; one that is not there is counted as refused."""
+        try:
+            if path.is_dir():
+                self.client.log_artifacts(run.run_id, str(path), artifact_path)
+            else:
+                self.client.log_artifact(run.run_id, str(path), artifact_path)
+        except FileNotFoundError as error:
+            self.refusals.add(error, n_lines=1)
+
+    def _finish_sweep(
+        self, picture: SweepPicture, study: MirroredRun, sweep: MirroredRun, current: set[str] | None
+    ) -> None:
+        dataset = _dataset(picture.state.facts)
+        if dataset is not None:
+            self._runs.log_dataset(sweep, **dataset)
+            self._runs.log_dataset(study, **dataset)
+        if picture.state.closed:
+            self._registry.promote(picture, runs=self._runs, current=current)
+
+    def _unless_refused(self, picture: SweepPicture, name: str, send: Callable[[], Any]) -> None:
+        try:
+            send()
+        except MlflowException as error:
+            if error.error_code not in _REFUSALS:
+                raise
+            self.refusals.add(error, n_lines=picture.pending[name])
+        except (FileNotFoundError, KeyError, ValueError) as error:  # a promoted checkpoint that is gone or foreign
+            self.refusals.add(error, n_lines=picture.pending[name])
+        picture.logged(name)
+
+    def _experiment(self) -> str:
+        name = self.identity.study
+        found = self.client.get_experiment_by_name(name)
+        if found is None:
+            tags = {"mlflow.experimentKind": "custom_model_development"}
+            return str(self.client.create_experiment(name, artifact_location=self.artifact_root, tags=tags))
+        if found.lifecycle_stage != "active":
+            raise InputError(
+                f"experiment {name!r} was deleted on the tracker; restore it (`mlflow experiments restore "
+                f"--experiment-id {found.experiment_id}`) or give the study another name"
+            )
+        return str(found.experiment_id)
+
+
+def _dataset(facts: Mapping[str, Any]) -> dict[str, str] | None:
+    """The cohort as a dataset: its name, digest, place and size, without its data."""
+    lineage, spec = facts.get("lineage", {}), facts.get("spec", {})
+    if "cohort" not in lineage:
+        return None
+    source = Path(str(spec.get("cohort", "")))
+    path = source / "cohort.json"
+    cohort = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    profile = {name: cohort[name] for name in ("n_patients", "n_hemispheres", "shape", "spacing_mm") if name in cohort}
+    return {
+        "name": str(cohort.get("name", source.name or "cohort")),
+        "digest": str(lineage["cohort"]),
+        "source": json.dumps({"uri": str(source)}),
+        "profile": json.dumps({**profile, "split": lineage.get("split", "")}),
+    }

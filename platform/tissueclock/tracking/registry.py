@@ -1,0 +1,163 @@
+"""Promoted checkpoints as logged models and registered versions, each once, known by the digest of its weights.
+
+The metrics of a model are logged on its sweep's run, with the time falling from the best rank to the last, so that the
+sweep's row shows those of its best checkpoint.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import LoggedModelOutput, Metric
+from mlflow.exceptions import MlflowException
+
+from tissueclock.tracking.picture import SweepPicture
+from tissueclock.tracking.projection import parameters
+from tissueclock.tracking.runs import ID_TAG, MirroredRun, RunMirror
+
+ALIAS = "best"
+DIGEST_TAG = "tissueclock.weights"
+PROMOTED_TAG = "tissueclock.promoted"
+_UPLOADED = ("weights.safetensors", "trial.json", "holdout.json")
+
+
+class ModelRegistry:
+    """The models of one study on a tracker.
+
+    Args:
+        client: An `MlflowClient`.
+        experiment_id: The study's experiment.
+        study: The study's name.
+        study_id: The study folder's identity.
+    """
+
+    def __init__(self, client: Any, *, experiment_id: str, study: str, study_id: str) -> None:
+        self._client = client
+        self._experiment_id = experiment_id
+        self._study = study
+        self._study_id = study_id
+
+    def promote(self, picture: SweepPicture, *, runs: RunMirror, current: set[str] | None) -> None:
+        """Registers what a closed sweep promoted; nothing is sent where all of it is known already.
+
+        Args:
+            picture: The sweep's ledger, closed.
+            runs: The study's runs; the sweep's and the promoted trials' are there.
+            current: The sweeps that the study consists of now; only they are considered for the alias. None: all.
+
+        Raises:
+            OSError: A promoted checkpoint's files are missing.
+        """
+        sweep = runs.runs[picture.name, ""]
+        fingerprint = _fingerprint(picture)
+        if not picture.state.promoted or sweep.deleted or sweep.tags.get(PROMOTED_TAG) == fingerprint:
+            return
+        name = self._registered_name(str(picture.state.facts["phase"]))
+        for rank, line in sorted(picture.state.promoted.items()):
+            trial = runs.runs[picture.name, line["trial"]]
+            self._promote(picture, rank, name=name, sweep=sweep, trial=trial)
+        self._set_alias(name, current)
+        self._client.set_tag(sweep.run_id, PROMOTED_TAG, fingerprint)
+        sweep.tags[PROMOTED_TAG] = fingerprint
+
+    def _promote(self, picture: SweepPicture, rank: int, *, name: str, sweep: MirroredRun, trial: MirroredRun) -> None:
+        line, folder = picture.state.promoted[rank], picture.folder.promoted(rank)
+        facts = json.loads((folder / "trial.json").read_text(encoding="utf-8"))
+        model = self._find_model(line["digest"])
+        if model is None:
+            model = self._client.create_logged_model(
+                self._experiment_id,
+                name=f"{picture.name}-rank{rank}",
+                source_run_id=trial.run_id,
+                tags={ID_TAG: self._study_id, DIGEST_TAG: line["digest"], "sweep": picture.name, "rank": str(rank)},
+                params={**parameters(facts["hyperparameters"]), "epoch": str(facts["epoch"])},
+                model_type=str(facts["phase"]),
+            )
+        if str(model.status) != "READY":
+            for file in (folder / name for name in _UPLOADED):
+                if file.name != "holdout.json" or file.exists():
+                    self._client.log_model_artifact(model.model_id, str(file))
+            self._client.log_outputs(trial.run_id, [LoggedModelOutput(model.model_id, facts["epoch"])])
+            self._client.finalize_logged_model(model.model_id, "READY")
+        time_ms = round(max(line["time_s"] for line in picture.state.promoted.values()) * 1000) - rank
+        metrics = {**_numbers(facts["metrics"]), **_holdout(folder)}
+        self._client.log_batch(
+            sweep.run_id,
+            metrics=[Metric(key, value, time_ms, 0, model_id=model.model_id) for key, value in metrics.items()],
+            synchronous=True,
+        )
+        self._register(name, line, sweep=picture.name, model=model, trial=trial)
+
+    def _find_model(self, digest: str) -> Any | None:
+        found = self._client.search_logged_models(
+            [self._experiment_id],
+            filter_string=f"tags.`{DIGEST_TAG}` = '{digest}' AND tags.`{ID_TAG}` = '{self._study_id}'",
+        )
+        return found[0] if found else None
+
+    def _registered_name(self, phase: str) -> str:
+        """The registered model of a phase; a namesake of another study folder is left alone."""
+        name = f"tissueclock.{self._study}.{phase}".replace("/", "_").replace(":", "_")
+        for candidate in (name, f"{name}.{self._study_id[:8]}"):
+            try:
+                model = self._client.get_registered_model(candidate)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                self._client.create_registered_model(candidate, tags={ID_TAG: self._study_id, "phase": phase})
+                return candidate
+            if model.tags.get(ID_TAG) == self._study_id:
+                return candidate
+        raise ValueError(f"registered model {name!r} belongs to another study")
+
+    def _register(self, name: str, line: Mapping[str, Any], *, sweep: str, model: Any, trial: MirroredRun) -> None:
+        if any(version.tags.get(DIGEST_TAG) == line["digest"] for version in self._versions(name)):
+            return
+        self._client.create_model_version(
+            name,
+            source=model.artifact_location,
+            run_id=trial.run_id,
+            tags={DIGEST_TAG: line["digest"], "sweep": sweep, "trial": line["trial"], "val_auc": repr(line["value"])},
+            model_id=model.model_id,
+        )
+
+    def _set_alias(self, name: str, current: set[str] | None) -> None:
+        versions = [v for v in self._versions(name) if current is None or v.tags.get("sweep") in current]
+        if versions:
+            best = max(versions, key=lambda version: (float(version.tags["val_auc"]), -int(version.version)))
+            self._client.set_registered_model_alias(name, ALIAS, best.version)
+
+    def _versions(self, name: str) -> list[Any]:
+        versions: list[Any] = []
+        token = None
+        while True:
+            page = self._client.search_model_versions(f"name = '{name}'", page_token=token)
+            versions += [version for version in page if DIGEST_TAG in version.tags]
+            token = page.token
+            if not token:
+                return versions
+
+
+def _fingerprint(picture: SweepPicture) -> str:
+    """What is promoted, and whether it is scored, in a line."""
+    ranks = sorted(picture.state.promoted.items())
+    scored = {rank: (picture.folder.promoted(rank) / "holdout.json").exists() for rank, _ in ranks}
+    return " ".join(f"{rank}:{line['digest'][:16]}{'+holdout' * scored[rank]}" for rank, line in ranks)
+
+
+def _holdout(folder: Path) -> dict[str, float]:
+    path = folder / "holdout.json"
+    if not path.exists():
+        return {}
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    return {f"holdout_{name}": value for name, value in _numbers(facts["metrics"]).items()}
+
+
+def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        name: float(value)
+        for name, value in metrics.items()
+        if isinstance(value, int | float) and math.isfinite(value) and not isinstance(value, bool)
+    }
