@@ -47,7 +47,7 @@ def augment(
     """The batch, changed as another scan of the same hemispheres might differ.
 
     One affine in the plane for all slices and series of a hemisphere, then gamma, gain and noise for each series.
-    Outside the brain (where every series is 0) there are zeros before and after.
+    Outside the brain (where the first series, b0, is 0) there are zeros before and after.
 
     Args:
         batch: Hemispheres, float32, 1 in typical tissue; it is not changed.
@@ -92,15 +92,16 @@ def _move(
 
     There, values are averaged over brain alone, so that the zeros outside darken no rim.
     """
-    inside = (batch != 0).any(dim=1, keepdim=True)
-    stacked = torch.cat([batch, inside.to(batch.dtype)], dim=1)
+    inside = (batch[:, :1] != 0).to(batch.dtype)
+    stacked = torch.cat([batch, inside], dim=1)
     grid = functional.affine_grid(affine, [len(batch), 1, *batch.shape[3:]], align_corners=False)
     sampled = functional.grid_sample(
         stacked.flatten(1, 2), grid, mode="bilinear", padding_mode="zeros", align_corners=False
     )
     sampled = sampled.view(stacked.shape)
     moved, weight = sampled[:, :-1], sampled[:, -1:]
-    return moved / weight.clamp_min(0.5), weight > 0.5
+    brain = weight > 0.5
+    return moved.div_(weight.clamp_min_(0.5)), brain
 
 
 def _draw_even(shape: tuple[int, ...], *, like: Tensor, generator: torch.Generator) -> Tensor:

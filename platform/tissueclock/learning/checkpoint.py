@@ -4,6 +4,7 @@ The facts are written last and hold the digests of the other files, so a checkpo
 unpickled. Refuses to know what the facts mean.
 """
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -73,7 +74,8 @@ def write_checkpoint(
     Raises:
         StorageError: The folder cannot be written, or the disk is full.
     """
-    (folder / FACTS).unlink(missing_ok=True)  # from here to the last line there is no checkpoint
+    with contextlib.suppress(NotADirectoryError):
+        (folder / FACTS).unlink(missing_ok=True)  # from here to the last line there is no checkpoint
     for name, tensors in zip(_FILES, (weights, best, optimiser), strict=True):
         write_tensors(folder / name, tensors)
     digests = {name: digest_file(folder / name) for name in _FILES}

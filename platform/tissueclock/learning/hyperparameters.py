@@ -40,8 +40,7 @@ class Hyperparameters:
         pos_weight: `balanced` weighs positives by negatives / positives of the training samples.
         augmentation: Strength; 0 is none.
 
-    Raises:
-        HyperparameterError: A value is out of its range.
+    Values from outside come through `from_mapping`, which checks them.
     """
 
     optimiser: OptimiserName = "adabound"
@@ -59,20 +58,6 @@ class Hyperparameters:
     pos_weight: PosWeight = "off"
     augmentation: float = 1.0
 
-    def __post_init__(self) -> None:
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise HyperparameterError(
-                    f"{name}: {getattr(self, name)!r}, but it must be one of {', '.join(choices)}"
-                )
-        for name, (least, most, kind) in _RANGES.items():
-            value = getattr(self, name)
-            is_number = isinstance(value, (int, float) if kind is float else int) and not isinstance(value, bool)
-            if not (is_number and least <= value <= most):
-                allowed = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:.6g}"
-                noun = "a number" if kind is float else "a whole number"
-                raise HyperparameterError(f"{name}: {value!r}, but it must be {noun} {allowed}")
-
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> "Hyperparameters":
         """The defaults, with `values` in their place.
@@ -83,6 +68,8 @@ class Hyperparameters:
         known = [field.name for field in fields(cls)]
         if unknown := sorted(set(values) - set(known)):
             raise HyperparameterError(f"{unknown[0]}: not a hyperparameter of learning; these are {', '.join(known)}")
+        _check_choices(values)
+        _check_ranges(values)
         return cls(**values)
 
     def as_facts(self) -> dict[str, Any]:
@@ -111,3 +98,20 @@ _RANGES: dict[str, tuple[float, float, type]] = {
     "dropout": (0.0, _BELOW_ONE, float),
     "augmentation": (0.0, 10.0, float),
 }
+
+
+def _check_choices(values: Mapping[str, Any]) -> None:
+    for name, choices in _CHOICES.items():
+        if name in values and values[name] not in choices:
+            raise HyperparameterError(f"{name}: {values[name]!r}, but it must be one of {', '.join(choices)}")
+
+
+def _check_ranges(values: Mapping[str, Any]) -> None:
+    for name in _RANGES.keys() & values.keys():
+        least, most, kind = _RANGES[name]
+        value = values[name]
+        is_number = isinstance(value, (int, float) if kind is float else int) and not isinstance(value, bool)
+        if not (is_number and least <= value <= most):
+            allowed = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:.6g}"
+            noun = "a number" if kind is float else "a whole number"
+            raise HyperparameterError(f"{name}: {value!r}, but it must be {noun} {allowed}")

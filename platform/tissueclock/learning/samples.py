@@ -59,15 +59,15 @@ class Samples:
         return len(self.rows)
 
 
-def even_batches(order: Int64[ndarray, " sample"], *, batch_size: int) -> list[Int64[ndarray, " batch"]]:
+def even_batches(order: Int64[ndarray, " sample"], *, batch_size: int) -> list[Int64[ndarray, " _"]]:
     """`order` cut into batches of at most `batch_size` whose sizes differ by at most 1: none is a remnant."""
     n_batches = max(1, -(-len(order) // batch_size))
     return list(np.array_split(order, n_batches))
 
 
 def read_batches(
-    view: HemisphereReader, batches: Sequence[Int64[ndarray, " batch"]], *, device: torch.device
-) -> Iterator[Float[Tensor, "batch series slice height width"]]:
+    view: HemisphereReader, batches: Sequence[Int64[ndarray, " _"]], *, device: torch.device
+) -> Iterator[Float[Tensor, "_ series slice height width"]]:
     """The batches of these rows, in order, as float32 on `device`.
 
     For a device other than the CPU, the next batch is read while the last one is at work.
@@ -77,11 +77,10 @@ def read_batches(
             yield view.read(rows).float()
         return
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read") as reader:
-        coming = reader.submit(_read_pinned, view, batches[0]) if batches else None
-        for following in [*batches[1:], None]:
-            assert coming is not None  # noqa: S101  # there is a batch for each turn
-            batch = coming.result()
-            coming = None if following is None else reader.submit(_read_pinned, view, following)
+        ahead = [reader.submit(_read_pinned, view, rows) for rows in batches[:1]]
+        for i_next in range(1, len(batches) + 1):
+            batch = ahead.pop().result()
+            ahead = [reader.submit(_read_pinned, view, rows) for rows in batches[i_next : i_next + 1]]
             yield batch.to(device, non_blocking=True).float()
 
 

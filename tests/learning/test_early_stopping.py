@@ -1,0 +1,40 @@
+import pytest
+
+from tissueclock.learning.early_stopping import EarlyStopping
+
+
+def observe(stopping: EarlyStopping, course: list[tuple[float, float]]) -> list[bool]:
+    return [
+        stopping.observe({"val_auc": auc, "val_loss": loss, "epoch": float(i)})
+        for i, (auc, loss) in enumerate(course, start=1)
+    ]
+
+
+def test_ties_are_broken_by_the_lower_loss():
+    stopping = EarlyStopping(patience=5)
+    assert observe(stopping, [(0.7, 0.6), (0.7, 0.5), (0.7, 0.5), (0.7, 0.55)]) == [True, True, False, False]
+    assert stopping.best["epoch"] == 2.0
+
+
+@pytest.mark.parametrize("patience", [1, 3])
+def test_patience_counts_epochs_since_the_best(patience):
+    stopping = EarlyStopping(patience=patience)
+    observe(stopping, [(0.6, 1.0), (0.8, 1.0), *[(0.7, 1.0)] * (patience - 1)])
+    assert not stopping.exhausted
+    observe(stopping, [(0.7, 1.0)])
+    assert stopping.exhausted
+
+
+def test_a_better_epoch_restores_patience():
+    stopping = EarlyStopping(patience=2)
+    observe(stopping, [(0.6, 1.0), (0.5, 1.0), (0.7, 1.0), (0.6, 1.0)])
+    assert not stopping.exhausted
+
+
+def test_it_goes_on_from_its_facts():
+    stopping = EarlyStopping(patience=2)
+    observe(stopping, [(0.6, 1.0), (0.5, 1.0)])
+    again = EarlyStopping.from_facts(stopping.as_facts(), patience=2)
+    assert again == stopping
+    observe(again, [(0.5, 1.0)])
+    assert again.exhausted

@@ -1,0 +1,146 @@
+from typing import get_args
+
+import pytest
+import torch
+
+from tissueclock.errors import CheckpointError
+from tissueclock.networks.slice_network import SliceNetwork, brain_slices
+from tissueclock.networks.slice_pooling import SlicePoolingName
+
+NORMS = ("mean_flow", "softmax", "sigmoid")
+
+
+@pytest.fixture
+def hemispheres() -> torch.Tensor:
+    x = torch.rand(3, 3, 5, 48, 32, generator=torch.Generator().manual_seed(1)) + 0.5
+    x[:, :, -1] = 0.0
+    return x
+
+
+def build(**options) -> SliceNetwork:
+    network = SliceNetwork(**{"n_slices": 5, "width": 4, **options})
+    network.reset_parameters(torch.Generator().manual_seed(8))
+    return network
+
+
+@pytest.mark.parametrize("attention", ["off", *NORMS])
+@pytest.mark.parametrize("attn_level", ["A", "B", "C"])
+def test_one_logit_a_hemisphere_and_everything_that_is_computed_learns(attention, attn_level, hemispheres):
+    network = build(attention=attention, attn_level=attn_level)
+    torch.nn.init.ones_(network.attention_head.weight)
+    logit = network(hemispheres)
+    logit.pow(2).sum().backward()
+    assert logit.shape == (3,)
+    assert logit.dtype == torch.float32
+    still = {name for name, parameter in network.named_parameters() if parameter.grad is None}
+    gates = {name for name, _ in network.named_parameters() if name.startswith(("gate.", "attention_head."))}
+    assert still == (gates if attention == "off" else set())
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("attn_level", ["A", "B", "C"])
+def test_switching_attention_on_late_disturbs_nothing(norm, attn_level, hemispheres):
+    off, on = build(attn_level=attn_level).eval(), build(attn_level=attn_level, attention=norm).eval()
+    on.load_state_dict(off.state_dict())
+    assert torch.equal(off(hemispheres), on(hemispheres))
+
+
+def test_attention_learns_from_its_zero_start(hemispheres):
+    network = build(attention="mean_flow")
+    optimiser = torch.optim.SGD([*network.gate.parameters(), *network.attention_head.parameters()], lr=1.0)
+    before = network.gate.score.weight.detach().clone()
+    for _ in range(3):
+        optimiser.zero_grad()
+        network(hemispheres).pow(2).sum().backward()
+        optimiser.step()
+    assert network.attention_head.weight.abs().sum() > 0
+    assert not torch.equal(network.gate.score.weight, before)
+
+
+def test_keys_do_not_depend_on_attention():
+    keys = [list(build(attention=attention).state_dict()) for attention in ("off", *NORMS)]
+    assert keys[0] == keys[1] == keys[2] == keys[3]
+
+
+@pytest.mark.parametrize("pooling", get_args(SlicePoolingName))
+@pytest.mark.parametrize("training", [False, True])
+def test_hemispheres_without_brain_give_numbers(pooling, training):
+    network = build(slice_pooling=pooling, attention="mean_flow").train(training)
+    logit = network(torch.zeros(2, 3, 5, 48, 32))
+    logit.sum().backward()
+    assert logit.isfinite().all()
+    assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("pooling", get_args(SlicePoolingName))
+def test_empty_slices_do_not_count(pooling, hemispheres):
+    network = build(slice_pooling=pooling).eval()
+    faint = hemispheres.clone()
+    faint[:, 1:, -1] = 9.0  # no b0, so no brain
+    assert torch.equal(network(hemispheres), network(faint))
+
+
+def test_a_slice_is_empty_below_two_percent_of_brain():
+    x = torch.zeros(1, 3, 2, 10, 10)
+    x[0, 0, 0, 0, :1], x[0, 0, 1, 0, :2] = 1.0, 1.0
+    assert brain_slices(x).tolist() == [[False, True]]
+
+
+def test_a_hemisphere_does_not_depend_on_its_batch_mates(hemispheres):
+    network = build(attention="softmax").eval()
+    torch.testing.assert_close(network(hemispheres)[1:2], network(hemispheres[1:2]))
+
+
+def test_more_slices_than_positions_can_be_read(hemispheres):
+    network = build().eval()
+    assert network(torch.cat([hemispheres, hemispheres], dim=2)).shape == (3,)
+
+
+def test_a_reading_explains_the_logit(hemispheres):
+    network = build(attention="mean_flow").eval()
+    reading = network.read(hemispheres)
+    assert torch.equal(reading.logit, network(hemispheres))
+    p = (reading.slice_weight * reading.slice_logit.sigmoid()).sum(1)
+    torch.testing.assert_close(reading.logit.sigmoid(), p)
+    assert reading.attention.shape == (3, 5, 3, 2)
+    assert build().read(hemispheres).attention is None
+
+
+def test_the_same_generator_gives_the_same_first_weights():
+    one, other = build().state_dict(), build().state_dict()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_head_reads_last_map_and_gated_map_at_full_width():
+    network = SliceNetwork(n_slices=24)
+    assert network.head.in_features + network.attention_head.in_features == 768
+
+
+def test_a_description_builds_the_same_network():
+    network = build(attention="sigmoid", attn_level="C", slice_pooling="gated_mil", dropout=0.2)
+    again = SliceNetwork.from_description(network.description)
+    assert again.description == network.description
+    again.load_state_dict(network.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("description", "message"),
+    [
+        ({"kind": "volume"}, "kind is 'volume', but only 'slice' can be built"),
+        ({"kind": "slice", "n_slices": 5, "depth": 3}, "cannot be built from .*depth"),
+    ],
+)
+def test_foreign_descriptions_are_refused(description, message):
+    with pytest.raises(CheckpointError, match=message):
+        SliceNetwork.from_description(description)
+
+
+def test_autocast_changes_the_logit_but_little(hemispheres):
+    network = build(attention="mean_flow").eval()
+    torch.nn.init.ones_(network.attention_head.weight)
+    with torch.no_grad():
+        full = network(hemispheres)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = network(hemispheres)
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half, full, rtol=0.1, atol=0.1)
