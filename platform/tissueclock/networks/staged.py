@@ -35,8 +35,8 @@ class StagedNetwork(nn.Module, abc.ABC):
         super().train(mode)
         if mode:
             for module in self.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm) and not any(
-                    parameter.requires_grad for parameter in module.parameters(recurse=False)
-                ):
-                    module.eval()
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    parameters = list(module.parameters())
+                    if parameters and not any(parameter.requires_grad for parameter in parameters):
+                        module.eval()
         return self
