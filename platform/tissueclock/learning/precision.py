@@ -15,7 +15,7 @@ def uses_bfloat16(precision: Precision, *, device: torch.device) -> bool:
     """Whether convolutions and products run in bfloat16.
 
     `auto` says yes where it was found to pay: on CUDA devices that have it, and on CPUs with AMX. CPUs with AVX512-BF16
-    alone are 2.1 times as fast at width 64 and 1.3 times at 16, but slower at 8: there, ask for `bfloat16`.
+    alone are 2.1 times as fast at width 64 and 1.3 times at 16, but slower at 8: ask for `bfloat16` if wide.
     """
     if precision != "auto":
         return precision == "bfloat16"
