@@ -1,6 +1,7 @@
 """A study folder, fabricated: a phantom cohort, ledgers, promoted checkpoints, their scores; nothing is trained."""
 
 import hashlib
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,9 @@ from tissueclock.cohort.manifest import Patient
 from tissueclock.cohort.store import Cohort
 from tissueclock.cohort.tsv import write_rows
 from tissueclock.cohort.writer import CohortWriter
+from tissueclock.comparing.holdout import read_study
+from tissueclock.comparing.report import write_report
+from tissueclock.comparing.results import StudyResult
 from tissueclock.files import write_json
 from tissueclock.ledger import LedgerWriter
 from tissueclock.records import StudyFolder
@@ -202,3 +206,34 @@ def hospital_cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
 @pytest.fixture
 def maker(tmp_path: Path, phantom_cohort: Cohort) -> StudyMaker:
     return StudyMaker(StudyFolder(tmp_path / "study"), phantom_cohort)
+
+
+@pytest.fixture
+def hospital(tmp_path: Path, hospital_cohort: Cohort) -> StudyMaker:
+    """Patients, not phantoms."""
+    return StudyMaker(StudyFolder(tmp_path / "study"), hospital_cohort)
+
+
+@pytest.fixture(scope="session")
+def finished_once(tmp_path_factory: pytest.TempPathFactory, phantom_cohort: Cohort) -> StudyMaker:
+    """A finished study, for tests that only read."""
+    maker = StudyMaker(StudyFolder(tmp_path_factory.mktemp("studies") / "finished"), phantom_cohort)
+    maker.write_all()
+    return maker
+
+
+@pytest.fixture
+def finished(tmp_path: Path, finished_once: StudyMaker) -> StudyMaker:
+    """A finished study of one's own, to spoil."""
+    shutil.copytree(finished_once.folder.path, tmp_path / "finished", ignore=shutil.ignore_patterns("report"))
+    return StudyMaker(StudyFolder(tmp_path / "finished"), finished_once.cohort)
+
+
+@pytest.fixture(scope="session")
+def study(finished_once: StudyMaker) -> StudyResult:
+    return read_study(finished_once.folder)
+
+
+@pytest.fixture(scope="session")
+def report(finished_once: StudyMaker) -> Path:
+    return write_report(finished_once.folder)

@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import roc_curve
 
 from tissueclock.comparing.observers import OBSERVER, ReaderResult
-from tissueclock.comparing.results import StudyResult, SweepResult
+from tissueclock.comparing.results import StudyResult, SweepResult, Task
 from tissueclock.comparing.scores import Scores
 from tissueclock.comparing.table import format_auc
 from tissueclock.files import atomic_path
@@ -60,19 +60,14 @@ def draw_roc(study: StudyResult) -> Figure | None:
     tasks = [task for task in study.tasks if any(sweep.holdout for sweep in study.of_task(task))]
     if not tasks:
         return None
-    arms = list(dict.fromkeys(sweep.arms for sweep in study.sweeps))
+    arms = list(dict.fromkeys(arm for sweep in study.sweeps for arm in sweep.arms))
     with mpl.rc_context(rc=_STYLE):
-        n_columns = min(3, len(tasks))
-        n_rows = -(-len(tasks) // n_columns)
-        figure = Figure(figsize=(3.75 * n_columns, 5.0 * n_rows), layout="constrained")
-        panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
-        for panel in panels[len(tasks) :]:
-            panel.set_axis_off()
-        for panel, task in zip(panels, tasks, strict=False):
+        figure, panels = _lay_out(len(tasks), legend_in=max(_legend_height_in(study, task) for task in tasks))
+        for panel, task in zip(panels, tasks, strict=True):
             sweeps = study.of_task(task)
             phases = list(dict.fromkeys(sweep.phase for sweep in sweeps))
             for sweep in sweeps:
-                _draw_sweep(panel, sweep, colour=arms.index(sweep.arms), dash=phases.index(sweep.phase))
+                _draw_sweep(panel, sweep, colour=arms.index(sweep.arms[0]), dash=phases.index(sweep.phase))
             for observer in [sweep.observer for sweep in sweeps if sweep.observer][:1]:
                 label = f"{OBSERVER}\nAUC {format_auc(observer.auc)}"
                 _draw_curve(panel, observer.scores, color=_GREY, linewidth=0.9, linestyle=(0, (2, 2)), label=label)
@@ -130,6 +125,29 @@ def save_figure(figure: Figure, stem: Path) -> str:
     return stream.getvalue()
 
 
+def _legend_height_in(study: StudyResult, task: Task) -> float:
+    """Inches: two lines for a curve, one for a reader."""
+    sweeps = study.of_task(task)
+    n_curves = sum(sweep.holdout is not None for sweep in sweeps) + any(sweep.observer for sweep in sweeps)
+    return 0.33 * n_curves + 0.19 * len(study.readers.get(task, ()))
+
+
+def _lay_out(n_panels: int, *, legend_in: float) -> tuple[Figure, list[Axes]]:
+    """Square panels, three in a row, with room for a legend below each."""
+    side, left, right, top, below = 2.95, 0.6, 0.2, 0.4, 0.6
+    n_columns = min(3, n_panels)
+    n_rows = -(-n_panels // n_columns)
+    width, height = n_columns * (left + side + right), n_rows * (top + side + below + legend_in)
+    figure = Figure(figsize=(width, height))
+    panels = []
+    for i in range(n_panels):
+        row, column = divmod(i, n_columns)
+        x = column * (left + side + right) + left
+        y = height - row * (top + side + below + legend_in) - top - side
+        panels.append(figure.add_axes((x / width, y / height, side / width, side / height)))
+    return figure, panels
+
+
 def _draw_sweep(panel: Axes, sweep: SweepResult, *, colour: int, dash: int) -> None:
     if sweep.holdout is None or sweep.holdout.auc is None:
         return
@@ -162,13 +180,13 @@ def _draw_reader(panel: Axes, reader: ReaderResult, *, marker: str) -> None:
         ecolor="#BBBBBB",
         elinewidth=0.8,
         zorder=3,
-        label=reader.name.replace("_", " "),
+        label=reader.name,
     )
 
 
 def _finish_roc(panel: Axes, title: str) -> None:
     panel.plot([0, 1], [0, 1], color="#DDDDDD", linewidth=0.8, zorder=0)
-    panel.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal", title=title)
+    panel.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), title=title)
     panel.set_xlabel("1 \N{MINUS SIGN} specificity")
     panel.set_ylabel("sensitivity")
     panel.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])

@@ -71,7 +71,8 @@ def _read_sweep(folder: SweepFolder, graph: Mapping[str, Any], gaps: list[str]) 
     if state == "not started":
         gaps.append(f"sweep {name} has not been started")
     elif state == "incomplete":
-        gaps.append(f"sweep {name} is not complete: {len(ledger.with_status(None))} of its trials have not ended")
+        n_open = len(ledger.with_status(None))
+        gaps.append(f"sweep {name} is not complete" + (f": {n_open} trials have not ended" if n_open else ""))
     promoted = tuple(_read_promoted(folder, rank, ledger, int(graph["seed"]), gaps) for rank in sorted(ledger.promoted))
     holdout = promoted[0].holdout if promoted else None
     cut = holdout.onset_before_min if holdout else spec.get("onset_before_min")

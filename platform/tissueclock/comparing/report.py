@@ -6,7 +6,6 @@ that can and cannot tell. What has not been run is named, not guessed.
 
 import base64
 from pathlib import Path
-from typing import Any
 
 import jinja2
 
@@ -75,9 +74,9 @@ def _render(study: StudyResult, rows: list[ResultRow], *, images: dict[str, str]
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    groups: dict[str, list[dict[str, Any]]] = {}
+    groups: dict[str, list[ResultRow]] = {}
     for row in rows:
-        groups.setdefault(row.task, []).append({"kind": row.kind, "cells": row.cells()[1:]})
+        groups.setdefault(row.task, []).append(row)
     return environment.get_template(_TEMPLATE).render(
         **describe_study(study), headings=HEADINGS[1:], groups=groups, images=images
     )

@@ -24,7 +24,7 @@ def describe_study(study: StudyResult) -> dict[str, Any]:
         "gaps": list(study.gaps),
         "tests": [_test_cells(test) for test in study.tests],
         "sweeps": [_sweep_cells(sweep) for sweep in study.sweeps],
-        "failures": [_failure(sweep, trial) for sweep in study.sweeps for trial in sweep.ledger.with_status("failed")],
+        "failures": [failure for sweep in study.sweeps for failure in _failures(sweep)],
         "configurations": _configurations(study),
         "lineage": [_lineage(study, sweep, promoted) for sweep in study.sweeps for promoted in sweep.promoted],
         "n_short": _SHORT,
@@ -87,7 +87,7 @@ def _decision(study: StudyResult, task: Task) -> dict[str, Any]:
         return {
             "task": task.name,
             "choice": "",
-            "worth": "no checkpoint has been scored on the holdout yet.",
+            "worth": "No checkpoint has been scored on the holdout yet.",
             "tests": [],
         }
     holdout = chosen.holdout
@@ -133,10 +133,12 @@ def _notes(study: StudyResult) -> list[str]:
     if scored := [sweep.holdout for sweep in study.sweeps if sweep.holdout and sweep.holdout.auc]:
         widths = [result.auc.interval.high - result.auc.interval.low for result in scored if result.auc]
         patients = {patient for result in scored for patient in result.scores.patients}
+        width = f"{min(widths):.2f}"
+        if len(widths) > 1:
+            width += f" to {max(widths):.2f}"
         notes.insert(
             1,
-            f"The holdout has {len(patients)} patients with a score. The 95 % intervals of the holdout AUC are "
-            f"{min(widths):.2f} to {max(widths):.2f} wide.",
+            f"The holdout has {len(patients)} patients with a score. 95 % intervals of a holdout AUC are {width} wide.",
         )
         if any(result.unit == "hemisphere" for result in scored):
             notes.append(
@@ -188,8 +190,12 @@ def _hours(trials: list[TrialEntry]) -> str:
     return f"{minutes:.1f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
-def _failure(sweep: SweepResult, trial: TrialEntry) -> str:
-    return f"{sweep.name}, {trial.name}: {trial.error or 'no reason recorded'}"
+def _failures(sweep: SweepResult) -> list[str]:
+    """A line for each reason, with the trials that failed of it."""
+    trials: dict[str, list[str]] = {}
+    for trial in sweep.ledger.with_status("failed"):
+        trials.setdefault(trial.error or "no reason recorded", []).append(trial.name)
+    return [f"{sweep.name}, {', '.join(names)}: {error}" for error, names in trials.items()]
 
 
 def _configurations(study: StudyResult) -> dict[str, Any]:

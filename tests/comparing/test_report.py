@@ -1,0 +1,190 @@
+"""The report: whole, honest about gaps, safe with what users name things, the same bytes twice."""
+
+import csv
+import html.parser
+import re
+from xml.etree import ElementTree
+
+import matplotlib.image
+import pytest
+
+from tissueclock.comparing.figures import draw_roc, draw_trials
+from tissueclock.comparing.report import results_table, write_report
+from tissueclock.comparing.table import HEADINGS
+from tissueclock.errors import StorageError
+
+VOID = {"meta", "img", "br", "hr", "link"}
+
+
+class Page(html.parser.HTMLParser):
+    """Checks that tags are balanced, and collects text, tags and what is loaded from elsewhere."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+        self.sources: list[str] = []
+        self.text = ""
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.seen.append(tag)
+        self.sources += [value for name, value in attributes if name in ("src", "href")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += re.sub(r"\s+", " ", data) + " "
+
+
+def test_a_finished_study_is_told_whole(report, study, finished_once):
+    page = Page(report.read_text(encoding="utf-8"))
+    assert report == finished_once.folder.report / "index.html"
+    assert "something leaks" not in page.text
+    assert "Numbers are from a phantom cohort, not from patients." in page.text
+    assert "What is missing" not in page.text
+    assert "240: 154 train, 38 validation, 48 holdout" in page.text
+    for sweep in study.sweeps:
+        assert sweep.name in page.text
+        assert f"{sweep.holdout.auc.auc:.3f}" in page.text
+        assert f"{sweep.best.value:.3f}" in page.text
+    for words in ("lesion-feature observer", "reader_3", "OutOfMemoryError", "freeze_depth", "no evidence"):
+        assert words in page.text
+
+
+def test_the_choice_is_validations_not_the_holdouts(report, study):
+    late = study.of_task(study.tasks[2])
+    chosen = max(late, key=lambda sweep: sweep.best.value)
+    text = Page(report.read_text()).text
+    assert f"onset < 4.5 h: {chosen.label}" in text
+
+
+def test_the_page_loads_nothing_from_elsewhere(report):
+    page = Page(report.read_text())
+    assert page.seen.count("img") == 2
+    assert all(source.startswith("data:image/svg+xml;base64,") for source in page.sources)
+    assert "script" not in page.seen
+
+
+def test_names_that_users_give_are_escaped(maker):
+    maker.name = "<script>alert(1)</script> & $x_1$"
+    maker.arms = {"<b>chain</b> $": maker.arms["chain"][:2]}
+    maker.write_all()
+    page = Page(write_report(maker.folder).read_text())
+    assert "script" not in page.seen
+    assert "b" not in page.seen
+    assert "<script>alert(1)</script> & $x_1$" in page.text
+    assert "<b>chain</b> $" in page.text
+
+
+def test_a_leak_is_shouted(finished):
+    onsets = {patient.participant_id: -patient.onset_to_mri_min for patient in finished.cohort.patients}
+    finished.write_holdout("attention-33aa33aa", 1, scores=onsets)
+    text = Page(write_report(finished.folder).read_text()).text
+    assert "chain · attention is above the lesion-feature observer on the same patients by +0." in text
+    assert "something leaks" in text
+
+
+def test_a_study_run_in_part_is_told_with_its_gaps(maker):
+    maker.write_graph()
+    maker.write_sweep("detection-00aa00aa")
+    maker.write_holdout("detection-00aa00aa", 1)
+    maker.write_sweep("tss_3h-11aa11aa", closed=False)
+    text = Page(write_report(maker.folder).read_text()).text
+    assert "What is missing" in text
+    assert "sweep tss_3h-11aa11aa is not complete" in text
+    assert "No checkpoint has been scored on the holdout yet." in text
+    assert text.count("not started") >= 4
+
+
+def test_a_study_that_has_only_been_planned_has_a_report(maker):
+    maker.write_graph()
+    text = Page(write_report(maker.folder).read_text()).text
+    assert "sweep detection-00aa00aa has not been started" in text
+    assert not (maker.folder.report / "roc.svg").exists()
+
+
+def test_a_holdout_of_one_class_has_no_auc_but_a_report(finished):
+    path = finished.folder.sweep("tss_3h-11aa11aa").promoted(1) / "holdout.tsv"
+    path.write_text(re.sub(r"\t0\t", "\t1\t", path.read_text()))
+    text = Page(write_report(finished.folder).read_text()).text
+    assert "sweep tss_3h-11aa11aa: the holdout holds one class only, so it has no AUC" in text
+
+
+def test_hospital_patients_carry_no_phantom_banner(hospital):
+    hospital.write_all()
+    text = Page(write_report(hospital.folder).read_text()).text
+    assert "phantom cohort" not in text
+    assert "lesion-feature observer" not in text
+
+
+def test_written_again_a_report_is_the_same_bytes(report, finished):
+    def contents(folder):
+        return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+    first, second = contents(report.parent), contents(write_report(finished.folder).parent)
+    assert list(first) == ["index.html", "results.tsv", "roc.png", "roc.svg", "trials.png", "trials.svg"]
+    assert first == second
+
+
+def test_table_and_tsv_have_the_same_rows_in_full_precision(report, finished_once):
+    rows = results_table(finished_once.folder)
+    with (report.parent / "results.tsv").open() as stream:
+        table = list(csv.DictReader(stream, delimiter="\t"))
+    assert [(row["kind"], row["who"], row["phase"]) for row in table] == [
+        (row.kind, row.who, row.phase or "n/a") for row in rows
+    ]
+    assert [row.kind for row in rows] == [
+        *["network"] * 3,
+        "observer",
+        *["network"] * 3,
+        "observer",
+        *["reader"] * 3,
+    ]
+    assert float(table[1]["holdout_auc"]) == pytest.approx(rows[1].auc.auc, rel=1e-5)
+    assert float(table[1]["holdout_auc_bootstrap_low"]) == pytest.approx(rows[1].bootstrap.low, rel=1e-5)
+    assert table[-1]["holdout_auc"] == "n/a"
+    assert all(len(row.cells()) == len(HEADINGS) for row in rows)
+
+
+def test_the_roc_figure_has_a_panel_a_task_and_a_curve_an_arm(study):
+    figure = draw_roc(study)
+    panels = figure.axes
+    labels = [[text.get_text().split("\n")[0] for text in panel.get_legend().get_texts()] for panel in panels]
+    assert [panel.get_title("left") for panel in panels] == ["detection", "onset < 3 h", "onset < 4.5 h"]
+    assert labels[0] == ["chain, scratch · detection"]
+    assert labels[1] == ["chain · tss_3h", "scratch · tss_3h", "lesion-feature observer"]
+    assert labels[2][-3:] == ["reader_1", "reader_2", "reader_3"]
+    assert {panel.get_xlabel() for panel in panels} == {"1 \N{MINUS SIGN} specificity"}
+
+
+def test_a_curves_area_is_the_auc_in_its_legend(study):
+    panel = draw_roc(study).axes[1]
+    line = panel.get_lines()[0]
+    x, y = line.get_xdata(), line.get_ydata()
+    area = sum((x[1:] - x[:-1]) * (y[1:] + y[:-1]) / 2)
+    assert f"AUC {area:.3f} [" in line.get_label()
+
+
+def test_the_trials_figure_has_a_panel_a_sweep(study):
+    panels = [panel for panel in draw_trials(study).axes if panel.get_title("left")]
+    assert [panel.get_title("left") for panel in panels] == [sweep.label for sweep in study.sweeps]
+    best = panels[0].get_lines()[0].get_ydata()
+    assert best[-1] == study.sweeps[0].ledger.best().best_value
+    assert (best[1:] >= best[:-1]).all()
+
+
+def test_figures_are_whole_files(report):
+    for name in ("roc", "trials"):
+        assert ElementTree.parse(report.parent / f"{name}.svg").getroot().tag.endswith("svg")
+        assert matplotlib.image.imread(report.parent / f"{name}.png").shape[1] > 1000
+
+
+def test_a_folder_that_cannot_be_written_is_named(finished):
+    (finished.folder.report / "results.tsv").mkdir(parents=True)
+    with pytest.raises(StorageError, match=r"results\.tsv: cannot be written"):
+        write_report(finished.folder)
