@@ -1,5 +1,7 @@
 """A study folder read to records: the right patients, the right pairs, gaps named, observer and readers beside."""
 
+import json
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -116,6 +118,13 @@ def test_a_study_that_has_only_been_planned_is_all_gaps(maker):
     study = read_study(maker.folder)
     assert len(study.gaps) == len(study.sweeps) == 6
     assert study.tests == ()
+
+
+def test_why_a_sweep_failed_is_told(finished):
+    graph = json.loads(finished.folder.graph.read_text())
+    graph["sweeps"]["attention-33aa33aa"] |= {"state": "failed", "error": "none of 8 trials left a checkpoint"}
+    finished.folder.graph.write_text(json.dumps(graph))
+    assert "sweep attention-33aa33aa: none of 8 trials left a checkpoint" in read_study(finished.folder).gaps
 
 
 def test_patients_of_a_hospital_have_readers_and_no_observer(hospital):

@@ -73,6 +73,8 @@ def _read_sweep(folder: SweepFolder, graph: Mapping[str, Any], gaps: list[str]) 
     elif state == "incomplete":
         n_open = len(ledger.with_status(None))
         gaps.append(f"sweep {name} is not complete" + (f": {n_open} trials have not ended" if n_open else ""))
+    if spec.get("error"):
+        gaps.append(f"sweep {name}: {spec['error']}")
     promoted = tuple(_read_promoted(folder, rank, ledger, int(graph["seed"]), gaps) for rank in sorted(ledger.promoted))
     holdout = promoted[0].holdout if promoted else None
     cut = holdout.onset_before_min if holdout else spec.get("onset_before_min")
