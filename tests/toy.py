@@ -12,18 +12,22 @@ SHAPE = (4, 32, 16)
 
 
 def write_toy_cohort(folder: Path, *, n_patients: int = 60, seed: int = 5) -> Cohort:
-    """Writes and opens it. Half the patients have an onset below 3 h, three quarters below 4.5 h."""
+    """Writes and opens it. Three in ten patients have an onset below 3 h, every other one below 4.5 h."""
     rng = np.random.default_rng(seed)
-    onsets = rng.permutation(np.linspace(30, 360, n_patients))
+    onsets = rng.permutation(np.linspace(30, 540, n_patients))
     sides = ["left", "right"] * (n_patients // 2 + 1)
     patients = [
-        Patient(
-            participant_id=f"toy{i:03d}", onset_to_mri_min=float(onset), lesion_side=sides[i], readers={}, extra={}
-        )
+        Patient(participant_id=f"toy{i:03d}", onset_to_mri_min=float(onset), lesion_side=sides[i], readers={}, extra={})
         for i, onset in enumerate(onsets)
     ]
     writer = CohortWriter(
-        folder, name="toy", patients=patients, shape=SHAPE, spacing_mm=(20.0, 6.0, 6.0), seed=seed, source={"tool": "toy"}
+        folder,
+        name="toy",
+        patients=patients,
+        shape=SHAPE,
+        spacing_mm=(20.0, 6.0, 6.0),
+        seed=seed,
+        source={"tool": "toy"},
     )
     with writer:
         for patient in patients:

@@ -29,6 +29,8 @@ app = typer.Typer(
     add_completion=False,
 )
 _console = Console()
+if not _console.is_terminal:
+    _console = Console(width=120)
 _TRACKER_PATIENCE_S = 60.0
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="The study file (YAML).", show_default=False)]
@@ -144,10 +146,12 @@ def sweep(
     with _console.status("checking the study"):
         study, cohort = _checked(study_file, verify=False)
     with study_lock(study.folder), contextlib.ExitStack() as stack:
-        with _console.status("starting Ray"):
+
+        def connect() -> None:
             cluster.connect(address=ray_address, n_cpus=cpus, extensions=study.extensions)
-        stack.callback(cluster.disconnect)
-        walk = Walk(study, load_phase, cohort)
+            stack.callback(cluster.disconnect)
+
+        walk = Walk(study, load_phase, cohort, connect)
         follower = Follower(uri=study.tracking_uri, study=study.settings.name, folder=study.folder)
         follower.start()
         try:
@@ -274,7 +278,9 @@ def _print_results(study: "Study") -> None:
     from tissueclock import display
     from tissueclock.comparing.report import results_table
 
-    _console.print(display.results_table(results_table(study.folder)))
+    rows = results_table(study.folder)
+    _console.print(display.results_table(rows))
+    _console.print(display.configurations(rows))
 
 
 def _print_next(study: "Study", study_file: Path, report_file: Path) -> None:

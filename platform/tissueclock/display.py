@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.live import Live
@@ -112,27 +111,18 @@ def walk_progress(walk: Walk) -> list[SweepProgress]:
 def progress_table(rows: Iterable[SweepProgress], *, caption: str = "") -> Table:
     """One line a sweep."""
     table = Table(caption=caption or None, caption_justify="left")
-    for column, justify in (
-        ("sweep", "left"),
-        ("arms", "left"),
-        ("state", "left"),
-        ("trials", "right"),
-        ("running", "right"),
-        ("stopped early", "right"),
-        ("failed", "right"),
-        ("best val. AUC", "right"),
-        ("time left", "right"),
-    ):
-        table.add_column(column, justify=justify, no_wrap=column in ("sweep", "time left"))  # type: ignore[arg-type]
+    table.add_column("sweep", no_wrap=True)
+    table.add_column("arms")
+    table.add_column("state", no_wrap=True)
+    table.add_column("trials")
+    table.add_column("best\nval. AUC", justify="right", no_wrap=True)
+    table.add_column("time\nleft", justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
             row.name,
             ", ".join(row.arms),
             _coloured(row.state),
-            f"{row.ended}/{row.wanted}",
-            str(row.running or ""),
-            str(row.pruned or ""),
-            f"[red]{row.failed}[/red]" if row.failed else "",
+            _trials(row),
             "" if row.best is None else f"{row.best:.3f}",
             "" if row.left_s is None else _duration(row.left_s),
         )
@@ -167,21 +157,11 @@ def bill_table(lines: Sequence[BillLine], *, free_bytes: int, on_gpu: bool) -> T
 
 def results_table(rows: Iterable[ResultRow]) -> Table:
     """The study's table, short enough for a terminal; the report has every interval."""
-    table = Table(
-        title="Holdout patients, scored once; thresholds chosen on validation",
-        title_justify="left",
-    )
-    for column in (
-        "task",
-        "who",
-        "best configuration",
-        "val. AUC",
-        "holdout AUC \\[95 % CI]",
-        "sens.",
-        "spec.",
-        "acc.",
-    ):
-        table.add_column(column, justify="left" if column in ("task", "who", "best configuration") else "right")
+    table = Table(title="Holdout patients, scored once; thresholds chosen on validation", title_justify="left")
+    for column in ("task", "who"):
+        table.add_column(column)
+    for column in ("val.\nAUC", "holdout AUC\n\\[95 % CI]", "sens.", "spec.", "acc."):
+        table.add_column(column, justify="right", no_wrap=True)
     task = None
     for row in rows:
         if task is not None and task != row.task:
@@ -191,12 +171,20 @@ def results_table(rows: Iterable[ResultRow]) -> Table:
         table.add_row(
             row.task if task != row.task else "",
             f"{row.who} / {row.phase}" if row.phase else row.who,
-            escape(row.configuration or row.state),
             "" if row.validation_auc is None else f"{row.validation_auc:.3f}",
-            escape(format_auc(row.auc)) if row.auc else "",
+            escape(format_auc(row.auc)) if row.auc else row.state,
             *["" if rate is None else f"{rate.value:.2f}" for rate in rates],
         )
         task = row.task
+    return table
+
+
+def configurations(rows: Iterable[ResultRow]) -> Table:
+    """The best configuration of each sweep, short; the report has it in full."""
+    table = Table(title="Best configurations", title_justify="left", box=None, show_header=False, padding=(0, 2, 0, 0))
+    for row in rows:
+        if row.configuration:
+            table.add_row(f"{row.who} / {row.phase}", escape(row.configuration))
     return table
 
 
@@ -230,7 +218,7 @@ class ProgressDisplay:
                 self._lines[row.name] = line
                 self._console.print(line, highlight=False, soft_wrap=True)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "ProgressDisplay":
         if self._live is not None:
             self._live.start()
         return self
@@ -283,6 +271,16 @@ def _left_s(ledger: LedgerState, *, wanted: int) -> float | None:
     mean_s = sum(spent) / len(spent)
     n_left = wanted - len(spent) - len(ledger.with_status("failed"))
     return max(0.0, n_left * mean_s - done_s) / max(1, len(running))
+
+
+def _trials(row: SweepProgress) -> str:
+    parts = [f"{row.ended}/{row.wanted}"]
+    parts += [f"{n} {what}" for n, what in ((row.running, "running"), (row.pruned, "stopped early")) if n]
+    if row.failed:
+        parts.append(f"[red]{row.failed} failed[/red]")
+    if row.recovered:
+        parts.append(f"[yellow]{row.recovered} taken up again[/yellow]")
+    return ", ".join(parts)
 
 
 def _coloured(state: str) -> str:

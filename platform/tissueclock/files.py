@@ -91,4 +91,5 @@ def _remove(path: Path) -> None:
             _remove(child)
         path.rmdir()
     else:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            path.unlink()

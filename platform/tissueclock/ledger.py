@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from tissueclock.errors import BusyError, InputError, StorageError
 from tissueclock.records import Status
@@ -261,7 +261,7 @@ class LedgerWriter:
         """Tune pickles the searcher and callbacks that hold a writer, and never reads the copy: it cannot write."""
         return {"path": self.path, "state": self.state}
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "LedgerWriter":
         return self
 
     def __exit__(

@@ -22,7 +22,7 @@ from tissueclock.sweeping.cluster import RunningSweep
 from tissueclock.sweeping.phase import Phase
 from tissueclock.sweeping.promotion import read_parents
 from tissueclock.sweeping.space import make_space
-from tissueclock.sweeping.sweep import inputs_digest
+from tissueclock.sweeping.sweep import inputs_digest, is_complete
 
 PhaseLoader = Callable[[SweepSpec], Phase]
 State = Literal["waiting", "running", "complete", "failed", "skipped"]
@@ -65,14 +65,17 @@ class Walk:
         study: The study, its cohort's identity known.
         load_phase: Gives the phase of a spec.
         cohort: The cohort's split and identity, for lineage.
+        connect: Connects to Ray; called once, before the first sweep that is not complete.
     """
 
     study: Study
     load_phase: PhaseLoader
     cohort: Cohort
+    connect: Callable[[], None]
     vertices: dict[str, Vertex] = field(init=False)
     _lineage: dict[str, Any] = field(init=False)
     _graph: dict[str, Any] = field(init=False, default_factory=dict)
+    _connected: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self.vertices = {name: Vertex(spec) for name, spec in self.study.vertices.items()}
@@ -122,6 +125,12 @@ class Walk:
                 except TissueclockError as error:
                     vertex.state, vertex.error = "failed", str(error)
                     continue
+                if is_complete(job, phase) and not retry_failed:
+                    vertex.state = "complete"
+                    continue
+                if not self._connected:
+                    self.connect()
+                    self._connected = True
                 vertex.state = "running"
                 running[name] = RunningSweep(job, phase, retry_failed=retry_failed)
 

@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-from ray.exceptions import RayTaskError
+from ray import cloudpickle as pickle
+from ray.exceptions import RayActorError, RayTaskError
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
@@ -64,11 +66,18 @@ class Recorder(Callback):
 
 
 def one_line_error(trial: Trial) -> str:
-    """What went wrong in a trial, in one line of at most 300 characters."""
-    error = trial.get_pickled_error()
+    """What went wrong in a trial, in one line of at most 300 characters.
+
+    Tune writes the last error to files on the driver's disk; only some of them reach the storage.
+    """
+    error: BaseException | None = None
+    if trial.pickled_error_file and Path(trial.pickled_error_file).exists():
+        error = pickle.loads(Path(trial.pickled_error_file).read_bytes())
+    if isinstance(error, RayActorError):
+        return "its worker died (killed, or out of memory)"
     if isinstance(error, RayTaskError) and error.cause is not None:
         error = error.cause
     if error is None:
-        return "the worker died without a word"
+        return "unknown: Tune kept no error"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:300]

@@ -53,7 +53,7 @@ class LedgerSearcher(Searcher):
             trial = self._in_flight.popleft()
             self._study.enqueue_trial(self._tuned(trial))
             self._asked[trial.name] = self._study.ask(dict(self._space.distributions))
-        elif len(self._writer.state.trials) < self.n_wanted:
+        elif len(self._writer.state.trials) < wanted_trials(self._space, self._spec):
             trial = self._ask()
         else:
             return str(Searcher.FINISHED)
@@ -71,11 +71,6 @@ class LedgerSearcher(Searcher):
             self._study.tell(asked, state=TrialState.FAIL)
         else:
             self._study.tell(asked, value)
-
-    @property
-    def n_wanted(self) -> int:
-        """Trials that the study asks for; a grid ends with its last point."""
-        return self._spec.trials if self._grid is None else min(self._spec.trials, len(self._grid))
 
     def _ask(self) -> TrialEntry:
         name = f"t{len(self._writer.state.trials) + 1:04d}"
@@ -109,6 +104,12 @@ class LedgerSearcher(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Does nothing: a sweep is taken up from its ledger, never by `Tuner.restore`."""
+
+
+def wanted_trials(space: Space, spec: SweepSpec) -> int:
+    """Trials that the study asks for; a grid ends with its last point."""
+    grid = space.grid() if spec.searcher == "grid" else None
+    return spec.trials if grid is None else min(spec.trials, len(grid))
 
 
 def _sampler(spec: SweepSpec, n_asked: int) -> optuna.samplers.BaseSampler:

@@ -16,13 +16,13 @@ from ray.tune.experiment import Trial
 
 from tissueclock.errors import SweepError
 from tissueclock.files import digest_facts, write_json
-from tissueclock.ledger import SCHEMA, LedgerWriter
+from tissueclock.ledger import SCHEMA, LedgerState, LedgerWriter, read_ledger
 from tissueclock.records import Resources, SweepJob, SweepSpec
 from tissueclock.sweeping.phase import Phase
 from tissueclock.sweeping.promotion import promote, settle_trial
 from tissueclock.sweeping.recorder import Recorder
 from tissueclock.sweeping.scheduler import make_scheduler, replay, scheduler_seed
-from tissueclock.sweeping.searcher import LedgerSearcher
+from tissueclock.sweeping.searcher import LedgerSearcher, wanted_trials
 from tissueclock.sweeping.space import Space, make_space
 
 _QUIET = {
@@ -44,6 +44,19 @@ def job_space(job: SweepJob, phase: Phase) -> Space:
         job.spec,
         accepted=phase.trainable.accepted(),
         n_parents=len(job.parents),
+    )
+
+
+def is_complete(job: SweepJob, phase: Phase) -> bool:
+    """Whether the ledger says that all that is asked for was done, and the promoted checkpoints are there."""
+    state = read_ledger(job.folder.ledger)
+    n_wanted = wanted_trials(job_space(job, phase), job.spec)
+    return (
+        state.closed
+        and len(state.trials) >= n_wanted
+        and not state.with_status(None)
+        and _enough_promoted(job, state)
+        and all((job.folder.promoted(rank) / "holdout.json").exists() for rank in state.promoted)
     )
 
 
@@ -72,8 +85,8 @@ def run_sweep(job: SweepJob, phase: Phase, *, retry_failed: bool = False) -> Non
         for trial in writer.state.with_status("finished", "pruned", "failed"):
             settle_trial(job.folder, trial.name)
         searcher = LedgerSearcher(writer=writer, space=space, spec=job.spec)
-        n_left = len(writer.state.with_status(None)) + searcher.n_wanted - len(writer.state.trials)
-        if n_left <= 0 and writer.state.closed and len(writer.state.promoted) >= _n_promotable(job, writer):
+        n_left = len(writer.state.with_status(None)) + wanted_trials(space, job.spec) - len(writer.state.trials)
+        if is_complete(job, phase):
             return
         if writer.state.closed:
             writer.append("reopened")
@@ -171,9 +184,9 @@ def _budget_left_s(spec: SweepSpec, writer: LedgerWriter) -> float | None:
     return max(1.0, spec.time_budget_min * 60 - writer.state.busy_s)
 
 
-def _n_promotable(job: SweepJob, writer: LedgerWriter) -> int:
-    with_weights = [t for t in writer.state.trials.values() if (job.folder.trial(t.name) / "best").exists()]
-    return min(job.spec.promote, len(with_weights))
+def _enough_promoted(job: SweepJob, state: LedgerState) -> bool:
+    with_weights = [name for name in state.trials if (job.folder.trial(name) / "best").exists()]
+    return len(state.promoted) >= min(job.spec.promote, len(with_weights)) > 0
 
 
 def _score(job: SweepJob, phase: Phase, promoted: list[str]) -> None:

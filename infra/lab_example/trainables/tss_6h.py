@@ -1,0 +1,15 @@
+"""A lab's own phase: was the onset less than 6 hours before the MRI (the thrombectomy window)?
+
+Name it in a study's arms as `tss_6h`, and this folder's parent under `extensions`. Nothing else needs to know it.
+"""
+
+from tissueclock.cohort.tasks import OnsetBefore
+from trainables.phase import PhaseTrainable
+
+
+class Tss6h(PhaseTrainable):
+    """Learns what freeze depth leaves, on the hemispheres with a lesion."""
+
+    name = "tss_6h"
+    title = "onset < 6 h"
+    task = OnsetBefore(360)
