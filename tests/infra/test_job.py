@@ -1,0 +1,127 @@
+"""A study as a job on a head node that is a process of its own, with the wheel shipped to it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from infra.submit_job import build_wheel, entry_point, unpack
+from tests.infra.conftest import Head
+from tests.toy import write_toy_cohort
+
+ROOT = Path(__file__).resolve().parents[2]
+STUDY = """\
+name: shipped
+seed: 3
+cohort: cohort
+extensions: lab
+networks: {slices: {width: 8}}
+arms: {chain: {network: slices, phases: {witness: random}}}
+sweep: {trials: 1, epochs: 1, promote: 1, searcher: random, scheduler: {name: none}}
+"""
+# A lab's own phase: detection that writes down which code a worker runs.
+WITNESS = '''\
+import json
+import tissueclock
+import trainables.detection
+from tissueclock.cohort.tasks import HoldsLesion
+from trainables.phase import PhaseTrainable
+
+class Witness(PhaseTrainable):
+    """Writes down where its worker imports from."""
+    name = "witness"
+    title = "witness"
+    task = HoldsLesion()
+
+    def setup(self, config, job):
+        super().setup(config, job)
+        files = {module.__name__: module.__file__ for module in (tissueclock, trainables.detection)}
+        (job.spec.cohort.parent / "witness.json").write_text(json.dumps(files))
+'''
+SPACE = """\
+from ray import tune
+SPACE = {"lr": tune.loguniform(1e-3, 1e-2)}
+REASONS = {"lr": "any will do"}
+"""
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Storage that all nodes see: a study, its cohort and a lab's extensions."""
+    folder = tmp_path_factory.mktemp("shared")
+    write_toy_cohort(folder / "cohort", n_patients=40)
+    for room, text in (("trainables", WITNESS), ("search_spaces", SPACE)):
+        (folder / "lab" / room).mkdir(parents=True)
+        (folder / "lab" / room / "witness.py").write_text(text)
+    (folder / "study.yaml").write_text(STUDY)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_wheel(ROOT, tmp_path_factory.mktemp("wheel"))
+
+
+def submit(head: Head, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs `infra/submit_job.py` as a user would."""
+    return subprocess.run(
+        [sys.executable, ROOT / "infra" / "submit_job.py", "--address", head.address, *arguments],
+        env=head.environment | environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+@pytest.mark.ray
+@pytest.mark.e2e
+def test_a_study_runs_as_a_job_with_the_code_of_the_shipped_wheel(head: Head, shared: Path, wheel: Path) -> None:
+    done = submit(head, shared / "study.yaml", "--wheel", wheel)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "complete, 1/1 trials" in done.stdout
+    (ledger,) = (shared / "shipped" / "sweeps").glob("witness-*/ledger.jsonl")
+    lines = [json.loads(line) for line in ledger.read_text().splitlines()]
+    assert [line["status"] for line in lines if line["kind"] == "ended"] == ["finished"]
+    assert lines[-1]["kind"] == "closed"
+    for module, file in json.loads((shared / "witness.json").read_text()).items():
+        assert f"{head.folder}/" in file, f"{module} was imported from {file}"
+        assert "py_modules_files" in file, f"{module} was imported from {file}"
+
+
+@pytest.mark.ray
+@pytest.mark.e2e
+def test_a_wrong_study_gives_its_line_and_its_exit_code_through(head: Head, shared: Path, wheel: Path) -> None:
+    wrong = shared / "wrong.yaml"
+    wrong.write_text(STUDY.replace("trials: 1", "trails: 1"))
+
+    done = submit(head, wrong, "--wheel", wheel)
+
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert f"error: {wrong}: sweep.trails is not a key of a study" in done.stdout.replace("\n", " ")
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.ray
+def test_without_the_token_no_job_is_taken(head: Head, shared: Path, wheel: Path, tmp_path: Path) -> None:
+    done = submit(head, shared / "study.yaml", "--wheel", wheel, HOME=str(tmp_path))
+
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert f"error: {head.address}: no job was submitted" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wheel_unpacks_to_the_packages_that_ray_ships(wheel: Path, tmp_path: Path) -> None:
+    packages = unpack(wheel, tmp_path)
+
+    assert [package.name for package in packages] == ["search_spaces", "tissueclock", "trainables"]
+    assert all((package / "__init__.py").is_file() for package in packages)
+
+
+def test_a_study_whose_path_has_a_space_reaches_the_sweep_whole() -> None:
+    line = entry_point("python", Path("/shared/my studies/a.yaml"), ["--retry-failed"])
+
+    assert line == "cd / && exec python -P -m tissueclock sweep '/shared/my studies/a.yaml' --retry-failed"
