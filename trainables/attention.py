@@ -11,6 +11,6 @@ class Attention(PhaseTrainable):
 
     name = "attention"
     title = "attention, onset < 4.5 h"
-    task = OnsetBefore(270)
+    task = OnsetBefore(270.0)
     defaults: ClassVar = {"learned": "gates", "attention": "mean_flow", "freeze_depth": 5}
     needs_parent = True

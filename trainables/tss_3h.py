@@ -9,4 +9,4 @@ class Tss3h(PhaseTrainable):
 
     name = "tss_3h"
     title = "onset < 3 h"
-    task = OnsetBefore(180)
+    task = OnsetBefore(180.0)

@@ -9,4 +9,4 @@ class Tss4h5(PhaseTrainable):
 
     name = "tss_4h5"
     title = "onset < 4.5 h"
-    task = OnsetBefore(270)
+    task = OnsetBefore(270.0)

@@ -44,7 +44,7 @@ class SchedulerSpec:
     """Which Tune scheduler stops or perturbs trials, and how early.
 
     Attributes:
-        name: `none`, `asha`, `hyperband` or `pbt`.
+        name: `none`, `asha`, `hyperband` or `pbt` (whose population is drawn at random, whatever the searcher).
         grace_epochs: No trial is stopped (or perturbed) before this epoch.
         reduction_factor: One in this many trials survives a rung (`asha`, `hyperband`).
         perturb_epochs: Epochs between two exploit-and-explore steps (`pbt`).

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tissueclock.errors import StudyError
 from tissueclock.records import FirstWeights, NetworkSpec, Resources, SchedulerSpec, StudyFolder, SweepSpec
@@ -53,19 +53,13 @@ class SweepSettings(_Strict):
     scheduler: SchedulerSettings = SchedulerSettings()
     max_concurrent: _Count | None = None
     cpus_per_trial: Annotated[float, Field(ge=0.1)] = 1.0
-    gpus_per_trial: Annotated[float, Field(ge=0.0)] = 0.0
+    gpus_per_trial: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     time_budget_min: Annotated[float, Field(gt=0)] | None = None
     max_failures: Annotated[int, Field(ge=0)] = 2
     checkpoint_every: _Count = 1
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     space: _Name | None = None
     fix: dict[str, str | int | float | bool] = {}
-
-    @model_validator(mode="after")
-    def _gpus_are_a_fraction_or_one(self) -> "SweepSettings":
-        if self.gpus_per_trial > 1:
-            raise ValueError("gpus_per_trial is over 1; a trial trains on one device or a fraction of one")
-        return self
 
 
 class ArmSettings(_Strict):

@@ -12,4 +12,4 @@ class Tss6h(PhaseTrainable):
 
     name = "tss_6h"
     title = "onset < 6 h"
-    task = OnsetBefore(360)
+    task = OnsetBefore(360.0)

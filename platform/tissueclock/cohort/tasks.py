@@ -1,13 +1,14 @@
 """What a phase asks of a hemisphere: which hemispheres take part, and what the answer is."""
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from tissueclock.cohort.table import Hemisphere
 
 Unit = Literal["hemisphere", "patient"]
 
 
+@runtime_checkable
 class Task(Protocol):
     """A binary question about hemispheres.
 

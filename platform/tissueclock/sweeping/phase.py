@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from tissueclock.records import SweepSpec
 
 
+@runtime_checkable
 class PhaseType(Protocol):
     """A phase's trainable, a class: what `trainables.phase.PhaseTrainable` and its subclasses offer the platform.
 

@@ -46,7 +46,7 @@ def make_scheduler(spec: SweepSpec, domains: Mapping[str, Domain]) -> TrialSched
                     f"phase {spec.phase}: scheduler is pbt, but none of {', '.join(_PERTURBED)} is tuned; "
                     "take asha or hyperband"
                 )
-            return PopulationBasedTraining(
+            return _LedgerPbt(
                 **shared,
                 perturbation_interval=chosen.perturb_epochs,
                 burn_in_period=grace,
@@ -54,6 +54,22 @@ def make_scheduler(spec: SweepSpec, domains: Mapping[str, Domain]) -> TrialSched
                 log_config=False,
             )
     return FIFOScheduler()
+
+
+class _LedgerPbt(PopulationBasedTraining):
+    """PBT beside a searcher of ours.
+
+    Tune refuses PBT with any searcher, since one that learns would be told values of configurations that PBT changed
+    meanwhile. `LedgerSearcher` draws a population at random and learns nothing from it.
+    """
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        super().on_trial_add(_WithoutSearcher(), trial)
+
+
+@dataclass(frozen=True, slots=True)
+class _WithoutSearcher:
+    search_alg: None = None
 
 
 @dataclass(frozen=True, slots=True)

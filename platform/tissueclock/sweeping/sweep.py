@@ -155,7 +155,7 @@ def _fit(
             storage_path=str(job.folder.tune),
             callbacks=[recorder],
             failure_config=FailureConfig(max_failures=spec.max_failures),
-            checkpoint_config=CheckpointConfig(num_to_keep=2),
+            checkpoint_config=CheckpointConfig(num_to_keep=None),  # they hold a path each, no weights
             verbose=0,
         ),
     )

@@ -1,0 +1,101 @@
+"""The best epoch's weights are promoted, with the chain of digests back to the first."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.sweeping.specs import SPEC
+from tissueclock.errors import CheckpointError, SweepError
+from tissueclock.files import digest_file
+from tissueclock.ledger import LedgerWriter
+from tissueclock.records import Parent, SweepFolder, SweepJob
+from tissueclock.sweeping.promotion import promote, read_parents, read_trial, settle_trial
+
+LINEAGE: dict[str, Any] = {"cohort": "c", "split": "s", "seed": 3, "code": {"version": "0"}}
+
+
+def job(path: Path, parents: tuple[Parent, ...] = ()) -> SweepJob:
+    return SweepJob(spec=SPEC, folder=SweepFolder(path), parents=parents, study="s", inputs="i", lineage=LINEAGE)
+
+
+def write_checkpoint(folder: SweepFolder, trial: str, epoch: int, *, best: str) -> None:
+    """A checkpoint's files as far as promotion looks at them."""
+    checkpoint = folder.trial(trial) / f"epoch-{epoch:04d}"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "best.safetensors").write_text(best)
+    (checkpoint / "facts.json").write_text(json.dumps({"network": {"kind": "slice"}}))
+
+
+def report(writer: LedgerWriter, trial: str, values: list[float], **hyperparameters: Any) -> None:
+    writer.append("asked", trial=trial, hyperparameters=hyperparameters, seed=1)
+    best_epoch = values.index(max(values)) + 1
+    for epoch, value in enumerate(values, start=1):
+        metrics = {"epoch": epoch, "val_auc": value, "val_loss": 1 - value, "threshold": 0.1 * epoch}
+        metrics |= {"best_val_auc": max(values[:epoch]), "best_epoch": min(epoch, best_epoch)}
+        writer.append("reported", trial=trial, epoch=epoch, metrics=metrics)
+    writer.append("ended", trial=trial, status="finished")
+
+
+def run_sweep(path: Path, parents: tuple[Parent, ...] = (), **hyperparameters: Any) -> list[Path]:
+    made = job(path, parents)
+    with LedgerWriter(made.folder.ledger) as writer:
+        for trial, values in (("t0001", [0.6, 0.9, 0.7]), ("t0002", [0.8, 0.8, 0.8]), ("t0003", [0.5, 0.5, 0.95])):
+            report(writer, trial, values, **hyperparameters)
+            write_checkpoint(made.folder, trial, 3, best=f"{path.name} {trial}")
+            settle_trial(made.folder, trial)
+        return promote(made, writer)
+
+
+def test_the_k_best_are_promoted_by_their_best_epoch(tmp_path: Path) -> None:
+    promoted = run_sweep(tmp_path / "one")
+
+    assert [read_trial(path)["trial"] for path in promoted] == ["t0003", "t0001"]
+    assert (promoted[1] / "weights.safetensors").read_text() == "one t0001"
+    second = read_trial(promoted[1])
+    assert (second["epoch"], second["metrics"]["val_auc"], second["metrics"]["threshold"]) == (2, 0.9, 0.2)
+
+
+def test_a_settled_trial_keeps_its_best_weights_alone(tmp_path: Path) -> None:
+    run_sweep(tmp_path / "one")
+
+    assert [path.name for path in (tmp_path / "one" / "trials" / "t0001").iterdir()] == ["best"]
+
+
+def test_the_chain_of_digests_leads_back_to_the_first_phase(tmp_path: Path) -> None:
+    first = run_sweep(tmp_path / "one")
+    second = run_sweep(tmp_path / "two", read_parents(SweepFolder(tmp_path / "one")), parent=2)
+    third = run_sweep(tmp_path / "three", read_parents(SweepFolder(tmp_path / "two")))
+
+    lineage = read_trial(third[0])["lineage"]
+    assert lineage["chain"] == [digest_file(path / "weights.safetensors") for path in (first[1], second[0])]
+    assert lineage["parent"]["digest"] == lineage["chain"][-1]
+
+
+def test_promoting_again_changes_nothing(tmp_path: Path) -> None:
+    run_sweep(tmp_path / "one")
+    made = job(tmp_path / "one")
+    with LedgerWriter(made.folder.ledger) as writer:
+        n_lines = writer.state.n_lines
+        promote(made, writer)
+
+        assert writer.state.n_lines == n_lines
+
+
+def test_a_parent_whose_weights_were_changed_is_refused(tmp_path: Path) -> None:
+    promoted = run_sweep(tmp_path / "one")
+    (promoted[0] / "weights.safetensors").write_text("something else")
+
+    with pytest.raises(CheckpointError, match=r"promoted/1/weights\.safetensors: digest is .*trial\.json says"):
+        read_parents(SweepFolder(tmp_path / "one"))
+
+
+def test_a_sweep_without_any_weights_says_why(tmp_path: Path) -> None:
+    made = job(tmp_path / "one")
+    with LedgerWriter(made.folder.ledger) as writer:
+        writer.append("asked", trial="t0001", hyperparameters={}, seed=1)
+        writer.append("ended", trial="t0001", status="failed", error="RuntimeError: no")
+
+        with pytest.raises(SweepError, match="none of 1 trials left a checkpoint; RuntimeError: no"):
+            promote(made, writer)

@@ -1,0 +1,74 @@
+"""A sweep's space: pins, parents and grids."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from ray import tune
+
+from tests.sweeping.specs import SPEC
+from tissueclock.errors import StudyError
+from tissueclock.sweeping.space import make_space
+
+SPACE = {
+    "lr": tune.loguniform(1e-5, 1e-2),
+    "freeze_depth": tune.choice([0, 1, 2]),
+    "attention": tune.choice(["off", "mean_flow"]),
+}
+ACCEPTED = frozenset({"lr", "freeze_depth", "attention", "batch_size", "parent"})
+CHILD = replace(SPEC, weights="previous", upstream="detection.1")
+
+
+def test_a_pin_leaves_the_space_and_stays_in_every_configuration() -> None:
+    space = make_space(SPACE, replace(CHILD, fixed={"lr": 1e-3, "batch_size": 4}), accepted=ACCEPTED)
+
+    assert set(space.domains) == {"freeze_depth", "attention"}
+    assert space.fixed == {"lr": 1e-3, "batch_size": 4}
+
+
+def test_which_parent_to_start_from_is_one_more_hyperparameter_where_there_are_several() -> None:
+    assert "parent" not in make_space(SPACE, CHILD, accepted=ACCEPTED, n_parents=1).domains
+    assert make_space(SPACE, CHILD, accepted=ACCEPTED, n_parents=3).domains["parent"].categories == [1, 2, 3]
+
+
+def test_random_weights_are_never_frozen() -> None:
+    assert make_space(SPACE, SPEC, accepted=ACCEPTED).fixed["freeze_depth"] == 0
+
+
+@pytest.mark.parametrize(
+    ("fixed", "message"),
+    [
+        ({"learning_rate": 1e-3}, "learning_rate is unknown; this phase understands attention, batch_size"),
+        ({"lr": 1.0}, r"fix lr is 1.0; the space allows \(1e-05, 0.01\)"),
+        ({"attention": "on"}, r"fix attention is 'on'; the space allows \['off', 'mean_flow'\]"),
+        ({"lr": "fast"}, "fix lr is 'fast'; the space allows"),
+    ],
+)
+def test_a_wrong_pin_is_named_with_what_is_allowed(fixed: dict[str, object], message: str) -> None:
+    with pytest.raises(StudyError, match=f"phase detection, space detection: {message}"):
+        make_space(SPACE, replace(CHILD, fixed=fixed), accepted=ACCEPTED)
+
+
+def test_a_grid_is_every_point_of_a_discrete_space() -> None:
+    spec = replace(CHILD, searcher="grid", fixed={"lr": 1e-3})
+
+    points = make_space(SPACE, spec, accepted=ACCEPTED, n_parents=2).grid()
+
+    assert points is not None
+    assert len(points) == 3 * 2 * 2
+    assert len({tuple(sorted(point.items())) for point in points}) == 12
+
+
+def test_a_grid_over_a_continuous_space_is_refused() -> None:
+    with pytest.raises(StudyError, match="searcher is grid, but the space is continuous"):
+        make_space(SPACE, replace(CHILD, searcher="grid"), accepted=ACCEPTED)
+
+
+def test_the_digest_tells_bounds_apart(tmp_path: Path) -> None:
+    narrower = {**SPACE, "lr": tune.loguniform(1e-5, 1e-3)}
+
+    assert (
+        make_space(SPACE, CHILD, accepted=ACCEPTED).digest
+        == make_space(dict(SPACE), CHILD, accepted=ACCEPTED).digest
+        != make_space(narrower, CHILD, accepted=ACCEPTED).digest
+    )

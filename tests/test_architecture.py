@@ -1,0 +1,73 @@
+"""The house stands: `platform` stays the standard library's, and the wheel imports from an empty folder."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def python(code: str, *, cwd: Path, path: Path | None = None) -> str:
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(cwd), **({"PYTHONPATH": str(path)} if path else {})}
+    done = subprocess.run(
+        [sys.executable, *code.split(" ", 1)], cwd=cwd, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_import_platform_is_the_standard_library_s_from_the_repository_root() -> None:
+    found = python("-c import platform; print(platform.__file__); print(platform.system())", cwd=ROOT).splitlines()
+
+    assert not Path(found[0]).is_relative_to(ROOT)
+    assert found[1]
+    assert not (ROOT / "platform" / "__init__.py").exists()
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built as a release would be."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        str(folder),
+        str(ROOT),
+    ]
+    subprocess.run([sys.executable, *build], check=True, capture_output=True)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_the_wheel_imports_from_an_empty_folder_and_shadows_nothing(wheel: Path, tmp_path: Path) -> None:
+    unpacked = tmp_path / "unpacked"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(unpacked)
+    (tmp_path / "empty").mkdir()
+
+    code = (
+        "-c import platform, tissueclock, tissueclock.cli, trainables.phase, search_spaces.detection;"
+        "print(tissueclock.__file__); print(trainables.__file__); print(platform.__file__)"
+    )
+    ours, theirs, stdlib = python(code, cwd=tmp_path / "empty", path=unpacked).splitlines()
+
+    assert Path(ours).is_relative_to(unpacked)
+    assert Path(theirs).is_relative_to(unpacked)
+    assert not Path(stdlib).is_relative_to(unpacked)
+
+
+def test_the_wheel_carries_our_packages_and_the_report_s_template_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+
+    tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
+    assert tops == {"tissueclock", "trainables", "search_spaces"}
+    assert any(name.endswith("report.html.j2") for name in names)

@@ -1,0 +1,125 @@
+"""The study file: what arms share, and what makes a sweep another one."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tissueclock.errors import StudyError
+from tissueclock.study import Study, read_study
+
+
+def study(folder: Path, **changes: Any) -> Study:
+    facts: dict[str, Any] = {
+        "name": "s",
+        "seed": 1,
+        "cohort": "cohort",
+        "networks": {"slice": {"width": 8}},
+        "arms": {
+            "chain": {"network": "slice", "phases": {"detection": "random", "tss_3h": "previous"}},
+            "scratch": {"network": "slice", "phases": {"tss_3h": "random"}},
+        },
+    }
+    file = folder / "study.yaml"
+    file.write_text(yaml.safe_dump({**facts, **changes}, sort_keys=False))
+    return read_study(file)
+
+
+def test_arms_that_agree_up_to_a_phase_share_its_sweep(tmp_path: Path) -> None:
+    two_arms = {
+        "short": {"network": "slice", "phases": {"detection": "random", "tss_3h": "previous"}},
+        "long": {"network": "slice", "phases": {"detection": "random", "tss_3h": "previous", "tss_4h5": "previous"}},
+    }
+
+    read = study(tmp_path, arms=two_arms)
+
+    assert len(read.vertices) == 3
+    assert read.arms["long"][:2] == read.arms["short"]
+    assert read.vertices[read.arms["short"][0]].arms == ("short", "long")
+
+
+def test_first_weights_and_what_lies_before_make_another_sweep(tmp_path: Path) -> None:
+    read = study(tmp_path)
+
+    assert len(read.vertices) == 3
+    chain, scratch = (read.vertices[read.arms[arm][-1]] for arm in ("chain", "scratch"))
+    assert chain.phase == scratch.phase == "tss_3h"
+    assert chain.upstream == read.arms["chain"][0]
+    assert scratch.upstream is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [
+        ({"sweep": {"trials": 99}}, True),
+        ({"sweep": {"gpus_per_trial": 0.5}}, True),
+        ({"sweep": {"time_budget_min": 5}}, True),
+        ({"sweep": {"epochs": 7}}, False),
+        ({"sweep": {"fix": {"lr": 0.001}}}, False),
+        ({"seed": 2}, False),
+        ({"networks": {"slice": {"width": 16}}}, False),
+    ],
+)
+def test_how_much_is_wanted_continues_a_sweep_and_what_a_trial_means_starts_another(
+    tmp_path: Path, changes: dict[str, Any], same: bool
+) -> None:
+    assert (set(study(tmp_path).vertices) == set(study(tmp_path, **changes).vertices)) is same
+
+
+def test_a_phase_overrides_single_settings_and_joins_what_is_fixed(tmp_path: Path) -> None:
+    read = study(
+        tmp_path,
+        sweep={"trials": 5, "fix": {"batch_size": 8}},
+        phases={"detection": {"trials": 3, "fix": {"lr": 0.001}}},
+    )
+
+    detection = read.vertices[read.arms["chain"][0]]
+    assert (detection.trials, detection.fixed) == (3, {"batch_size": 8, "lr": 0.001})
+    assert read.vertices[read.arms["scratch"][0]].trials == 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sed": 3}, "sed is not a key of a study"),
+        ({"seed": "three"}, r"seed is 'three' \(str\); input should be a valid integer"),
+        ({"networks": {"slice": {"width": 6}}}, r"networks\.slice\.width is 6 \(int\); .*multiple of 4"),
+        (
+            {"sweep": {"time_budget_min": "1e2"}},
+            r"sweep\.time_budget_min is '1e2' \(str\).*only with a point and a sign: 1\.0e-4",
+        ),
+        (
+            {"sweep": {"searcher": "bayes"}},
+            r"sweep\.searcher is 'bayes' \(str\); input should be 'tpe', 'random' or 'grid'",
+        ),
+        (
+            {"sweep": {"gpus_per_trial": 2}},
+            r"sweep\.gpus_per_trial is 2 \(int\); input should be less than or equal to 1",
+        ),
+        ({"arms": {}}, "arms is {}"),
+        (
+            {"arms": {"a": {"network": "volume", "phases": {"detection": "random"}}}},
+            r"arms\.a\.network is 'volume'; networks has slice",
+        ),
+        (
+            {"arms": {"a": {"network": "slice", "phases": {"detection": "previous"}}}},
+            r"arms\.a\.phases\.detection is 'previous', but no phase is before it; allowed: random",
+        ),
+        ({"phases": {"attention": {"trials": 3}}}, r"phases\.attention is set, but no arm trains that phase"),
+        ({"phases": {"detection": {"trails": 3}}}, r"phases\.detection\.trails is not a key"),
+    ],
+)
+def test_what_is_wrong_is_named_with_what_was_found_and_what_is_allowed(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(StudyError, match=rf"study\.yaml: {message}"):
+        study(tmp_path, **changes)
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text("name: a\nseed: 1\nseed: 2\n")
+
+    with pytest.raises(StudyError, match=r"study\.yaml, line 3: not YAML \('seed' stands twice\)"):
+        read_study(file)

@@ -1,0 +1,186 @@
+"""The trainables: called by hand, as Tune calls them, and driven through Tune on this machine."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ray.tune.trainable.trainable import Trainable
+
+from tests.sweeping.specs import SPEC
+from tissueclock.catalog import load_phase
+from tissueclock.cohort.store import Cohort
+from tissueclock.errors import CohortError
+from tissueclock.ledger import read_ledger
+from tissueclock.records import Parent, SchedulerSpec, SweepFolder, SweepJob
+from tissueclock.sweeping.promotion import read_parents, read_trial
+from tissueclock.sweeping.sweep import run_sweep
+from trainables.attention import Attention
+from trainables.detection import Detection
+from trainables.phase import PhaseTrainable
+from trainables.scoring import load_promoted
+
+LINEAGE = {"cohort": "c", "split": "s", "seed": 3, "code": {}}
+
+
+def make_job(cohort: Cohort, folder: Path, *, parents: tuple[Parent, ...] = (), **changes: Any) -> SweepJob:
+    spec = replace(SPEC, cohort=cohort.folder, cohort_digest=cohort.digest, **changes)
+    return SweepJob(spec=spec, folder=SweepFolder(folder), parents=parents, study="s", inputs="i", lineage=LINEAGE)
+
+
+def config(**hyperparameters: Any) -> dict[str, Any]:
+    return {"hyperparameters": {"batch_size": 16, **hyperparameters}, "seed": 11}
+
+
+@pytest.fixture
+def begin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Begins a trial by hand, under a name, as an actor of Tune's would."""
+    monkeypatch.setattr(Trainable, "trial_name", "t0001")
+    started: list[PhaseTrainable] = []
+
+    def begin_trial(kind: type[PhaseTrainable], job: SweepJob, settings: Mapping[str, Any]) -> PhaseTrainable:
+        trial = kind.__new__(kind)
+        trial.setup(dict(settings), job=job)
+        started.append(trial)
+        return trial
+
+    return begin_trial  # type: ignore[return-value]
+
+
+def losses(trial: PhaseTrainable, n: int) -> list[float]:
+    return [trial.step()["metrics"]["val_loss"] for _ in range(n)]
+
+
+def test_a_trial_taken_up_by_another_actor_goes_on_as_if_never_interrupted(
+    toy_cohort: Cohort, tmp_path: Path, begin: Any
+) -> None:
+    whole = losses(begin(Detection, make_job(toy_cohort, tmp_path / "whole"), config()), 4)
+
+    job = make_job(toy_cohort, tmp_path / "cut")
+    first = losses(begin(Detection, job, config()), 2)
+    again, *rest = losses(begin(Detection, job, config()), 3)
+
+    assert again == first[-1], "the last report may have been lost, so it is made again"
+    assert [*first, *rest] == whole
+
+
+def test_an_actor_used_again_trains_like_a_new_one(toy_cohort: Cohort, tmp_path: Path, begin: Any) -> None:
+    fresh = losses(begin(Detection, make_job(toy_cohort, tmp_path / "fresh"), config(lr=0.003)), 2)
+
+    trial = begin(Detection, make_job(toy_cohort, tmp_path / "used"), config())
+    trial.step()
+    trial._job = make_job(toy_cohort, tmp_path / "used-again")
+    assert trial.reset_config(config(lr=0.003))
+
+    assert losses(trial, 2) == fresh
+
+
+def test_a_torn_checkpoint_is_passed_over_for_the_one_before(toy_cohort: Cohort, tmp_path: Path, begin: Any) -> None:
+    job = make_job(toy_cohort, tmp_path)
+    expected = losses(begin(Detection, job, config()), 3)
+    weights = job.folder.trial("t0001") / "epoch-0003" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-10])
+
+    assert losses(begin(Detection, job, config()), 2) == expected[1:]
+
+
+def test_a_cohort_that_changed_since_the_plan_is_refused(toy_cohort: Cohort, tmp_path: Path, begin: Any) -> None:
+    job = make_job(toy_cohort, tmp_path)
+
+    with pytest.raises(CohortError, match="the cohort was changed since the study was planned"):
+        begin(Detection, replace(job, spec=replace(job.spec, cohort_digest="another")), config())
+
+
+@pytest.fixture(scope="module")
+def chain(ray_here: None, toy_cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> dict[str, SweepJob]:
+    """Detection, both onset phases and attention, each swept by Tune from the last one's promoted checkpoints."""
+    folder = tmp_path_factory.mktemp("chain")
+    jobs: dict[str, SweepJob] = {}
+    parents: tuple[Parent, ...] = ()
+    for name in ("detection", "tss_3h", "tss_4h5", "attention"):
+        weights = {"weights": "previous", "upstream": "x"} if parents else {}
+        job = make_job(
+            toy_cohort,
+            folder / name,
+            parents=parents,
+            phase=name,
+            space=name,
+            fixed={"batch_size": 16},
+            trials=2,
+            epochs=2,
+            promote=2,
+            scheduler=SchedulerSpec(name="none"),
+            **weights,
+        )
+        run_sweep(job, load_phase(job.spec))
+        jobs[name] = job
+        parents = read_parents(job.folder)
+    return jobs
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("name", ["detection", "tss_3h", "tss_4h5", "attention"])
+def test_each_phase_is_swept_by_tune_promoted_and_scored_once(chain: dict[str, SweepJob], name: str) -> None:
+    ledger = read_ledger(chain[name].folder.ledger)
+
+    assert ledger.closed
+    assert [trial.status for trial in ledger.trials.values()] == ["finished", "finished"]
+    assert not chain[name].folder.tune.exists()
+    for rank in (1, 2):
+        promoted = chain[name].folder.promoted(rank)
+        scores = (promoted / "holdout.tsv").read_text().splitlines()[1:]
+        facts = json.loads((promoted / "holdout.json").read_text())
+        assert facts["n"] == len(scores)
+        assert facts["unit"] == ("hemisphere" if name == "detection" else "patient")
+        assert facts["threshold"] == read_trial(promoted)["metrics"]["threshold"]
+
+
+@pytest.mark.ray
+def test_holdout_scores_are_of_holdout_patients_and_no_others(chain: dict[str, SweepJob], toy_cohort: Cohort) -> None:
+    holdout = {hemisphere.patient for hemisphere in toy_cohort.table if hemisphere.split == "holdout"}
+
+    rows = (chain["tss_3h"].folder.promoted(1) / "holdout.tsv").read_text().splitlines()[1:]
+
+    assert {row.split("\t")[1] for row in rows} == holdout
+
+
+@pytest.mark.ray
+def test_the_attention_phase_leaves_the_trunk_as_its_parent_left_it(chain: dict[str, SweepJob]) -> None:
+    child, facts = load_promoted(chain["attention"].folder.promoted(1))
+    rank = facts["lineage"]["parent"]["rank"]
+    parent, _ = load_promoted(chain["tss_4h5"].folder.promoted(rank))
+
+    same = [
+        torch.equal(mine, theirs)
+        for mine, theirs in zip(child.trunk.state_dict().values(), parent.trunk.state_dict().values(), strict=True)
+    ]
+
+    assert all(same)
+    assert not torch.equal(child.gate.state_dict()["score.weight"], parent.gate.state_dict()["score.weight"])
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("scheduler", ["asha", "hyperband", "pbt"])
+def test_a_sweep_ends_under_each_scheduler(ray_here: None, toy_cohort: Cohort, tmp_path: Path, scheduler: Any) -> None:
+    job = make_job(
+        toy_cohort,
+        tmp_path,
+        fixed={"batch_size": 16},
+        trials=4,
+        epochs=4,
+        scheduler=SchedulerSpec(name=scheduler, grace_epochs=1, perturb_epochs=1, reduction_factor=2),
+    )
+
+    run_sweep(job, load_phase(job.spec))
+
+    ledger = read_ledger(job.folder.ledger)
+    assert ledger.closed
+    assert len(ledger.with_status("finished", "pruned")) == 4
+    assert len(ledger.promoted) == 2
+
+
+def test_the_attention_phase_needs_a_parent() -> None:
+    assert Attention.needs_parent
