@@ -2,8 +2,9 @@
 
     RAY_UP_enable_autoscaler_v2=0 ray submit infra/cluster.yaml infra/submit.py /shared/studies/paper.yaml
 
-Ray copies this one file to the head node's home folder and passes its exit code on: it imports nothing but the
-installed package. The terminal stays tied to it; `ray submit --tmux` unties it, and the same command resumes.
+Ray copies this one file to the head node's home folder, so it imports nothing but the installed package. `ray submit`
+itself ends with 0 or 1, whatever the sweep's code was. The terminal stays tied to the sweep (`ray submit --tmux` unties
+it); the same command resumes.
 """
 
 import os
@@ -12,7 +13,7 @@ import sys
 
 def main() -> None:
     """Runs the sweep; exits as it does."""
-    os.environ.setdefault("RAY_AUTH_MODE", "token")  # Ray's clients never switch it on by themselves
+    os.environ.setdefault("RAY_AUTH_MODE", "token")  # Ray's clients never switch it on; it reads this when imported
     os.environ.setdefault("RAY_ADDRESS", "auto")
     try:
         from tissueclock.cli import main as tissueclock

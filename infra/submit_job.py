@@ -23,6 +23,8 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+os.environ.setdefault("RAY_AUTH_MODE", "token")  # Ray's clients never switch it on; it reads this when imported
+
 import aiohttp
 import requests
 from ray.exceptions import RayError
@@ -37,7 +39,6 @@ _RETRY_S = 2.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Submits and follows; returns the sweep's own code (0 done, 1 the run failed, 2 the input is wrong)."""
-    os.environ.setdefault("RAY_AUTH_MODE", "token")  # Ray's clients never switch it on by themselves
     options, rest = _parser().parse_known_args(arguments)
     try:
         client = JobSubmissionClient(options.address)

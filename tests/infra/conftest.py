@@ -54,6 +54,7 @@ def head() -> Iterator[Head]:
         )
     try:
         _wait_until_up(process, dashboard, folder / "head.log")
+        del environment["RAY_AUTH_MODE"]  # clients ask for it by themselves
         yield Head(f"http://127.0.0.1:{dashboard}", folder, environment)
     finally:
         process.terminate()

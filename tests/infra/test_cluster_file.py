@@ -43,7 +43,9 @@ def test_it_is_valid_by_rays_own_schema(filled: dict[str, Any]) -> None:
 
 def test_no_command_of_ours_or_of_rays_defaults_ends_other_rays(filled: dict[str, Any]) -> None:
     for key in COMMANDS:
-        assert not re.search(r"ray\s+stop|pkill (?!-f '/tmp/\[t\]issueclock/ray/')|killall", " ".join(filled[key])), key
+        assert not re.search(
+            r"ray\s+stop|pkill (?!-\$S -f '/tmp/\[t\]issueclock/ray/')|killall", " ".join(filled[key])
+        ), key
 
 
 @pytest.mark.parametrize("key", ["head_start_ray_commands", "worker_start_ray_commands"])
