@@ -4,6 +4,7 @@ Takes hemispheres as they are: mirrored, normalised, 0 outside the brain. How th
 """
 
 import contextlib
+import dataclasses
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -65,7 +66,7 @@ class CohortWriter:
             raise CohortError(f"{folder}: exists already; a cohort is written to a new or empty folder")
         self._folder = folder
         self._name = name
-        self._patients = tuple(patients)
+        self._patients = list(patients)
         self._i_patient = {patient.participant_id: i for i, patient in enumerate(patients)}
         self._added: set[str] = set()
         self._shape = shape
@@ -147,6 +148,14 @@ class CohortWriter:
                 )
             self._array.write(row, half)
         self._added.add(participant_id)
+
+    def annotate(self, participant_id: str, *, readers: Mapping[str, bool | None], extra: Mapping[str, str]) -> None:
+        """Adds to a patient's row of the manifest what is known only once his images are; side and onset stay."""
+        i_patient = self._i_patient[participant_id]
+        patient = self._patients[i_patient]
+        self._patients[i_patient] = dataclasses.replace(
+            patient, readers={**patient.readers, **readers}, extra={**patient.extra, **extra}
+        )
 
     def _finish(self) -> None:
         """Closes the array, writes the tables and, last, the facts."""

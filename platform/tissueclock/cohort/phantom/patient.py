@@ -1,0 +1,131 @@
+"""One phantom patient from a plan: everything that chance decides about him comes from his own seed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float16
+
+from tissueclock.cohort.manifest import LesionSide
+from tissueclock.cohort.phantom.anatomy import Brain, Grid, Tissues, mirror, split_halves
+from tissueclock.cohort.phantom.clock import draw_clock
+from tissueclock.cohort.phantom.features import measure_lesion
+from tissueclock.cohort.phantom.lesions import LesionPlan, grow_lesion
+from tissueclock.cohort.phantom.nuisance import draw_scan
+from tissueclock.cohort.phantom.person import draw_tissues
+from tissueclock.cohort.phantom.presets import Preset
+from tissueclock.cohort.phantom.readers import read_mismatch
+from tissueclock.cohort.phantom.realmasks import read_mask
+from tissueclock.cohort.phantom.render import render_patient
+from tissueclock.cohort.phantom.signal import SERIES
+from tissueclock.cohort.phantom.truth import TrueLesion
+from tissueclock.errors import CohortError
+from tissueclock.seeds import derive_seed
+
+LESION_SHARE = 0.5
+"""A voxel is lesion, in the mask, if at least this share of its tissue is."""
+
+_SOME_TISSUE = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class MaskPlan:
+    """A lesion taken from a file.
+
+    Attributes:
+        path: A mask in MNI space.
+        mirrored: Whether left and right change places.
+        side: Where it lies, after that.
+    """
+
+    path: Path
+    mirrored: bool
+    side: LesionSide
+
+
+@dataclass(frozen=True, slots=True)
+class PatientPlan:
+    """All that is decided about a patient before any image is made."""
+
+    participant_id: str
+    onset_to_mri_min: float
+    lesion: LesionPlan | MaskPlan
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class MadePatient:
+    """A patient, ready to be packed.
+
+    Attributes:
+        plan: What was asked for.
+        halves: Left, and right mirrored; b0, b1000, FLAIR.
+        masks: Lesion or not, in the same halves.
+        truth: For `truth/lesions.tsv`.
+        readers: Mismatch, read by each reader.
+        extra: Age, sex, NIHSS and field strength, as text.
+    """
+
+    plan: PatientPlan
+    halves: Float16[np.ndarray, "half series slice height width"]
+    masks: Bool[np.ndarray, "half slice height width"]
+    truth: TrueLesion
+    readers: dict[str, bool]
+    extra: dict[str, str]
+
+
+def make_patient(plan: PatientPlan, *, grid: Grid, preset: Preset) -> MadePatient:
+    """Makes a patient; the same plan gives the same bytes wherever and in whatever order it is made.
+
+    Raises:
+        CohortError: The plan's mask cannot be read any more.
+    """
+    rng = np.random.default_rng(derive_seed(plan.seed, "patient", plan.participant_id))
+    scan = draw_scan(rng)
+    invisible = plan.lesion.invisible_probability if isinstance(plan.lesion, LesionPlan) else 0.0  # drawn on DWI
+    clock = draw_clock(plan.onset_to_mri_min, preset=preset, invisible_probability=invisible, rng=rng)
+    tissues = draw_tissues(grid, age_y=scan.age_y, csf_asymmetry_sd=preset.csf_asymmetry_sd, rng=rng)
+    lesion = _lesion(plan.lesion, grid=grid, tissues=tissues, rng=rng)
+    rendered = render_patient(grid, tissues=tissues, lesion=lesion, clock=clock, scan=scan, preset=preset, rng=rng)
+    halves = np.stack(split_halves(rendered.series)).astype(np.float16)
+    masks = np.stack(split_halves(lesion >= LESION_SHARE))
+    features = measure_lesion(halves.astype(np.float32), masks, voxel_ml=grid.voxel_ml)
+    solid_ml = float((lesion * tissues.solid).sum()) * grid.voxel_ml
+    numbers = {
+        "onset_to_mri_min": plan.onset_to_mri_min,
+        "effective_min": clock.effective_h * 60.0,
+        "volume_ml": solid_ml,
+        "white_matter_share": float((lesion * tissues.wm).sum()) * grid.voxel_ml / solid_ml,
+        **{f"clean_ratio_{series}": rendered.clean_ratios[series] for series in SERIES},
+        **features,
+    }
+    territory = plan.lesion.territory if isinstance(plan.lesion, LesionPlan) else plan.lesion.path.name.split(".")[0]
+    words = {"territory": territory, "dwi_visible": "yes" if clock.visible else "no", "field": scan.field}
+    nihss = int(np.clip(np.round(2.0 + 2.5 * np.log1p(solid_ml) * np.exp(0.4 * rng.standard_normal())), 0, 42))
+    return MadePatient(
+        plan=plan,
+        halves=halves,
+        masks=masks,
+        truth=TrueLesion(plan.participant_id, words, numbers),
+        readers=read_mismatch(features, rng),
+        extra={"age": f"{scan.age_y:.0f}", "sex": scan.sex, "nihss": str(nihss), "field": scan.field},
+    )
+
+
+def _lesion(plan: LesionPlan | MaskPlan, *, grid: Grid, tissues: Tissues, rng: np.random.Generator) -> Brain:
+    """The lesion of a plan: on each planned side somewhere above one half, on the other nowhere."""
+    if isinstance(plan, LesionPlan):
+        return grow_lesion(plan, grid=grid, tissues=tissues, rng=rng)
+    drawn = read_mask(plan.path, grid=grid)
+    if drawn is None:
+        raise CohortError(f"{plan.path}: mask is empty or suspect; it was not when the cohort was planned")
+    lesion = (mirror(drawn) if plan.mirrored else drawn) * (tissues.solid > _SOME_TISSUE)
+    width = grid.shape[2]
+    for side, half in (("left", slice(0, width)), ("right", slice(width, None))):
+        if plan.side not in (side, "both"):
+            lesion[:, :, half] = 0.0
+        elif lesion[:, :, half].max() < LESION_SHARE:
+            shown, solid = lesion[:, :, half], tissues.solid[:, :, half]
+            best = np.unravel_index(int((shown * solid).argmax() if shown.any() else solid.argmax()), shown.shape)
+            shown[best] = 0.55
+    return np.asarray(lesion, dtype=np.float32)
