@@ -1,19 +1,21 @@
 """MLflow's page of a study: its own server on the study's store, or the address of the one that is there."""
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import quote
 
 from tissueclock.errors import InputError, TissueclockError
 from tissueclock.tracking.connection import check_tracker, connect, prepare_environment, redacted, sqlite_path
+from tissueclock.tracking.view import view_path
 
 _START_TIMEOUT_S = 60.0
 
@@ -38,7 +40,7 @@ def open_page(
     if uri.startswith(("http:", "https:")):
         say(f"This study is logged to a server; open {runs_url(uri, study=study, base=redacted(uri))}")
         return
-    with PageServer(uri, study=study, host=host, port=port) as server:
+    with _ended_by_sigterm(), PageServer(uri, study=study, host=host, port=port) as server:
         say(f"Open {server.url} (Ctrl+C ends it)")
         server.wait()
 
@@ -57,8 +59,7 @@ def runs_url(uri: str, *, study: str, base: str) -> str:
     found = connect(uri).get_experiment_by_name(study)
     if found is None:
         raise InputError(f"study {study!r}: nothing is logged at {redacted(uri)!r} yet; run `tissueclock sweep` first")
-    shown = quote("attributes.start_time", safe="")
-    return f"{base.rstrip('/')}/#/experiments/{found.experiment_id}/runs?orderByKey={shown}&orderByAsc=true"
+    return f"{base.rstrip('/')}/{view_path(found.experiment_id)}"
 
 
 class PageServer:
@@ -86,7 +87,9 @@ class PageServer:
         self.url = runs_url(uri, study=study, base=self._base)
         path = sqlite_path(uri)
         self._process = subprocess.Popen(
-            _command(uri, host=host, port=port),
+            _command(host, port),
+            # not among the arguments, which everybody on the machine can read: a URI may hold a password
+            env={**os.environ, "MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_REGISTRY_STORE_URI": uri},
             cwd=Path.cwd() if path is None else path.parent,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -124,14 +127,12 @@ class PageServer:
         raise TissueclockError(f"the MLflow server at {self._base} ended with exit code {code}")
 
 
-def _command(uri: str, *, host: str, port: int) -> list[str]:
+def _command(host: str, port: int) -> list[str]:
     # without its own name among the allowed hosts, the server answers 403 to it
     names = {"localhost", "127.0.0.1", "[::1]", host, socket.gethostname(), socket.getfqdn()}
     allowed = ",".join(sorted({*names, *(f"{name}:{port}" for name in names)}))
-    return [
-        *(sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--registry-store-uri", uri),
-        *("--host", host, "--port", str(port), "--workers", "1", "--allowed-hosts", allowed),
-    ]
+    options = ("--host", host, "--port", str(port), "--workers", "1", "--allowed-hosts", allowed)
+    return [sys.executable, "-m", "mlflow", "server", *options]
 
 
 def _check_port(host: str, port: int) -> None:
@@ -141,6 +142,21 @@ def _check_port(host: str, port: int) -> None:
         raise InputError(
             f"port {port} on {host}: cannot listen there ({error.strerror}); give another --port"
         ) from error
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Lets SIGTERM end the block as Ctrl+C does; else the server would outlive this process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:  # while the server was starting
+        return
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _answers(url: str) -> bool:

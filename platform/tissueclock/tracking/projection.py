@@ -83,7 +83,7 @@ def sweep_run(picture: SweepPicture, *, live: bool) -> RunFacts:
         live: Whether somebody is at work on it; an open sweep that nobody works on is interrupted.
     """
     facts = picture.state.facts
-    status = "finished" if picture.state.closed else "running" if live else "interrupted"
+    status = "finished" if picture.state.closed else "running" if live else _unfinished(picture)
     arms = ", ".join(facts.get("arms", ()))
     return RunFacts(
         key=(picture.name, ""),
@@ -138,17 +138,23 @@ def trial_run(picture: SweepPicture, trial: TrialEntry, *, live: bool) -> RunFac
 def parameters(hyperparameters: Mapping[str, Any]) -> dict[str, str]:
     """Hyperparameters as MLflow's strings, and the logarithm of those that span decades.
 
-    The compare page draws every axis linearly, on which a learning rate's decades fall together.
+    The compare page draws every axis linearly, on which a learning rate's decades fall together. Fractions have five
+    digits: the table cuts longer ones off before their exponent. The ledger and `trial.json` have them all.
 
-    >>> parameters({"lr": 0.001, "freeze_depth": 2})
-    {'lr': '0.001', 'log10_lr': '-3.0', 'freeze_depth': '2'}
+    >>> parameters({"lr": 1.2345678e-05, "freeze_depth": 2})
+    {'lr': '1.2346e-05', 'log10_lr': '-4.9085', 'freeze_depth': '2'}
     """
     params: dict[str, str] = {}
     for name, value in hyperparameters.items():
-        params[_fit(name)] = str(value)
+        params[_fit(name)] = f"{value:.5g}" if isinstance(value, float) else str(value)
         if _is_number(value) and value > 0 and _LOG_SCALED.search(name):
             params[f"log10_{_fit(name)}"] = str(round(math.log10(value), 4))
     return params
+
+
+def _unfinished(picture: SweepPicture) -> str:
+    statuses = {trial.status for trial in picture.state.trials.values()}
+    return "failed" if statuses == {"failed"} else "interrupted"
 
 
 def _trial_point(picture: SweepPicture, trial: TrialEntry, epoch: int) -> Point:

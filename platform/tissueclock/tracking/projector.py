@@ -19,6 +19,7 @@ from tissueclock.tracking.picture import SWEEP, SweepPicture
 from tissueclock.tracking.projection import StudyStatus, study_run, sweep_run, trial_run
 from tissueclock.tracking.registry import ModelRegistry
 from tissueclock.tracking.runs import MirroredRun, RunMirror
+from tissueclock.tracking.view import VIEW_TAG, view_state
 
 # what no second try can mend; everything else is tried again
 _REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS")
@@ -69,11 +70,14 @@ class StudyProjector:
     check: Callable[[], None]
     _runs: RunMirror = field(init=False)
     _registry: ModelRegistry = field(init=False)
+    _experiment_id: str = field(init=False)
     _synced: set[str] = field(init=False, default_factory=set)
+    _columns: dict[str, None] = field(init=False, default_factory=dict)
+    _view: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
         """Finds or makes the experiment, and reads the runs that it holds of this study."""
-        experiment_id = self._experiment()
+        self._experiment_id = experiment_id = self._experiment()
         study, study_id = self.identity.study, self.identity.study_id
         self._runs = RunMirror(self.client, experiment_id=experiment_id, study_id=study_id)
         self._runs.load()
@@ -103,9 +107,11 @@ class StudyProjector:
         for name in [name for name in picture.state.trials if name in names]:
             self.check()
             facts = trial_run(picture, picture.state.trials[name], live=live)
+            self._columns.update(dict.fromkeys(facts.params))
             self._unless_refused(picture, name, partial(self._runs.sync, facts, parent=sweep.run_id))
         if SWEEP in names:
             self._unless_refused(picture, SWEEP, partial(self._finish_sweep, picture, study, sweep, current))
+        self._show_columns()
         self._synced.add(picture.name)
 
     def log_artifacts(self, run: MirroredRun, path: Path, artifact_path: str | None) -> None:
@@ -138,6 +144,12 @@ class StudyProjector:
         except (FileNotFoundError, KeyError, ValueError) as error:  # a promoted checkpoint that is gone or foreign
             self.refusals.add(error, n_lines=picture.pending[name])
         picture.logged(name)
+
+    def _show_columns(self) -> None:
+        view = view_state(self._columns)
+        if view != self._view:
+            self.client.set_experiment_tag(self._experiment_id, VIEW_TAG, view)
+            self._view = view
 
     def _experiment(self) -> str:
         name = self.identity.study

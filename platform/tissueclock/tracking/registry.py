@@ -69,9 +69,9 @@ class ModelRegistry:
         if model is None:
             model = self._client.create_logged_model(
                 self._experiment_id,
-                name=f"{picture.name}-rank{rank}",
+                name=f"{picture.name}-{line['trial']}",
                 source_run_id=trial.run_id,
-                tags={ID_TAG: self._study_id, DIGEST_TAG: line["digest"], "sweep": picture.name, "rank": str(rank)},
+                tags={ID_TAG: self._study_id, DIGEST_TAG: line["digest"], "sweep": picture.name},
                 params={**parameters(facts["hyperparameters"]), "epoch": str(facts["epoch"])},
                 model_type=str(facts["phase"]),
             )

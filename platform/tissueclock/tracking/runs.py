@@ -91,7 +91,7 @@ class RunMirror:
         """Names the cohort as the run's input, once; `source` and `profile` are JSON."""
         if run.has_inputs or run.deleted:
             return
-        dataset = Dataset(name, digest[:32], "local", source, profile=profile)
+        dataset = Dataset(name, digest[:12], "local", source, profile=profile)
         context = InputTag("mlflow.data.context", "training, validation")
         self._client.log_inputs(run.run_id, datasets=[DatasetInput(dataset, [context])])
         run.has_inputs = True
