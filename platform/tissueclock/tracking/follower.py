@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from tissueclock.files import write_json
 from tissueclock.records import StudyFolder, SweepFolder
-from tissueclock.tracking.connection import connect, one_line, prepare_environment
+from tissueclock.tracking.connection import connect, one_line, prepare_environment, redacted
 from tissueclock.tracking.picture import SweepPicture
 from tissueclock.tracking.projection import StudyStatus
 
@@ -67,6 +67,7 @@ class Follower:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._deadline = float("inf")
+        self._is_closed = False
         self._thread = threading.Thread(target=self._follow, name="tissueclock-tracking", daemon=True)
 
     @property
@@ -91,7 +92,8 @@ class Follower:
             status: How the study ended: `finished`, `failed` or `interrupted`.
 
         Returns:
-            How many ledger lines and queued artifacts are not logged; 0: all are. A tracker that is away is left after
+            How many ledger lines and queued artifacts are not logged, and one more where the study's run could not be
+            ended; 0: the tracker agrees with the ledgers. A tracker that is away is left after
             a few tries; the next run of the study catches up.
         """
         self._status = status
@@ -100,7 +102,8 @@ class Follower:
         self._wake.set()
         with contextlib.suppress(RuntimeError):  # it was never started
             self._thread.join(timeout_s)
-        n_pending = self._refused[0] + len(self._artifacts)
+        is_open = self._thread.ident is not None and not self._is_closed
+        n_pending = self._refused[0] + len(self._artifacts) + is_open
         with contextlib.suppress(Exception):  # a ledger that cannot be read is the sweep's to complain of
             self._discover()
             for picture in list(self._pictures.values()):
@@ -116,9 +119,10 @@ class Follower:
                 self._catch_up("running")
                 if is_closing:
                     self._catch_up(self._status)
+                    self._is_closed = True
                 self._fault, n_faults = None, 0
             except Exception as error:
-                self._fault = one_line(error)
+                self._fault = self._said(error)
                 self._projector = None  # what was sent and not answered is unknown: look again
                 n_faults += 1
             if is_closing:
@@ -192,6 +196,10 @@ class Follower:
         if not self._folder.graph.is_file():
             return None
         return set(json.loads(self._folder.graph.read_text(encoding="utf-8")).get("sweeps", {}))
+
+    def _said(self, error: Exception) -> str:
+        is_away = "HTTPConnectionPool" in str(error) or "HTTPSConnectionPool" in str(error)
+        return f"no MLflow server answers at {redacted(self._uri)}" if is_away else one_line(error)
 
     def _check_deadline(self) -> None:
         if time.monotonic() > self._deadline:

@@ -88,8 +88,7 @@ class PageServer:
         path = sqlite_path(uri)
         self._process = subprocess.Popen(
             _command(host, port),
-            # not among the arguments, which everybody on the machine can read: a URI may hold a password
-            env={**os.environ, "MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_REGISTRY_STORE_URI": uri},
+            env=_environment(uri),
             cwd=Path.cwd() if path is None else path.parent,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -142,6 +141,17 @@ def _check_port(host: str, port: int) -> None:
         raise InputError(
             f"port {port} on {host}: cannot listen there ({error.strerror}); give another --port"
         ) from error
+
+
+def _environment(uri: str) -> dict[str, str]:
+    return {
+        **os.environ,
+        # not among the arguments, which everybody on the machine can read: a URI may hold a password
+        "MLFLOW_BACKEND_STORE_URI": uri,
+        "MLFLOW_REGISTRY_STORE_URI": uri,
+        # eight more processes, for language models only
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
 
 
 @contextlib.contextmanager

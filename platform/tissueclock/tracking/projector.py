@@ -81,7 +81,13 @@ class StudyProjector:
         study, study_id = self.identity.study, self.identity.study_id
         self._runs = RunMirror(self.client, experiment_id=experiment_id, study_id=study_id)
         self._runs.load()
-        self._registry = ModelRegistry(self.client, experiment_id=experiment_id, study=study, study_id=study_id)
+        self._registry = ModelRegistry(
+            self.client,
+            experiment_id=experiment_id,
+            study=study,
+            study_id=study_id,
+            is_server=self.artifact_root is None,
+        )
 
     def sync_study(self, status: StudyStatus) -> MirroredRun:
         """Brings the study's own run up to date."""

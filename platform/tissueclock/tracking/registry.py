@@ -31,13 +31,16 @@ class ModelRegistry:
         experiment_id: The study's experiment.
         study: The study's name.
         study_id: The study folder's identity.
+        is_server: Whether the tracker is a server; a store opened directly resolves `models:/` by MLflow's global
+            tracking URI, which is not ours (mlflow 3.17).
     """
 
-    def __init__(self, client: Any, *, experiment_id: str, study: str, study_id: str) -> None:
+    def __init__(self, client: Any, *, experiment_id: str, study: str, study_id: str, is_server: bool) -> None:
         self._client = client
         self._experiment_id = experiment_id
         self._study = study
         self._study_id = study_id
+        self._is_server = is_server
 
     def promote(self, picture: SweepPicture, *, runs: RunMirror, current: set[str] | None) -> None:
         """Registers what a closed sweep promoted; nothing is sent where all of it is known already.
@@ -79,7 +82,7 @@ class ModelRegistry:
             for file in (folder / name for name in _UPLOADED):
                 if file.name != "holdout.json" or file.exists():
                     self._client.log_model_artifact(model.model_id, str(file))
-            self._client.log_outputs(trial.run_id, [LoggedModelOutput(model.model_id, facts["epoch"])])
+            self._log_output(trial.run_id, LoggedModelOutput(model.model_id, facts["epoch"]))
             self._client.finalize_logged_model(model.model_id, "READY")
         time_ms = round(max(line["time_s"] for line in picture.state.promoted.values()) * 1000) - rank
         metrics = {**_numbers(facts["metrics"]), **_holdout(folder)}
@@ -89,6 +92,12 @@ class ModelRegistry:
             synchronous=True,
         )
         self._register(name, line, sweep=picture.name, model=model, trial=trial)
+
+    def _log_output(self, run_id: str, output: LoggedModelOutput) -> None:
+        """Names the model as the run's output; a store refuses a second time (mlflow 3.17)."""
+        outputs = self._client.get_run(run_id).outputs
+        if output.model_id not in {known.model_id for known in (outputs.model_outputs if outputs else ())}:
+            self._client.log_outputs(run_id, [output])
 
     def _find_model(self, digest: str) -> Any | None:
         found = self._client.search_logged_models(
@@ -115,13 +124,20 @@ class ModelRegistry:
     def _register(self, name: str, line: Mapping[str, Any], *, sweep: str, model: Any, trial: MirroredRun) -> None:
         if any(version.tags.get(DIGEST_TAG) == line["digest"] for version in self._versions(name)):
             return
-        self._client.create_model_version(
-            name,
-            source=model.artifact_location,
-            run_id=trial.run_id,
-            tags={DIGEST_TAG: line["digest"], "sweep": sweep, "trial": line["trial"], "val_auc": repr(line["value"])},
-            model_id=model.model_id,
+        tags = {
+            DIGEST_TAG: line["digest"],
+            "sweep": sweep,
+            "trial": line["trial"],
+            "val_auc": repr(line["value"]),
+            "model_id": model.model_id,
+        }
+        source = f"models:/{model.model_id}" if self._is_server else model.artifact_location
+        made = self._client.create_model_version(
+            name, source=source, run_id=trial.run_id, tags=tags, model_id=model.model_id
         )
+        # the tag by which MLflow's page names a model's versions
+        versions = json.dumps([{"name": name, "version": made.version}])
+        self._client.set_logged_model_tags(model.model_id, {"mlflow.modelVersions": versions})
 
     def _set_alias(self, name: str, current: set[str] | None) -> None:
         versions = [v for v in self._versions(name) if current is None or v.tags.get("sweep") in current]

@@ -1,0 +1,329 @@
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from mlflow.exceptions import MlflowException
+
+from tests.tracking.synthetic import SyntheticSweep
+from tests.tracking.trackers import WRITES, Store, Tampered, follow
+from tissueclock.records import StudyFolder
+from tissueclock.tracking import follower as follower_module
+from tissueclock.tracking.connection import connect
+from tissueclock.tracking.follower import Follower
+
+
+def write_sweep(folder: StudyFolder) -> SyntheticSweep:
+    """Three trials that ended in three ways, two of them promoted."""
+    sweep = SyntheticSweep(folder, "detection-1")
+    sweep.run("t0001", auc=0.8)
+    sweep.run("t0002", epochs=2, status="pruned")
+    sweep.run("t0003", epochs=1, status="failed", error="ValueError: boom")
+    sweep.promote(1, "t0001", digest="d1" * 32, value=0.83, holdout=0.79)
+    sweep.promote(2, "t0002", digest="d2" * 32, value=0.72, holdout=0.7)
+    sweep.close()
+    return sweep
+
+
+def test_runs_are_nested_study_sweep_trial(folder: StudyFolder) -> None:
+    write_sweep(folder)
+    assert follow(folder) == 0
+    store = Store(folder)
+    study, sweep, trial = store.named("toy"), store.named("detection (a)"), store.named("detection t0001")
+    assert "mlflow.parentRunId" not in study.data.tags
+    assert sweep.data.tags["mlflow.parentRunId"] == study.info.run_id
+    assert trial.data.tags["mlflow.parentRunId"] == sweep.info.run_id
+    assert len(store.runs) == 5
+
+
+def test_every_epoch_is_a_step_and_every_hyperparameter_a_parameter(folder: StudyFolder) -> None:
+    write_sweep(folder)
+    follow(folder)
+    store = Store(folder)
+    assert store.steps("detection t0001") == [1, 2, 3]
+    trial = store.named("detection t0001")
+    assert trial.data.metrics["val_auc"] == pytest.approx(0.83)
+    assert trial.data.params == {"lr": "0.001", "log10_lr": "-3.0", "freeze_depth": "1", "use_attention": "False"}
+    sweep = store.named("detection (a)").data
+    assert {name: sweep.metrics[name] for name in ("n_finished", "n_pruned", "n_failed", "best_val_auc")} == {
+        "n_finished": 1,
+        "n_pruned": 1,
+        "n_failed": 1,
+        "best_val_auc": pytest.approx(0.83),
+    }
+    assert sweep.metrics["holdout_auc"] == 0.79  # of the best rank, though the second was promoted after it
+    assert (sweep.tags["split"], sweep.tags["env.torch"]) == ("5a" * 32, "2.13.0")
+
+
+def test_a_trial_ends_as_its_ledger_says(folder: StudyFolder) -> None:
+    write_sweep(folder)
+    follow(folder)
+    found = {
+        run.info.run_name: (run.info.status, run.data.tags["status"], run.data.tags.get("error"))
+        for run in Store(folder).runs
+        if "t00" in run.info.run_name
+    }
+    assert found == {
+        "detection t0001": ("FINISHED", "finished", ""),
+        "detection t0002": ("FINISHED", "pruned", ""),
+        "detection t0003": ("FAILED", "failed", "ValueError: boom"),
+    }
+
+
+def test_the_cohort_is_the_input_of_the_sweep(folder: StudyFolder) -> None:
+    write_sweep(folder)
+    follow(folder)
+    follow(folder)
+    (found,) = Store(folder).named("detection (a)").inputs.dataset_inputs
+    assert (found.dataset.name, found.dataset.digest) == ("toy cohort", "c0" * 6)
+
+
+def test_a_second_follower_finds_everything_and_writes_nothing(folder: StudyFolder) -> None:
+    write_sweep(folder)
+    follow(folder)
+    before, writes = Store(folder).summary(), []
+
+    def count(name: str, call: Callable[[], Any]) -> Any:
+        writes.append(name)
+        return call()
+
+    assert follow(folder, connector=lambda uri: Tampered(connect(uri), count)) == 0
+    assert Store(folder).summary() == before
+    # the study's run goes on and ends again, and its two files are sent again
+    assert sorted(set(writes) & {"create_run", "create_model_version", "create_logged_model", "log_inputs"}) == []
+    assert writes.count("log_batch") == 2
+
+
+@pytest.mark.parametrize("n_writes", [1, 7, 18, 28])
+def test_a_driver_killed_after_any_write_leaves_nothing_doubled(
+    folder: StudyFolder, n_writes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower_module, "_CLOSING_PAUSE_S", 0.0)
+    write_sweep(folder)
+    done = 0
+
+    def die(name: str, call: Callable[[], Any]) -> Any:
+        nonlocal done
+        if name in WRITES:
+            done += 1
+            if done > n_writes:
+                call()  # it reached the server; the driver never hears of it
+                raise MlflowException("killed")
+        elif done > n_writes:
+            raise MlflowException("killed")
+        return call()
+
+    assert follow(folder, connector=lambda uri: Tampered(connect(uri), die)) > 0
+    follower = Follower(uri=folder.default_tracking_uri, study="toy", folder=folder)
+    follower.start()
+    assert (follower.stop(timeout_s=30), follower.fault) == (0, None)
+    store = Store(folder)
+    expected = {"toy": [], "detection (a)": [0, 0], "detection t0001": [1, 2, 3], "detection t0002": [1, 2]}
+    assert {name: steps for name, (_, _, _, steps) in store.summary().items()} == {
+        **expected,
+        "detection t0003": [1],
+    }
+    assert {run.info.status for run in store.runs} == {"FINISHED", "FAILED"}
+    assert len(store.client.search_model_versions("name = 'tissueclock.toy.detection'")) == 2
+    assert len(store.client.search_logged_models(["1"])) == 2
+
+
+def test_a_tracker_that_goes_away_is_caught_up_with(folder: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follower_module, "_FIRST_PAUSE_S", 0.02)
+    sweep = SyntheticSweep(folder, "detection-1")
+    is_away = False
+
+    def answer(name: str, call: Callable[[], Any]) -> Any:
+        if is_away:
+            raise ConnectionError("connection refused")
+        return call()
+
+    follower = Follower(
+        uri=folder.default_tracking_uri,
+        study="toy",
+        folder=folder,
+        connector=lambda uri: Tampered(connect(uri), answer),
+        poll_s=0.01,
+    )
+    follower.start()
+    sweep.ask("t0001")
+    sweep.report("t0001", 1)
+    _wait_until(lambda: any(run.info.run_name == "detection t0001" for run in Store(folder).runs))
+    is_away = True
+    sweep.report("t0001", 2)
+    _wait_until(lambda: follower.fault is not None)
+    assert follower.fault == "connection refused"
+    sweep.report("t0001", 3)
+    is_away = False
+    _wait_until(lambda: follower.fault is None)
+    sweep.end("t0001")
+    sweep.close()
+    assert follower.stop(timeout_s=30) == 0
+    assert Store(folder).steps("detection t0001") == [1, 2, 3]
+
+
+def test_a_closed_port_costs_the_sweep_nothing_and_is_told(folder: StudyFolder) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    follower = Follower(uri=f"http://127.0.0.1:{port}", study="toy", folder=folder)
+    begun = time.monotonic()
+    follower.start()
+    sweep = write_sweep(folder)
+    assert time.monotonic() - begun < 1.0
+    n_lines = sweep.state.n_lines
+    assert follower.stop(timeout_s=20) >= n_lines
+    assert follower.fault == f"no MLflow server answers at http://127.0.0.1:{port}"
+
+
+def test_a_follower_that_never_started_stops(folder: StudyFolder) -> None:
+    sweep = write_sweep(folder)
+    follower = Follower(uri=folder.default_tracking_uri, study="toy", folder=folder)
+    assert follower.stop(timeout_s=1) == sweep.state.n_lines
+
+
+def test_reports_that_wait_are_sent_in_one_batch(folder: StudyFolder) -> None:
+    write_sweep(folder)
+    batches = []
+
+    def count(name: str, call: Callable[[], Any]) -> Any:
+        batches.append(name)
+        return call()
+
+    follow(folder, connector=lambda uri: Tampered(connect(uri), count))
+    # three trials, the sweep's summary, two models, the status of the study when it ended
+    assert batches.count("log_batch") == 7
+
+
+def test_an_interrupted_study_is_killed_and_goes_on_as_the_same_runs(folder: StudyFolder) -> None:
+    sweep = SyntheticSweep(folder, "detection-1")
+    sweep.ask("t0001")
+    sweep.report("t0001", 1)
+    follow(folder, status="interrupted")
+    store = Store(folder)
+    assert {run.info.status for run in store.runs} == {"KILLED"}
+    assert store.named("detection t0001").data.tags["status"] == "interrupted"
+    ids = {run.info.run_id for run in store.runs}
+    sweep.report("t0001", 2)
+    sweep.end("t0001")
+    sweep.close()
+    follow(folder)
+    assert {run.info.run_id for run in store.runs} == ids
+    assert {run.info.status for run in store.runs} == {"FINISHED"}
+    assert store.steps("detection t0001") == [1, 2]
+
+
+def test_a_retried_trial_runs_on_in_its_run(folder: StudyFolder) -> None:
+    sweep = SyntheticSweep(folder, "detection-1")
+    sweep.run("t0001", epochs=2, status="failed", error="boom")
+    follow(folder)
+    sweep.append("retried", trial="t0001")
+    sweep.report("t0001", 2)
+    sweep.report("t0001", 3)
+    sweep.end("t0001")
+    sweep.close()
+    follow(folder)
+    trial = Store(folder).named("detection t0001")
+    assert (trial.info.status, trial.data.tags["status"], trial.data.tags["error"]) == ("FINISHED", "finished", "")
+    assert Store(folder).steps("detection t0001") == [1, 2, 3]
+    assert Store(folder).named("detection (a)").data.metrics["n_failed"] == 0
+
+
+def test_two_runs_of_one_trial_become_one_and_the_first_stays(folder: StudyFolder) -> None:
+    write_sweep(folder)
+    follow(folder)
+    store = Store(folder)
+    first = store.named("detection t0002")
+    store.client.create_run(first.info.experiment_id, first.info.start_time + 1, first.data.tags)
+    follow(folder)
+    assert store.named("detection t0002").info.run_id == first.info.run_id
+    assert len(store.runs) == 5
+
+
+def test_a_run_that_a_person_deleted_stays_deleted(folder: StudyFolder) -> None:
+    write_sweep(folder)
+    follow(folder)
+    store = Store(folder)
+    store.client.delete_run(store.named("detection t0003").info.run_id)
+    assert follow(folder) == 0
+    assert len(store.runs) == 4
+
+
+def test_two_studies_of_one_name_share_a_server_and_nothing_else(folder: StudyFolder, tmp_path: Any) -> None:
+    other = StudyFolder(tmp_path / "other")
+    other.path.mkdir()
+    for one in (folder, other):
+        SyntheticSweep(one, "detection-1").run("t0001")
+        follower = Follower(uri=folder.default_tracking_uri, study="toy", folder=one, poll_s=0.01)
+        follower.start()
+        assert follower.stop(timeout_s=30) == 0
+    assert sorted(run.info.run_name for run in Store(folder).runs) == sorted(
+        2 * ["toy", "detection (a)", "detection t0001"]
+    )
+
+
+def test_one_refused_trial_does_not_hold_up_the_others(folder: StudyFolder) -> None:
+    sweep = write_sweep(folder)
+    n_batches = 0
+
+    def refuse(name: str, call: Callable[[], Any]) -> Any:
+        nonlocal n_batches
+        n_batches += name == "log_batch"
+        if name == "log_batch" and n_batches == 3:  # the sweep's, t0001's, t0002's
+            raise MlflowException.invalid_parameter_value("a parameter is too long")
+        return call()
+
+    follower = Follower(
+        uri=folder.default_tracking_uri,
+        study="toy",
+        folder=folder,
+        connector=lambda uri: Tampered(connect(uri), refuse),
+        poll_s=0.01,
+    )
+    follower.start()
+    assert follower.stop(timeout_s=30) == 5  # the lines of t0002
+    assert follower.fault == "not accepted: a parameter is too long"
+    assert Store(folder).steps("detection t0003") == [1]
+    assert sweep.state.closed
+
+
+def test_a_deleted_experiment_is_told_with_its_remedy(folder: StudyFolder) -> None:
+    write_sweep(folder)
+    follow(folder)
+    Store(folder).client.delete_experiment("1")
+    follower = Follower(uri=folder.default_tracking_uri, study="toy", folder=folder)
+    follower.start()
+    follower.stop(timeout_s=30)
+    assert follower.fault is not None
+    assert follower.fault.startswith("experiment 'toy' was deleted on the tracker; restore it")
+
+
+def test_a_sweep_that_the_study_no_longer_has_does_not_run(folder: StudyFolder) -> None:
+    SyntheticSweep(folder, "detection-1").ask("t0001")
+    folder.graph.write_text('{"sweeps": {"tss_3h-2": {}}}')
+    follower = Follower(uri=folder.default_tracking_uri, study="toy", folder=folder, poll_s=0.01)
+    follower.start()
+    _wait_until(lambda: len(Store(folder).runs) == 3)
+    _wait_until(lambda: Store(folder).named("detection (a)").info.status == "KILLED")
+    assert Store(folder).named("toy").info.status == "RUNNING"
+    follower.stop(timeout_s=30)
+
+
+def test_the_report_is_an_artifact_of_the_study(folder: StudyFolder) -> None:
+    write_sweep(folder)
+    folder.report.mkdir()
+    (folder.report / "report.html").write_text("<p>report</p>")
+    follower = Follower(uri=folder.default_tracking_uri, study="toy", folder=folder, poll_s=0.01)
+    follower.start()
+    follower.log_report(folder.report)
+    assert follower.stop(timeout_s=30) == 0
+    store = Store(folder)
+    found = [item.path for item in store.client.list_artifacts(store.named("toy").info.run_id, "report")]
+    assert found == ["report/report.html"]
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

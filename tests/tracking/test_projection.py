@@ -1,0 +1,83 @@
+from tests.tracking.synthetic import SyntheticSweep
+from tissueclock.records import StudyFolder
+from tissueclock.tracking.picture import SweepPicture
+from tissueclock.tracking.projection import parameters, sweep_run, trial_run
+
+
+def picture_of(sweep: SyntheticSweep) -> SweepPicture:
+    picture = SweepPicture(sweep.name, sweep.folder)
+    picture.read()
+    return picture
+
+
+def test_what_spans_decades_has_its_logarithm_beside_it() -> None:
+    params = parameters({"lr": 1e-3, "final_lr": 0.1, "gamma": 0.01, "weight_decay": 0.0, "dropout": 0.2, "color": 3})
+    assert params["log10_lr"] == "-3.0"
+    assert params["log10_final_lr"] == "-1.0"
+    assert params["log10_gamma"] == "-2.0"
+    assert "log10_weight_decay" not in params  # of nothing there is none
+    assert not {"log10_dropout", "log10_color"} & set(params)
+
+
+def test_a_small_fraction_keeps_its_exponent_in_a_narrow_column() -> None:
+    assert parameters({"lr": 1.2434732112345e-05})["lr"] == "1.2435e-05"
+
+
+def test_names_that_mlflow_refuses_are_made_fit() -> None:
+    assert parameters({"net:lr": 1e-3}) == {"net_lr": "0.001"}
+
+
+def test_a_changed_trial_keeps_its_first_parameters_and_shows_the_later_as_metrics(folder: StudyFolder) -> None:
+    sweep = SyntheticSweep(folder, "detection-1")
+    sweep.ask("t0001", lr=0.1)
+    sweep.report("t0001", 1)
+    sweep.append("changed", trial="t0001", hyperparameters={"lr": 0.2, "attention": "off"})
+    sweep.report("t0001", 2)
+    picture = picture_of(sweep)
+    facts = trial_run(picture, picture.state.trials["t0001"], live=True)
+    assert facts.params["lr"] == "0.1"
+    assert "now_lr" not in facts.points[1].metrics
+    assert facts.points[2].metrics["now_lr"] == 0.2
+
+
+def test_an_epoch_reported_twice_is_one_step_with_its_first_time(folder: StudyFolder) -> None:
+    sweep = SyntheticSweep(folder, "detection-1")
+    sweep.ask("t0001")
+    sweep.report("t0001", 1)
+    first = picture_of(sweep).reported_s["t0001", 1]
+    sweep.append("recovered", trial="t0001", error="worker lost")
+    sweep.report("t0001", 1)
+    picture = picture_of(sweep)
+    facts = trial_run(picture, picture.state.trials["t0001"], live=True)
+    assert {step: point.time_ms for step, point in facts.points.items()} == {1: round(first * 1000)}
+    assert facts.tags["recovered"] == "worker lost"
+
+
+def test_a_sweep_without_a_survivor_is_failed_once_nobody_works_on_it(folder: StudyFolder) -> None:
+    sweep = SyntheticSweep(folder, "detection-1")
+    sweep.run("t0001", status="failed", error="boom")
+    assert sweep_run(picture_of(sweep), live=True).status == "RUNNING"
+    assert sweep_run(picture_of(sweep), live=False).status == "FAILED"
+
+
+def test_a_reopened_sweep_runs_again(folder: StudyFolder) -> None:
+    sweep = SyntheticSweep(folder, "detection-1")
+    sweep.run("t0001")
+    sweep.close()
+    assert sweep_run(picture_of(sweep), live=True).status == "FINISHED"
+    sweep.append("reopened")
+    assert sweep_run(picture_of(sweep), live=True).status == "RUNNING"
+
+
+def test_a_torn_line_waits_until_it_is_whole(folder: StudyFolder) -> None:
+    sweep = SyntheticSweep(folder, "detection-1")
+    picture = picture_of(sweep)
+    with sweep.folder.ledger.open("ab") as stream:
+        stream.write(b'{"kind":"closed","time_s":1')
+        stream.flush()
+        picture.read()
+        assert not picture.state.closed
+        stream.write(b"}\n")
+    assert picture.n_unread() == 1
+    picture.read()
+    assert picture.state.closed

@@ -1,0 +1,93 @@
+import shutil
+
+from tests.tracking.synthetic import SyntheticSweep
+from tests.tracking.trackers import Store, follow
+from tissueclock.records import StudyFolder
+from tissueclock.tracking.follower import Follower
+
+NAME = "tissueclock.toy.detection"
+
+
+def promoted_sweep(folder: StudyFolder, name: str = "detection-1", *, value: float = 0.8) -> SyntheticSweep:
+    sweep = SyntheticSweep(folder, name)
+    sweep.run("t0001")
+    sweep.promote(1, "t0001", digest=name * 4, value=value, holdout=value - 0.1)
+    sweep.close()
+    return sweep
+
+
+def test_a_promoted_checkpoint_is_a_model_a_version_and_the_best(folder: StudyFolder) -> None:
+    promoted_sweep(folder)
+    follow(folder)
+    store = Store(folder)
+    best = store.client.get_model_version_by_alias(NAME, "best")
+    model = store.client.get_logged_model(best.tags["model_id"])
+    assert str(model.status) == "READY"
+    assert model.source_run_id == best.run_id == store.named("detection t0001").info.run_id
+    assert {metric.key: metric.value for metric in model.metrics}["holdout_auc"] == 0.8 - 0.1
+    assert model.params["log10_lr"] == "-3.0"
+    files = {item.path for item in store.client.list_logged_model_artifacts(model.model_id)}
+    assert files == {"weights.safetensors", "trial.json", "holdout.json"}
+
+
+def test_running_again_registers_nothing_twice(folder: StudyFolder) -> None:
+    promoted_sweep(folder)
+    follow(folder)
+    follow(folder)
+    assert [version.version for version in Store(folder).client.search_model_versions(f"name = '{NAME}'")] == [1]
+
+
+def test_the_alias_moves_to_a_better_checkpoint_of_any_sweep_of_the_phase(folder: StudyFolder) -> None:
+    promoted_sweep(folder, value=0.7)
+    follow(folder)
+    promoted_sweep(folder, "detection-2", value=0.9)
+    promoted_sweep(folder, "detection-3", value=0.8)
+    follow(folder)
+    best = Store(folder).client.get_model_version_by_alias(NAME, "best")
+    assert best.tags["sweep"] == "detection-2"
+
+
+def test_a_sweep_that_the_study_no_longer_has_is_not_the_best(folder: StudyFolder) -> None:
+    promoted_sweep(folder, value=0.9)
+    promoted_sweep(folder, "detection-2", value=0.7)
+    folder.graph.write_text('{"sweeps": {"detection-2": {}}}')
+    follow(folder)
+    assert Store(folder).client.get_model_version_by_alias(NAME, "best").tags["sweep"] == "detection-2"
+
+
+def test_a_checkpoint_promoted_after_reopening_is_another_version(folder: StudyFolder) -> None:
+    sweep = promoted_sweep(folder)
+    follow(folder)
+    sweep.append("reopened")
+    sweep.run("t0002", auc=0.9)
+    sweep.promote(1, "t0002", digest="new" * 8, value=0.93, holdout=0.85)
+    sweep.promote(2, "t0001", digest="detection-1" * 4, value=0.8, holdout=0.7)
+    sweep.close()
+    follow(folder)
+    store = Store(folder)
+    versions = store.client.search_model_versions(f"name = '{NAME}'")
+    assert sorted(version.tags["trial"] for version in versions) == ["t0001", "t0002"]
+    assert store.client.get_model_version_by_alias(NAME, "best").tags["trial"] == "t0002"
+    assert store.named("detection (a)").data.metrics["holdout_auc"] == 0.85
+
+
+def test_weights_that_are_gone_are_told_and_hold_up_nothing_else(folder: StudyFolder) -> None:
+    sweep = promoted_sweep(folder)
+    shutil.rmtree(sweep.folder.promoted(1))
+    follower = Follower(uri=folder.default_tracking_uri, study="toy", folder=folder)
+    follower.start()
+    assert follower.stop(timeout_s=30) > 0
+    assert follower.fault is not None
+    assert "promoted/1/trial.json" in follower.fault
+    assert {run.info.status for run in Store(folder).runs} == {"FINISHED"}
+
+
+def test_a_namesake_from_another_study_folder_is_left_alone(folder: StudyFolder) -> None:
+    store = Store(folder)
+    store.client.create_registered_model(NAME, tags={"tissueclock.study_id": "someone else's"})
+    promoted_sweep(folder)
+    follow(folder)
+    names = sorted(model.name for model in store.client.search_registered_models())
+    assert names[0] == NAME
+    assert names[1].startswith(f"{NAME}.")
+    assert store.client.search_model_versions(f"name = '{NAME}'") == []
