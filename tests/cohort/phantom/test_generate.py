@@ -86,7 +86,7 @@ def test_nuisances_do_not_know_the_time(phantom: Path) -> None:
     onset = [lesion.numbers["onset_to_mri_min"] for lesion in lesions]
     for name in ("mirror_b0", "csf_b0"):
         assert spearmanr(onset, [lesion.numbers[name] for lesion in lesions]).pvalue > 0.01
-    early, late = (draw_scan(np.random.default_rng(7)) for _ in range(2))
+    early, late = (draw_scan(0.2, np.random.default_rng(7)) for _ in range(2))
     assert early == late
 
 

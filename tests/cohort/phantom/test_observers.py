@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
-from tissueclock.cohort.phantom.clock import draw_clock, draw_onsets, tissue_changes
+from tissueclock.cohort.phantom.clock import draw_clock, draw_fates, tissue_changes
 from tissueclock.cohort.phantom.features import FEATURES, measure_lesion
 from tissueclock.cohort.phantom.observer import score_patients
 from tissueclock.cohort.phantom.presets import PRESETS, find_preset
@@ -43,13 +43,13 @@ def test_a_lesion_is_not_compared_with_lesion() -> None:
 def simulate(n_patients: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Features of paper-like lesions without images: noise-free grey matter ratios, scattered by 0.03."""
     rng = np.random.default_rng(seed)
-    onsets, rows = draw_onsets(n_patients, rng), []
+    fates, rows = draw_fates(n_patients, rng), []
     normal = normal_tissue("gm", "1.5T")
-    for onset in onsets:
-        clock = draw_clock(float(onset), preset=PRESETS["paper-like"], invisible_probability=0.05, rng=rng)
+    for fate in fates:
+        clock = draw_clock(fate, preset=PRESETS["paper-like"], invisible_probability=0.05, rng=rng)
         after = signals(change_tissue(normal, tissue_changes(clock)[0]))
         rows.append([after[s] / signals(normal)[s] * math.exp(0.03 * rng.normal()) for s in ("b0", "b1000", "flair")])
-    return onsets, np.array(rows)
+    return np.array([fate.onset_to_mri_min for fate in fates]), np.array(rows)
 
 
 def test_the_observer_tells_the_time_and_no_longer_once_it_is_permuted() -> None:

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import PchipInterpolator
+from scipy.special import ndtri
 
 from tissueclock.cohort.phantom.presets import Preset
+from tissueclock.cohort.phantom.sampling import spread_points
 from tissueclock.cohort.phantom.signal import TissueChange
 
 ONSET_QUANTILES_MIN = (
@@ -32,6 +34,23 @@ _NEAR_NORMAL, _RAISED = 0.15, -0.15
 
 INVISIBLE_FRACTION = 0.5
 """Share of the change that a lesion which DWI does not show has undergone in T1, T2 and PD (assumed); in ADC none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What decides most about how old a patient's lesion looks.
+
+    Attributes:
+        onset_to_mri_min: By the clock on the wall.
+        collateral: Standard normal; above 0 the tissue ages faster.
+        t2_offset: Standard normal; the lesion's own shift of T2.
+        field_rank: 0 to 1; the lowest are scanned at the higher field.
+    """
+
+    onset_to_mri_min: float
+    collateral: float
+    t2_offset: float
+    field_rank: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +74,22 @@ class TissueClock:
     visible: bool
 
 
-def draw_onsets(n_patients: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Draws minutes from onset to MRI for a cohort.
+def draw_fates(n_patients: int, rng: np.random.Generator) -> tuple[Fate, ...]:
+    """Draws what decides most about how old the lesions of a cohort look, spread evenly over the patients.
 
-    One draw from each of `n_patients` equal slices of probability, in random order: so that the quantiles of even a
-    small cohort are those asked for, and what is left to chance is the tissue.
-
-    Args:
-        n_patients: How many.
-        rng: Where chance comes from.
-
-    Returns:
-        Minutes, 30 to 4320, rounded to a tenth.
+    So the quantiles of onset are those asked for even in a small cohort, and what an observer can reach does not hang
+    on a seed's luck.
     """
-    probability = (rng.permutation(n_patients) + rng.uniform(size=n_patients)) / n_patients
-    return np.round(onset_quantile(probability), 1)
+    points = spread_points(n_patients, n_axes=4, rng=rng)
+    return tuple(
+        Fate(
+            onset_to_mri_min=round(float(onset), 1),
+            collateral=float(ndtri(max(collateral, 1e-9))),
+            t2_offset=float(ndtri(max(offset, 1e-9))),
+            field_rank=float(field_rank),
+        )
+        for onset, (_, collateral, offset, field_rank) in zip(onset_quantile(points[:, 0]), points, strict=True)
+    )
 
 
 def onset_quantile(probability: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -79,23 +99,21 @@ def onset_quantile(probability: npt.NDArray[np.float64]) -> npt.NDArray[np.float
     return quantile
 
 
-def draw_clock(
-    onset_to_mri_min: float, *, preset: Preset, invisible_probability: float, rng: np.random.Generator
-) -> TissueClock:
+def draw_clock(fate: Fate, *, preset: Preset, invisible_probability: float, rng: np.random.Generator) -> TissueClock:
     """Draws what the tissue made of the time.
 
     Args:
-        onset_to_mri_min: Clock time.
+        fate: Time, collaterals and T2 of this patient.
         preset: Scatter of collaterals and T2.
         invisible_probability: That DWI does not show the lesion, 0 to 1.
-        rng: Where chance comes from.
+        rng: Where the rest of chance comes from.
     """
-    collateral, amplitude, offset, scatter = rng.standard_normal(4)
+    amplitude, scatter = rng.standard_normal(2)
     return TissueClock(
-        onset_to_mri_min=onset_to_mri_min,
-        effective_h=onset_to_mri_min / 60.0 * math.exp(preset.collateral_sd * collateral),
+        onset_to_mri_min=fate.onset_to_mri_min,
+        effective_h=fate.onset_to_mri_min / 60.0 * math.exp(preset.collateral_sd * fate.collateral),
         t2_amplitude_ms=T2_AMPLITUDE_MS * math.exp(T2_AMPLITUDE_SD * amplitude),
-        t2_offset_ms=preset.t2_offset_sd_ms * offset,
+        t2_offset_ms=preset.t2_offset_sd_ms * fate.t2_offset,
         adc_scatter=math.exp(ADC_SD * scatter),
         visible=bool(rng.uniform() >= invisible_probability),
     )

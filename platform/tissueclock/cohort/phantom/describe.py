@@ -13,6 +13,7 @@ import numpy.typing as npt
 from sklearn.metrics import roc_auc_score
 
 from tissueclock.cohort.phantom import truth
+from tissueclock.cohort.phantom.clock import T2_TIME_H
 from tissueclock.cohort.phantom.features import FEATURES
 from tissueclock.cohort.phantom.observer import CUTS_MIN, score_patients
 from tissueclock.cohort.phantom.readers import READERS, fleiss_kappa
@@ -26,7 +27,9 @@ HOURS = (1.0, 3.0, 4.5, 6.0, 12.0, 24.0)
 FULL_PATIENTS = 2000
 """Targets are meant for this many patients; with fewer, what is allowed widens as chance does."""
 
-_HOUR_WINDOW = 0.6
+N_PERMUTATIONS = 5
+
+_DEGREE = 2
 
 Numbers = npt.NDArray[np.float64]
 
@@ -65,7 +68,7 @@ def describe_phantom(folder: Path, *, permute_seed: int | None = None) -> Phanto
     Args:
         folder: As `make_phantom` wrote it.
         permute_seed: Deal the onset times out anew first, and fit the observer to them: the negative control, without
-            making another cohort. None: as they are.
+            making another cohort, as a mean over `N_PERMUTATIONS`. None: as they are.
 
     Raises:
         CohortError: The folder is no cohort, or no phantom (it has no truth).
@@ -75,24 +78,13 @@ def describe_phantom(folder: Path, *, permute_seed: int | None = None) -> Phanto
         raise CohortError(f"{folder}: no {truth.FOLDER}/ found; only a cohort made by `tissueclock phantom` has one")
     lesions = truth.read_lesions(folder / truth.FOLDER / truth.LESIONS)
     onset_min = np.array([patient.onset_to_mri_min or math.nan for patient in cohort.patients])
-    scores = _stored_scores(folder, lesions)
-    if permute_seed is not None:
-        rng = np.random.default_rng(derive_seed(permute_seed, "permuted onsets"))
-        onset_min = rng.permutation(onset_min)
-        features = np.array([[lesion.numbers[name] for name in FEATURES] for lesion in lesions])
-        scores = {c: score_patients(features, onset_min < cut, seed=permute_seed) for c, cut in CUTS_MIN.items()}
-    sides = [patient.lesion_side for patient in cohort.patients]
     readings = np.array([[bool(p.readers.get(reader.name)) for reader in READERS] for p in cohort.patients])
-    figures = {
-        **_cohort_figures(onset_min, lesions, sides),
-        **_flair_by_hour(lesions),
-        **_flair_figures(onset_min, _column(lesions, "ratio_flair")),
-        "auc_b0_4h5": _auc(onset_min < 270.0, -_column(lesions, "ratio_b0")),
-        "auc_b1000_4h5": _auc(onset_min < 270.0, -_column(lesions, "ratio_b1000")),
-        "auc_observer_4h5": _auc(onset_min < 270.0, scores["observer_4h5"]),
-        "auc_observer_3h": _auc(onset_min < 180.0, scores["observer_3h"]),
-        **_reader_figures(onset_min, readings),
-    }
+    if permute_seed is None:
+        clocks = _clock_figures(onset_min, lesions, scores=_stored_scores(folder, lesions), readings=readings)
+    else:
+        clocks = _permuted_figures(onset_min, lesions, readings=readings, seed=permute_seed)
+    sides = [patient.lesion_side for patient in cohort.patients]
+    figures = {**_cohort_figures(onset_min, lesions, sides), **_flair_by_hour(lesions), **clocks}
     permuted = permute_seed is not None or bool(cohort.source.get("permute_onset"))
     return PhantomDescription(str(cohort.source["preset"]), len(lesions), permuted, figures)
 
@@ -143,17 +135,45 @@ def _cohort_figures(onset_min: Numbers, lesions: tuple[TrueLesion, ...], sides: 
 
 
 def _flair_by_hour(lesions: tuple[TrueLesion, ...]) -> dict[str, float]:
-    """Noise-free FLAIR ratio at 1.5 T by tissue time: local straight lines in log time, through visible lesions."""
+    """Noise-free FLAIR ratio at 1.5 T by tissue time: a parabola in the risen share of T2, through visible lesions."""
     chosen = tuple(x for x in lesions if x.words["field"] == "1.5T" and x.words["dwi_visible"] == "yes")
-    hours, ratio = _column(chosen, "effective_min") / 60.0, _column(chosen, "clean_ratio_flair")
-    figures = {}
-    for hour in HOURS:
-        apart = np.log(hours / hour)
-        near = np.abs(apart) < _HOUR_WINDOW
-        enough = int(near.sum()) >= 3
-        value = np.polynomial.Polynomial.fit(apart[near], ratio[near], 1)(0.0) if enough else math.nan
-        figures[f"flair_ratio_{hour:g}h"] = float(value)
-    return figures
+    if len(chosen) <= _DEGREE:
+        return {f"flair_ratio_{hour:g}h": math.nan for hour in HOURS}
+    risen = 1.0 - np.exp(-_column(chosen, "effective_min") / 60.0 / T2_TIME_H)
+    curve = np.polynomial.Polynomial.fit(risen, _column(chosen, "clean_ratio_flair"), _DEGREE)
+    return {f"flair_ratio_{hour:g}h": float(curve(1.0 - math.exp(-hour / T2_TIME_H))) for hour in HOURS}
+
+
+def _clock_figures(
+    onset_min: Numbers,
+    lesions: tuple[TrueLesion, ...],
+    *,
+    scores: Mapping[str, Numbers],
+    readings: npt.NDArray[np.bool_],
+) -> dict[str, float]:
+    """How well each observer tells the time."""
+    return {
+        **_flair_figures(onset_min, _column(lesions, "ratio_flair")),
+        "auc_b0_4h5": _auc(onset_min < 270.0, -_column(lesions, "ratio_b0")),
+        "auc_b1000_4h5": _auc(onset_min < 270.0, -_column(lesions, "ratio_b1000")),
+        "auc_observer_4h5": _auc(onset_min < 270.0, scores["observer_4h5"]),
+        "auc_observer_3h": _auc(onset_min < 180.0, scores["observer_3h"]),
+        **_reader_figures(onset_min, readings),
+    }
+
+
+def _permuted_figures(
+    onset_min: Numbers, lesions: tuple[TrueLesion, ...], *, readings: npt.NDArray[np.bool_], seed: int
+) -> dict[str, float]:
+    """The mean over several permutations: what one sample goes by chance with one permutation says little."""
+    features = np.array([[lesion.numbers[name] for name in FEATURES] for lesion in lesions])
+    rng = np.random.default_rng(derive_seed(seed, "permuted onsets"))
+    drawn = []
+    for _ in range(N_PERMUTATIONS):
+        permuted = rng.permutation(onset_min)
+        scores = {c: score_patients(features, permuted < cut, seed=seed) for c, cut in CUTS_MIN.items()}
+        drawn.append(_clock_figures(permuted, lesions, scores=scores, readings=readings))
+    return {name: float(np.mean([figures[name] for figures in drawn])) for name in drawn[0]}
 
 
 def _flair_figures(onset_min: Numbers, ratio: Numbers) -> dict[str, float]:

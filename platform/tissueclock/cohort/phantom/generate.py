@@ -12,7 +12,7 @@ from tissueclock.cohort.arrayfile import ArrayFile
 from tissueclock.cohort.manifest import Patient
 from tissueclock.cohort.phantom import truth
 from tissueclock.cohort.phantom.anatomy import Grid, make_grid
-from tissueclock.cohort.phantom.clock import draw_onsets
+from tissueclock.cohort.phantom.clock import draw_fates
 from tissueclock.cohort.phantom.features import FEATURES
 from tissueclock.cohort.phantom.lesions import plan_lesion
 from tissueclock.cohort.phantom.observer import CUTS_MIN, score_patients
@@ -93,14 +93,14 @@ def plan_patients(n_patients: int, *, grid: Grid, seed: int, lesions: Path | Non
     Raises:
         CohortError: The folder of masks is missing, empty or holds what is no mask.
     """
-    onsets = draw_onsets(n_patients, np.random.default_rng(derive_seed(seed, "onsets")))
+    fates = draw_fates(n_patients, np.random.default_rng(derive_seed(seed, "fates")))
     masks = () if lesions is None else list_masks(lesions)
     plans = []
-    for i, onset in enumerate(onsets):
+    for i, fate in enumerate(fates):
         name = f"phantom-{i + 1:0{max(4, len(str(n_patients)))}d}"
         rng = np.random.default_rng(derive_seed(seed, "plan", name))
-        lesion = _plan_mask(masks, grid=grid, rng=rng) if masks else plan_lesion(float(onset), rng)
-        plans.append(PatientPlan(name, float(onset), lesion, seed))
+        lesion = _plan_mask(masks, grid=grid, rng=rng) if masks else plan_lesion(fate.onset_to_mri_min, rng)
+        plans.append(PatientPlan(name, fate, lesion, seed))
     return tuple(plans)
 
 
@@ -110,7 +110,7 @@ def _plan_mask(masks: Sequence[Path], *, grid: Grid, rng: np.random.Generator) -
 
 
 def _shown_onsets(plans: Sequence[PatientPlan], *, seed: int, permute: bool) -> list[float]:
-    onsets = [plan.onset_to_mri_min for plan in plans]
+    onsets = [plan.fate.onset_to_mri_min for plan in plans]
     if not permute:
         return onsets
     order = np.random.default_rng(derive_seed(seed, "permuted onsets")).permutation(len(onsets))

@@ -20,6 +20,9 @@ NOISE_RANGE = (0.03, 0.05)
 
 GAIN_LOG_SD = 0.3
 BIAS_LENGTH_MM = 60.0
+BIAS_FACTOR: Mapping[Series, float] = {"b0": 1.0, "b1000": 1.0, "flair": 1.8}
+"""FLAIR's inversion pulse adds an unevenness of its own (assumed)."""
+
 MAX_SHIFT_MM, MAX_TURN_DEG = 2.0, 1.5
 OLD_INFARCT_SHARE, OLD_INFARCT_MEDIAN_ML, OLD_INFARCT_LOG_SD = 0.18, 3.0, 0.9
 WMH_T2_RISE_MS, GLIOSIS_T2_RISE_MS = 45.0, 60.0
@@ -46,11 +49,11 @@ class Scan:
     wmh_load: float
 
 
-def draw_scan(rng: np.random.Generator) -> Scan:
-    """Draws scanner, age, sex, noise and white matter disease (which grows with age)."""
+def draw_scan(field_rank: float, rng: np.random.Generator) -> Scan:
+    """Draws age, sex, noise and white matter disease (which grows with age); the lowest ranks get the higher field."""
     age = float(np.clip(AGE_MEAN_Y + AGE_SD_Y * rng.standard_normal(), *AGE_RANGE_Y))
     return Scan(
-        field="3T" if rng.uniform() < SHARE_3T else "1.5T",
+        field="3T" if field_rank < SHARE_3T else "1.5T",
         age_y=round(age, 1),
         sex="F" if rng.uniform() < 0.56 else "M",
         noise=float(rng.uniform(*NOISE_RANGE)),
@@ -104,11 +107,11 @@ def draw_old_infarct(grid: Grid, *, tissues: Tissues, lesion: Brain, rng: np.ran
     return core.astype(np.float32), (whole - core).astype(np.float32)
 
 
-def draw_gain(grid: Grid, *, residual_bias_sd: float, rng: np.random.Generator) -> Brain:
+def draw_gain(grid: Grid, *, bias_sd: float, rng: np.random.Generator) -> Brain:
     """Draws a series' gain: one factor, and the smooth field that bias correction left behind."""
     factor = np.exp(GAIN_LOG_SD * rng.standard_normal())
     field = draw_field(grid, length_mm=BIAS_LENGTH_MM, rng=rng)
-    return np.asarray(factor * np.exp(residual_bias_sd * field), dtype=np.float32)
+    return np.asarray(factor * np.exp(bias_sd * field), dtype=np.float32)
 
 
 def add_rician(signal: Brain, *, sd: float, rng: np.random.Generator) -> Brain:

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float16
 
 from tissueclock.cohort.manifest import LesionSide
 from tissueclock.cohort.phantom.anatomy import Brain, Grid, Tissues, mirror, split_halves
-from tissueclock.cohort.phantom.clock import draw_clock
+from tissueclock.cohort.phantom.clock import Fate, draw_clock
 from tissueclock.cohort.phantom.features import measure_lesion
 from tissueclock.cohort.phantom.lesions import LesionPlan, grow_lesion
 from tissueclock.cohort.phantom.nuisance import draw_scan
@@ -48,7 +48,7 @@ class PatientPlan:
     """All that is decided about a patient before any image is made."""
 
     participant_id: str
-    onset_to_mri_min: float
+    fate: Fate
     lesion: LesionPlan | MaskPlan
     seed: int
 
@@ -81,9 +81,9 @@ def make_patient(plan: PatientPlan, *, grid: Grid, preset: Preset) -> MadePatien
         CohortError: The plan's mask cannot be read any more.
     """
     rng = np.random.default_rng(derive_seed(plan.seed, "patient", plan.participant_id))
-    scan = draw_scan(rng)
+    scan = draw_scan(plan.fate.field_rank, rng)
     invisible = plan.lesion.invisible_probability if isinstance(plan.lesion, LesionPlan) else 0.0  # drawn on DWI
-    clock = draw_clock(plan.onset_to_mri_min, preset=preset, invisible_probability=invisible, rng=rng)
+    clock = draw_clock(plan.fate, preset=preset, invisible_probability=invisible, rng=rng)
     tissues = draw_tissues(grid, age_y=scan.age_y, csf_asymmetry_sd=preset.csf_asymmetry_sd, rng=rng)
     lesion = _lesion(plan.lesion, grid=grid, tissues=tissues, rng=rng)
     rendered = render_patient(grid, tissues=tissues, lesion=lesion, clock=clock, scan=scan, preset=preset, rng=rng)
@@ -92,7 +92,7 @@ def make_patient(plan: PatientPlan, *, grid: Grid, preset: Preset) -> MadePatien
     features = measure_lesion(halves.astype(np.float32), masks, voxel_ml=grid.voxel_ml)
     solid_ml = float((lesion * tissues.solid).sum()) * grid.voxel_ml
     numbers = {
-        "onset_to_mri_min": plan.onset_to_mri_min,
+        "onset_to_mri_min": plan.fate.onset_to_mri_min,
         "effective_min": clock.effective_h * 60.0,
         "volume_ml": solid_ml,
         "white_matter_share": float((lesion * tissues.wm).sum()) * grid.voxel_ml / solid_ml,

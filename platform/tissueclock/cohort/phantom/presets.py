@@ -22,8 +22,8 @@ class Preset:
         name: What it is called in `cohort.json`.
         collateral_sd: SD of the natural log of tissue time over clock time (collateral flow).
         t2_offset_sd_ms: SD of a patient's own T2 shift in the lesion.
-        residual_bias_sd: SD of the gain field, per series, that bias correction leaves behind; a lesion and its mirror
-            image sit far apart in it, so that it scatters their ratio.
+        residual_bias_sd: SD of the gain field, per series, that bias correction leaves behind (`nuisance.BIAS_FACTOR`
+            times as much in FLAIR); a lesion and its mirror image sit far apart in it, so that it scatters their ratio.
         csf_asymmetry_sd: SD of the log exponent that widens or narrows sulci locally; scatters b0, where CSF is bright.
     """
 
@@ -37,9 +37,9 @@ class Preset:
 PRESETS: Mapping[str, Preset] = {
     preset.name: preset
     for preset in (
-        Preset("easy", collateral_sd=0.4, t2_offset_sd_ms=2.0, residual_bias_sd=0.010, csf_asymmetry_sd=0.06),
-        Preset("paper-like", collateral_sd=0.8, t2_offset_sd_ms=5.0, residual_bias_sd=0.012, csf_asymmetry_sd=0.06),
-        Preset("hard", collateral_sd=1.0, t2_offset_sd_ms=6.0, residual_bias_sd=0.018, csf_asymmetry_sd=0.06),
+        Preset("easy", collateral_sd=0.4, t2_offset_sd_ms=2.0, residual_bias_sd=0.008, csf_asymmetry_sd=0.06),
+        Preset("paper-like", collateral_sd=0.8, t2_offset_sd_ms=5.0, residual_bias_sd=0.014, csf_asymmetry_sd=0.06),
+        Preset("hard", collateral_sd=1.0, t2_offset_sd_ms=6.0, residual_bias_sd=0.022, csf_asymmetry_sd=0.06),
     )
 }
 

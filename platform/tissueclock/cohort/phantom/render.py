@@ -13,6 +13,7 @@ from tissueclock.cohort.phantom.anatomy import Brain, Grid, Tissues
 from tissueclock.cohort.phantom.clock import ADC_SHARES, TissueClock, tissue_changes
 from tissueclock.cohort.phantom.fields import draw_field
 from tissueclock.cohort.phantom.nuisance import (
+    BIAS_FACTOR,
     GLIOSIS_T2_RISE_MS,
     SHIFT_MM,
     WMH_T2_RISE_MS,
@@ -168,7 +169,9 @@ def render_patient(
     series = []
     for name in SERIES:
         typical = float(np.median(clean[name][brain]))
-        signal = (clean[name] + added[name]) * draw_gain(grid, residual_bias_sd=preset.residual_bias_sd, rng=rng)
+        signal = (clean[name] + added[name]) * draw_gain(
+            grid, bias_sd=BIAS_FACTOR[name] * preset.residual_bias_sd, rng=rng
+        )
         if SHIFT_MM[name] > 0:
             matrix, offset = draw_shift(grid, max_mm=SHIFT_MM[name], rng=rng)
             signal = move(signal, matrix=matrix, offset=offset)
