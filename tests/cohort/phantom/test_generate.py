@@ -15,6 +15,7 @@ from tissueclock.cohort.store import Cohort
 from tissueclock.errors import CohortError
 from tissueclock.files import digest_file
 
+REAL_MASKS = Path(__file__).parents[4] / "shared" / "data" / "soop_lesions" / "masks"
 SMALL = {"preset": "paper-like", "shape": (6, 16, 8)}
 
 
@@ -35,6 +36,7 @@ def test_a_phantom_is_a_packed_cohort_with_the_truth_beside_it(phantom: Path) ->
     masks = np.load(phantom / truth.FOLDER / truth.MASKS, mmap_mode="r")
     assert masks.shape == (60, 8, 24, 12)
     assert [bool(mask.any()) for mask in masks] == [hemisphere.lesion for hemisphere in cohort.table]
+    assert (cohort.hemispheres[:, 0][masks] > 0).all()
     lesions = truth.read_lesions(phantom / truth.FOLDER / truth.LESIONS)
     assert [lesion.patient for lesion in lesions] == [patient.participant_id for patient in cohort.patients]
     assert [lesion.numbers["onset_to_mri_min"] for lesion in lesions] == pytest.approx(
@@ -72,6 +74,14 @@ def test_permuting_moves_the_onsets_and_nothing_else(tmp_path: Path) -> None:
     assert sorted(map(float, onsets[True])) == sorted(map(float, onsets[False]))
     assert (made[True].hemispheres == made[False].hemispheres).all()
     assert describe_phantom(tmp_path / "True").permuted
+
+
+@pytest.mark.skipif(not REAL_MASKS.is_dir(), reason="the SOOP lesion masks are not beside this checkout")
+def test_real_masks_lie_within_the_brain(tmp_path: Path) -> None:
+    cohort = make_phantom(tmp_path / "c", n_patients=8, shape=(8, 24, 12), seed=5, lesions=REAL_MASKS)
+    masks = np.load(tmp_path / "c" / truth.FOLDER / truth.MASKS)
+    assert [bool(mask.any()) for mask in masks] == [hemisphere.lesion for hemisphere in cohort.table]
+    assert (np.asarray(cohort.hemispheres)[:, 0][masks] > 0).all()
 
 
 def test_progress_counts_the_patients_made(tmp_path: Path) -> None:

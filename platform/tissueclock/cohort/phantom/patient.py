@@ -16,7 +16,7 @@ from tissueclock.cohort.phantom.person import draw_tissues
 from tissueclock.cohort.phantom.presets import Preset
 from tissueclock.cohort.phantom.readers import read_mismatch
 from tissueclock.cohort.phantom.realmasks import read_mask
-from tissueclock.cohort.phantom.render import render_patient
+from tissueclock.cohort.phantom.render import BRAIN_SHARE, render_patient
 from tissueclock.cohort.phantom.signal import SERIES
 from tissueclock.cohort.phantom.truth import TrueLesion
 from tissueclock.errors import CohortError
@@ -119,7 +119,9 @@ def _lesion(plan: LesionPlan | MaskPlan, *, grid: Grid, tissues: Tissues, rng: n
     drawn = read_mask(plan.path, grid=grid)
     if drawn is None:
         raise CohortError(f"{plan.path}: mask is empty or suspect; it was not when the cohort was planned")
-    lesion = (mirror(drawn) if plan.mirrored else drawn) * (tissues.solid > _SOME_TISSUE)
+    lesion = (mirror(drawn) if plan.mirrored else drawn) * (
+        (tissues.solid > _SOME_TISSUE) & (tissues.inside >= BRAIN_SHARE)
+    )
     width = grid.shape[2]
     for side, half in (("left", slice(0, width)), ("right", slice(width, None))):
         if plan.side not in (side, "both"):
