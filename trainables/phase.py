@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import torch
 from ray import tune
@@ -20,10 +20,10 @@ from tissueclock.cohort.tasks import Task
 from tissueclock.errors import CheckpointError, CohortError
 from tissueclock.files import write_json
 from tissueclock.learning.checkpoint import read_tensors
-from tissueclock.learning.hyperparameters import Hyperparameters
+from tissueclock.learning.hyperparameters import HyperparameterError, Hyperparameters
 from tissueclock.learning.loop import Learner
 from tissueclock.networks.first_weights import load_weights
-from tissueclock.networks.slice_network import SliceNetwork
+from tissueclock.networks.slice_network import Attention, SliceNetwork
 from tissueclock.records import NetworkSpec, SweepJob, SweepSpec
 from tissueclock.seeds import derive_seed
 from trainables import scoring
@@ -155,6 +155,18 @@ class PhaseTrainable(tune.Trainable):  # type: ignore[misc, unused-ignore]
     def accepted(cls) -> frozenset[str]:
         """The hyperparameters that this phase understands: the learner's, `attention` and `parent`."""
         return frozenset({field.name for field in fields(Hyperparameters)} | set(_OF_THE_NETWORK))
+
+    @classmethod
+    def check_fixed(cls, fixed: Mapping[str, Any]) -> None:
+        """Checks values that the study pins, in the space or not.
+
+        Raises:
+            InputError: A value is out of its range.
+        """
+        if (norm := fixed.get("attention", "off")) not in get_args(Attention):
+            raise HyperparameterError(f"attention: {norm!r}, but it must be one of {', '.join(get_args(Attention))}")
+        learned = {name: value for name, value in fixed.items() if name not in _OF_THE_NETWORK}
+        Hyperparameters.from_mapping(learned)
 
     @classmethod
     def count_classes(cls, cohort: Path) -> dict[str, tuple[int, int]]:

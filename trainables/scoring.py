@@ -12,8 +12,8 @@ import torch
 from tissueclock.cohort.store import Cohort, HoldoutView, SweepView
 from tissueclock.cohort.table import Hemisphere
 from tissueclock.cohort.tasks import Task
-from tissueclock.errors import CheckpointError
-from tissueclock.files import write_json, write_text
+from tissueclock.errors import CheckpointError, CohortError
+from tissueclock.files import digest_file, write_json, write_text
 from tissueclock.learning.checkpoint import read_tensors
 from tissueclock.learning.metrics import classification_metrics
 from tissueclock.learning.prediction import predict_logits
@@ -69,12 +69,18 @@ def load_promoted(promoted: Path) -> tuple[SliceNetwork, dict[str, Any]]:
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         description = facts["network"]
-        facts["metrics"]["threshold"]
+        float(facts["metrics"]["threshold"])
+        facts["lineage"]["weights"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: not a promoted checkpoint's facts ({type(error).__name__})") from error
+        found = "no such file" if isinstance(error, FileNotFoundError) else f"not its facts ({type(error).__name__})"
+        raise CheckpointError(
+            f"{path}: {found}; a promoted checkpoint is a folder sweeps/SWEEP/promoted/RANK"
+        ) from error
     network = SliceNetwork.from_description(description)
     weights = promoted / "weights.safetensors"
     load_weights(network, read_tensors(weights), source=str(weights))
+    if (found := digest_file(weights)) != (expected := str(facts["lineage"]["weights"])):
+        raise CheckpointError(f"{weights}: digest is {found[:12]}; {path} says {expected[:12]}: it was altered")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return network.to(device).eval(), facts
 
@@ -107,10 +113,15 @@ def predict(promoted: Path, cohort: Path) -> list[Prediction]:
 
     Raises:
         CheckpointError: The folder holds no promoted checkpoint.
-        CohortError: The cohort cannot be opened.
+        CohortError: The cohort cannot be opened, or has another number of slices.
     """
     network, facts = load_promoted(promoted)
     opened = Cohort.open(cohort)
+    if opened.shape[0] != facts["network"]["n_slices"]:
+        raise CohortError(
+            f"{cohort}: {opened.shape[0]} slices a hemisphere found; {promoted} was trained on "
+            f"{facts['network']['n_slices']}"
+        )
     rows = np.arange(len(opened.table), dtype=np.int64)
     logits = predict_logits(network, _Whole(opened), rows, device=next(network.parameters()).device)
     threshold = float(facts["metrics"]["threshold"])

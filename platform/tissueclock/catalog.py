@@ -20,12 +20,18 @@ def use_extensions(folder: Path | None) -> None:
     """Puts a lab's folder on the import path, so that its `trainables/` and `search_spaces/` are found after ours.
 
     Raises:
-        StudyError: The folder has neither.
+        StudyError: The folder has neither, or an `__init__.py` that would hide ours on the workers.
     """
-    if folder is None or str(folder) in sys.path:
+    if folder is None:
         return
-    if not any((folder / room).is_dir() for room in ("trainables", "search_spaces")):
-        raise StudyError(f"{folder}: extensions has no trainables/ and no search_spaces/ in it")
+    rooms = [folder / package.__name__ for package in (trainables, search_spaces)]
+    if not any(room.is_dir() for room in rooms):
+        raise StudyError(f"{folder}: extensions has no trainables/ and no search_spaces/ in it; one of them is needed")
+    for room in rooms:
+        if (room / "__init__.py").exists():
+            raise StudyError(f"{room}/__init__.py: hides the package {room.name} that is installed; remove the file")
+    if str(folder) in sys.path:
+        return
     sys.path.append(str(folder))
     for package in (trainables, search_spaces):
         package.__path__ = pkgutil.extend_path(package.__path__, package.__name__)
@@ -73,9 +79,14 @@ def _module(package: ModuleType, name: str, *, what: str) -> ModuleType:
 
 def _names(package: ModuleType) -> list[str]:
     names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
-    if package is trainables:
-        return [name for name in names if _phases_in(importlib.import_module(f"trainables.{name}"))]
-    return names
+    return [name for name in names if _is_phase(name)] if package is trainables else names
+
+
+def _is_phase(name: str) -> bool:
+    try:
+        return bool(_phases_in(importlib.import_module(f"trainables.{name}")))
+    except Exception:  # a lab's module that is broken, while another name is looked for
+        return False
 
 
 def _phases_in(module: ModuleType) -> list[type[PhaseTrainable]]:

@@ -4,6 +4,7 @@ Commands import what they need when they are called, so that `--help` answers at
 """
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -28,9 +29,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-_console = Console()
+_console = Console(emoji=False)
 if not _console.is_terminal:
-    _console = Console(width=120)
+    _console = Console(width=120, emoji=False)
+_WrongUsage: type[Exception] = typer.BadParameter.mro()[1]
+"""click's UsageError, which newer releases of typer carry without exporting it."""
+_INTERRUPTED = 130
+_DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 _TRACKER_PATIENCE_S = 60.0
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="The study file (YAML).", show_default=False)]
@@ -45,16 +50,25 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, _interrupt)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if len(sys.argv) == 1:
+        sys.argv.append("--help")
     try:
-        app(standalone_mode=True)
+        code = app(standalone_mode=False)
     except (InputError, StorageError, BusyError) as error:
         _fail(error, 2)
     except TissueclockError as error:
         _fail(error, 1)
-    except KeyboardInterrupt:
+    except _WrongUsage as error:
+        _fail(_usage_line(error), 2)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
+    except OSError as error:
+        if error.errno not in _DISK_FAULTS:
+            raise
+        _fail(f"{error.filename or 'disk'}: cannot be read or written ({error.strerror})", 2)
+    if code == _INTERRUPTED:  # newer releases of typer return it, older ones raise Abort
         Console(stderr=True).print("interrupted; the same command goes on from here", highlight=False)
-        sys.exit(130)
-    sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _version(asked: bool) -> None:
@@ -107,7 +121,9 @@ def phantom(
                 progress=lambda n_done: progress.update(task, completed=n_done),
                 n_jobs=jobs,
             )
-        _console.print(f"{folder}: {patients} phantom patients, preset {preset}, grid {grid}", highlight=False)
+        _console.print(
+            f"{folder}: {patients} phantom patients, preset {preset}, grid {grid}", highlight=False, markup=False
+        )
     if describe:
         _describe(folder, permute_onset=permute_onset)
 
@@ -124,7 +140,7 @@ def plan(study_file: StudyFile) -> None:
         lines = planning.bill(study, load_phase)
     on_gpu = any(spec.resources.gpus for spec in study.vertices.values())
     _console.print(bill_table(lines, free_bytes=planning.check_disk(study, lines), on_gpu=on_gpu))
-    _console.print(f"Nothing is wrong. To run it: tissueclock sweep {study_file}", highlight=False)
+    _console.print(f"Nothing is wrong. To run it: tissueclock sweep {study_file}", highlight=False, markup=False)
 
 
 @app.command()
@@ -148,7 +164,8 @@ def sweep(
     with study_lock(study.folder), contextlib.ExitStack() as stack:
 
         def connect() -> None:
-            cluster.connect(address=ray_address, n_cpus=cpus, extensions=study.extensions)
+            trials = [spec.resources for spec in study.vertices.values()]
+            cluster.connect(address=ray_address, n_cpus=cpus, extensions=study.extensions, trials=trials)
             stack.callback(cluster.disconnect)
 
         walk = Walk(study, load_phase, cohort, connect)
@@ -169,7 +186,8 @@ def sweep(
     _print_results(study)
     if behind:
         _console.print(
-            f"The tracker is {behind} entries behind ({follower.fault}); run the same command again to catch up."
+            f"The tracker is {behind} entries behind ({follower.fault}); run the same command again to catch up.",
+            markup=False,
         )
     _print_next(study, study_file, report_file)
     if walk.failed:
@@ -180,8 +198,7 @@ def sweep(
 @app.command()
 def status(study_file: StudyFile) -> None:
     """Say how far a study is; reads only, at any moment."""
-    import json
-
+    from tissueclock.comparing.scores import read_facts
     from tissueclock.display import progress_table, sweep_progress
     from tissueclock.ledger import read_ledger
     from tissueclock.pipeline import is_at_work
@@ -189,11 +206,11 @@ def status(study_file: StudyFile) -> None:
 
     study = read_study(study_file)
     if not study.folder.graph.exists():
-        _console.print(f"{study.folder.path}: nothing was started yet", highlight=False)
+        _console.print(f"{study.folder.path}: nothing was started yet", highlight=False, markup=False, soft_wrap=True)
         return
     at_work = is_at_work(study.folder)
     rows = []
-    for name, facts in json.loads(study.folder.graph.read_text())["sweeps"].items():
+    for name, facts in read_facts(study.folder.graph, needed=("sweeps",))["sweeps"].items():
         state = facts["state"] if at_work or facts["state"] != "running" else "interrupted"
         rows.append(
             sweep_progress(
@@ -220,7 +237,7 @@ def report(study_file: StudyFile) -> None:
         raise InputError(f"{study.folder.path}: nothing was started yet; run tissueclock sweep {study_file} first")
     path = _write_report(study)
     _print_results(study)
-    _console.print(f"report: {path}", highlight=False, soft_wrap=True)
+    _console.print(f"report: {path}", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -239,7 +256,7 @@ def predict(
         predictions = predict_cohort(promoted, cohort)
         write_predictions(out, predictions)
     n_positive = sum(prediction.positive for prediction in predictions)
-    _console.print(f"{out}: {len(predictions)} hemispheres, {n_positive} positive", highlight=False)
+    _console.print(f"{out}: {len(predictions)} hemispheres, {n_positive} positive", highlight=False, markup=False)
 
 
 @app.command()
@@ -250,9 +267,13 @@ def ui(
 ) -> None:
     """Open the MLflow page of a study; ends with Ctrl+C."""
     from tissueclock.study import read_study
+    from tissueclock.tracking.connection import check_tracker, sqlite_path
     from tissueclock.tracking.page import open_page
 
     study = read_study(study_file)
+    check_tracker(study.tracking_uri)
+    if (database := sqlite_path(study.tracking_uri)) is not None and not database.exists():
+        raise InputError(f"{database}: nothing is logged yet; run tissueclock sweep {study_file} first")
     open_page(study.tracking_uri, study=study.settings.name, host=host, port=port)
 
 
@@ -290,25 +311,27 @@ def _print_next(study: "Study", study_file: Path, report_file: Path) -> None:
         ("every trial, in MLflow", f"tissueclock ui {study_file}"),
         ("promoted checkpoints", f"{study.folder.path}/sweeps/*/promoted/1"),
     ):
-        _console.print(f"  {what:<24}{where}", highlight=False, soft_wrap=True)
+        _console.print(f"  {what:<24}{where}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _print_failures(walk: Any) -> None:
     for vertex in walk.vertices.values():
         if vertex.error:
-            _console.print(
-                f"{vertex.name}: {vertex.state}: {vertex.error}", style="red", highlight=False, soft_wrap=True
-            )
+            line = f"{vertex.name}: {vertex.state}: {vertex.error}"
+            _console.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
 
 
 def _describe(folder: Path, *, permute_onset: bool) -> None:
-    from tissueclock.cohort.phantom.describe import describe_phantom, description_rows
+    from tissueclock.cohort.phantom.describe import describe_phantom, describe_rows
 
-    table = Table(title=f"{folder}" + (", onset times permuted" if permute_onset else ""), title_justify="left")
-    for column, justify in (("quantity", "left"), ("made", "right"), ("target", "right"), ("", "left")):
-        table.add_column(column, justify=justify)  # type: ignore[arg-type]
-    for row in description_rows(describe_phantom(folder, permute_onset=permute_onset)):
-        table.add_row(row.name, row.measured, row.target, {True: "ok", False: "[red]off[/red]", None: ""}[row.ok])
+    table = Table(title=escape(str(folder)) + (", onset times permuted" if permute_onset else ""), title_justify="left")
+    table.add_column("quantity")
+    for column in ("made", "target", "off by at most"):
+        table.add_column(column, justify="right")
+    table.add_column("")
+    for row in describe_rows(describe_phantom(folder, permute_seed=0 if permute_onset else None)):
+        wanted = ("", "") if row.target is None else (f"{row.target:.4g}", f"{row.tolerance:.2g}")
+        table.add_row(row.name, f"{row.measured:.4g}", *wanted, {True: "ok", False: "[red]off[/red]", None: ""}[row.ok])
     _console.print(table)
 
 
@@ -326,7 +349,12 @@ def _interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _fail(error: Exception, code: int) -> NoReturn:
+def _usage_line(error: Any) -> str:
+    command = error.ctx.command_path if error.ctx else "tissueclock"
+    return f"{error.format_message().rstrip('.')}; `{command} --help` says what is allowed"
+
+
+def _fail(error: Exception | str, code: int) -> NoReturn:
     line = " ".join(str(error).split())
-    Console(stderr=True, soft_wrap=True).print(f"[red]error:[/red] {escape(line)}", highlight=False)
+    Console(stderr=True, soft_wrap=True, emoji=False).print(f"[red]error:[/red] {escape(line)}", highlight=False)
     sys.exit(code)

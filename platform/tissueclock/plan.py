@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tissueclock.cohort.store import Cohort
-from tissueclock.errors import CohortError, StorageError, StudyError
+from tissueclock.errors import CohortError, InputError, StorageError, StudyError
 from tissueclock.records import SweepSpec
 from tissueclock.study import Study
 from tissueclock.sweeping.phase import Phase
@@ -66,6 +66,7 @@ def check_study(
     for spec in study.vertices.values():
         phase = load_phase(spec)
         space = _check_space(study, spec, phase)
+        _check_fixed(spec, space, phase)
         make_scheduler(spec, space.domains)
         if phase.trainable.needs_parent and spec.weights == "random":
             raise StudyError(f"{study.file}: phase {spec.phase} has weights 'random'; it needs 'previous'")
@@ -118,6 +119,14 @@ def _check_space(study: Study, spec: SweepSpec, phase: Phase) -> Space:
     return make_space(phase.space, spec, accepted=phase.trainable.accepted(), n_parents=n_parents)
 
 
+def _check_fixed(spec: SweepSpec, space: Space, phase: Phase) -> None:
+    try:
+        phase.trainable.check_fixed(space.fixed)
+    except InputError as error:
+        hint = "; YAML reads a bare off as false: write 'off'" if ": False," in str(error) else ""
+        raise StudyError(f"phase {spec.phase}: fix {error}{hint}") from error
+
+
 def _check_classes(study: Study, spec: SweepSpec, phase: Phase) -> None:
     for split, (n_negative, n_positive) in phase.trainable.count_classes(study.cohort).items():
         if not (n_negative and n_positive):
@@ -134,6 +143,9 @@ def _check_writable(folder: Path) -> None:
 
 
 def _existing(folder: Path) -> Path:
-    while not folder.exists():
-        folder = folder.parent
+    try:
+        while not folder.exists():
+            folder = folder.parent
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be written ({error.strerror}); name another folder") from error
     return folder

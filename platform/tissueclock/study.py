@@ -3,23 +3,35 @@
 Knows what a study says, not what a phase does: whether phases and spaces exist is for `plan` to ask.
 """
 
+import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
 from tissueclock.errors import StudyError
 from tissueclock.records import FirstWeights, NetworkSpec, Resources, SchedulerSpec, StudyFolder, SweepSpec
 
 _Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 _Count = Annotated[int, Field(ge=1)]
+_Path = Annotated[str, Field(pattern=r"^[^\x00]+$")]
+_MOST_SHOWN = 80
+
+
+def _pin(value: Any) -> Any:
+    if isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise ValueError("allowed: a finite number, a word, true or false")
+
+
+_Pin = Annotated[str | int | float | bool, PlainValidator(_pin)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class NetworkSettings(_Strict):
@@ -59,7 +71,7 @@ class SweepSettings(_Strict):
     checkpoint_every: _Count = 1
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     space: _Name | None = None
-    fix: dict[str, str | int | float | bool] = {}
+    fix: dict[str, _Pin] = {}
 
 
 class ArmSettings(_Strict):
@@ -83,9 +95,9 @@ class StudySettings(_Strict):
 
     name: _Name
     seed: Annotated[int, Field(ge=0, lt=2**31)]
-    cohort: str
-    folder: str | None = None
-    extensions: str | None = None
+    cohort: _Path
+    folder: _Path | None = None
+    extensions: _Path | None = None
     tracking: TrackingSettings = TrackingSettings()
     parallel_sweeps: _Count = 2
     networks: Annotated[dict[_Name, NetworkSettings], Field(min_length=1)]
@@ -236,18 +248,23 @@ def _parse(file: Path, data: Any) -> StudySettings:
 def _one_line(file: Path, error: ValidationError, prefix: str = "") -> str:
     first, *others = error.errors()
     key = prefix + ".".join(str(part) for part in first["loc"])
-    found = first["input"]
+    found, shown = first["input"], _clipped(repr(first["input"]))
     match first["type"]:
         case "extra_forbidden":
             said = f"{key} is not a key of a study"
         case "missing":
             said = f"{key} is missing"
         case _:
-            said = f"{key} is {found!r} ({type(found).__name__}); {first['msg'][:1].lower()}{first['msg'][1:]}"
+            wanted = first["msg"].removeprefix("Value error, ")
+            said = f"{key} is {shown} ({type(found).__name__}); {wanted[:1].lower()}{wanted[1:]}"
     if isinstance(found, str) and _is_number(found):
         said += "; YAML reads a number with an exponent only with a point and a sign: 1.0e-4"
     more = f" (and {len(others)} more)" if others else ""
     return f"{file}: {said}{more}"
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 1]}…"
 
 
 def _is_number(text: str) -> bool:
@@ -264,7 +281,11 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise yaml.constructor.ConstructorError(None, None, "a key is a list or a mapping", key_node.start_mark)
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands twice", key_node.start_mark)
             seen.add(key)
@@ -279,7 +300,8 @@ def _load_yaml(file: Path) -> Any:
         raise StudyError(f"{file}: cannot be read ({why})") from error
     try:
         return yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, KeyError, AttributeError, RecursionError) as error:
+        # what is no YAMLError: PyYAML stumbles over what looks like a date and is none, a wrong tag, a deep nest
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise StudyError(f"{file}{line}: not YAML ({getattr(error, 'problem', None) or 'cannot be read'})") from error
+        raise StudyError(f"{file}{line}: not YAML ({getattr(error, 'problem', None) or error})") from error

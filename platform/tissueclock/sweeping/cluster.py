@@ -6,6 +6,8 @@ It is retried where its process dies: it goes on from the ledger.
 
 import logging
 import os
+import socket
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +16,39 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tissueclock.errors import InputError, SweepError, TissueclockError
-from tissueclock.records import SweepJob
+from tissueclock.records import Resources, SweepJob
 from tissueclock.sweeping.phase import Phase
 from tissueclock.sweeping.sweep import run_sweep
 
 _DRIVER_RETRIES = 3
+_LISTEN_TIMEOUT_S = 5.0
+_ALLOWED = (
+    "allowed: auto, HOST:PORT of a running head node, or local; where the cluster asks for a token, set "
+    "RAY_AUTH_MODE=token and put the token in ~/.ray/auth_token or RAY_AUTH_TOKEN"
+)
 
 
-def connect(*, address: str | None = None, n_cpus: int | None = None, extensions: Path | None = None) -> None:
+def connect(
+    *,
+    address: str | None = None,
+    n_cpus: int | None = None,
+    extensions: Path | None = None,
+    trials: Iterable[Resources] = (),
+) -> None:
     """Connects to a Ray cluster, or starts one on this machine.
 
     Args:
         address: `auto`, `HOST:PORT`, or None: what RAY_ADDRESS says, else a new cluster on this machine.
         n_cpus: CPUs of a new cluster on this machine; None: all.
         extensions: A lab's folder, put on the workers' import path.
+        trials: What trials will take; a cluster started here that is too small for one would leave it waiting for ever.
 
     Raises:
-        InputError: No cluster answers at the address.
+        InputError: No cluster answers at the address, or this machine is too small for a trial.
     """
+    named = "" if address or not os.environ.get("RAY_ADDRESS") else " (RAY_ADDRESS)"
     address = address or os.environ.get("RAY_ADDRESS") or "local"
+    _check_listens(address, named)
     logging.getLogger("ray").setLevel(logging.ERROR)
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     options: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": logging.ERROR}
@@ -43,9 +59,11 @@ def connect(*, address: str | None = None, n_cpus: int | None = None, extensions
         options["runtime_env"] = {"env_vars": {"PYTHONPATH": path}}
     try:
         ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise InputError(f"Ray at {address}: no cluster answers ({str(error).splitlines()[0]})") from error
+    except (ConnectionError, RuntimeError, ValueError, RayError, SystemExit) as error:
+        raise InputError(f"Ray at {address}{named}: no cluster lets us in ({_reason(error)}); {_ALLOWED}") from error
     _tighten_token()
+    if address == "local":
+        _check_room(trials)
 
 
 def disconnect() -> None:
@@ -90,6 +108,37 @@ class RunningSweep:
 def _run(job: SweepJob, phase: Phase, retry_failed: bool) -> None:
     logging.getLogger("ray").setLevel(logging.ERROR)
     run_sweep(job, phase, retry_failed=retry_failed)
+
+
+def _check_listens(address: str, named: str) -> None:
+    """Raises InputError where nothing listens; Ray itself would try for 80 seconds and then end the process."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdigit()):
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_LISTEN_TIMEOUT_S).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(f"Ray at {address}{named}: nothing answers there ({error}); {_ALLOWED}") from error
+
+
+def _check_room(trials: Iterable[Resources]) -> None:
+    have = ray.cluster_resources()
+    for trial in trials:
+        for key, unit, wanted in (("cpus_per_trial", "CPU", trial.cpus), ("gpus_per_trial", "GPU", trial.gpus)):
+            if wanted > have.get(unit, 0.0):
+                ray.shutdown()
+                raise InputError(
+                    f"{key} is {wanted:g}, but the cluster on this machine has {have.get(unit, 0.0):g} {unit}s; "
+                    "ask for less, or name a larger cluster with --ray-address"
+                )
+
+
+def _reason(error: BaseException) -> str:
+    """Why Ray did not connect, one line; its own advice on tokens is a paragraph."""
+    if isinstance(error, SystemExit):
+        return "what listens there did not answer like a head node"
+    lines = str(getattr(error, "message", error)).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _tighten_token() -> None:

@@ -25,6 +25,9 @@ class PhaseType(Protocol):
     def accepted(self) -> frozenset[str]:
         """The hyperparameters that it understands."""
 
+    def check_fixed(self, fixed: Mapping[str, Any]) -> None:
+        """Raises InputError where a pinned value is not one that the phase can learn with."""
+
     def count_classes(self, cohort: Path) -> Mapping[str, tuple[int, int]]:
         """Hemispheres that answer no and yes, by split."""
 

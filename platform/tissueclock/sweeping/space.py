@@ -83,8 +83,7 @@ def make_space(
             domains[name] = domain
         elif not _is_valid(domain, fixed[name]):
             raise StudyError(f"{where}: fix {name} is {fixed[name]!r}; the space allows {domain.domain_str}")
-    if n_parents is not None and n_parents > 1 and "parent" not in fixed:
-        domains["parent"] = tune.choice(list(range(1, n_parents + 1)))
+    domains |= _parent(where, fixed, n_parents or 0)
     made = Space(domains, _distributions(where, domains), fixed)
     if spec.searcher == "grid" and made.grid() is None:
         raise StudyError(
@@ -92,6 +91,14 @@ def make_space(
             "hyperparameters under fix, or take tpe or random"
         )
     return made
+
+
+def _parent(where: str, fixed: Mapping[str, Any], n_parents: int) -> dict[str, Domain]:
+    """Which promoted checkpoint to start from, where there is a choice."""
+    ranks = list(range(1, n_parents + 1))
+    if ranks and fixed.get("parent", 1) not in ranks:
+        raise StudyError(f"{where}: fix parent is {fixed['parent']!r}; allowed: a whole number from 1 to {n_parents}")
+    return {"parent": tune.choice(ranks)} if n_parents > 1 and "parent" not in fixed else {}
 
 
 def _distributions(where: str, domains: Mapping[str, Domain]) -> dict[str, BaseDistribution]:
