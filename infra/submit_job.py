@@ -13,6 +13,7 @@ dependency again, a CUDA build of torch included, on each node.
 import argparse
 import asyncio
 import importlib.util
+import json
 import os
 import shlex
 import subprocess
@@ -29,6 +30,8 @@ import aiohttp
 import requests
 from ray.exceptions import RayError
 from ray.job_submission import JobStatus, JobSubmissionClient
+
+from tissueclock.lineage import BUILT_FROM, code_facts
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 _ENDED = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED})
@@ -132,9 +135,12 @@ def _submit(client: JobSubmissionClient, options: argparse.Namespace, rest: list
     study = Path(options.study).absolute()
     with tempfile.TemporaryDirectory() as temporary:
         wheel = options.wheel or build_wheel(CHECKOUT, Path(temporary))
+        packages = unpack(wheel, Path(temporary) / "unpacked")
+        if options.wheel is None:  # then the code is this checkout's, and the sweep's lineage shall say so
+            (Path(temporary) / "unpacked" / "tissueclock" / BUILT_FROM).write_text(json.dumps(code_facts()))
         job = client.submit_job(
             entrypoint=entry_point(options.python, study, rest),
-            runtime_env={"py_modules": [str(package) for package in unpack(wheel, Path(temporary) / "unpacked")]},
+            runtime_env={"py_modules": [str(package) for package in packages]},
         )
     print(f"job {job}: {wheel.name}, {study}", flush=True)
     print(f"to stop it, resumably: ray job stop --address {options.address} {job}", flush=True)

@@ -1,5 +1,6 @@
 """Where numbers come from: the code's version and git state, and the environment that ran it."""
 
+import json
 import platform
 import socket
 import subprocess
@@ -9,13 +10,21 @@ from typing import Any
 
 import tissueclock
 
+BUILT_FROM = "_built_from.json"
 _PACKAGES = ("torch", "ray", "optuna", "mlflow-skinny", "adabound", "scikit-learn", "numpy")
 
 
 def code_facts() -> dict[str, Any]:
-    """The package's version and, in a git checkout, the commit and whether files differ from it."""
+    """The package's version and the git state that it came from, where that is known.
+
+    That is what `infra/submit_job.py` wrote beside shipped code, else the checkout that the package lies in; a package
+    installed below somebody else's checkout is not tracked there, and comes from nowhere known.
+    """
     here = Path(tissueclock.__file__).parent
-    commit = _git(here, "rev-parse", "HEAD")
+    if (here / BUILT_FROM).exists():
+        facts: dict[str, Any] = json.loads((here / BUILT_FROM).read_text(encoding="utf-8"))
+        return facts
+    commit = _git(here, "rev-parse", "HEAD") if _git(here, "ls-files", "--", "__init__.py") else None
     return {
         "version": tissueclock.__version__,
         "git_commit": commit,

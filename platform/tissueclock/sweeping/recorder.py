@@ -30,9 +30,7 @@ class Recorder(Callback):
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A worker took the trial up."""
         name = self._names[trial.trial_id]
-        self._writer.append(
-            "started", trial=name, node=trial.node_ip or "local", epoch=self._writer.state.trials[name].last_epoch
-        )
+        self._writer.append("started", trial=name, epoch=self._writer.state.trials[name].last_epoch)
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -43,7 +41,9 @@ class Recorder(Callback):
         if configured != self._writer.state.trials[name].hyperparameters:
             self._writer.append("changed", trial=name, hyperparameters=configured)
         metrics = {key: value for key, value in result["metrics"].items() if math.isfinite(value)}
-        self._writer.append("reported", trial=name, epoch=result["epoch"], metrics=metrics)
+        self._writer.append(
+            "reported", trial=name, epoch=result["epoch"], metrics=metrics, node=result.get("hostname", "")
+        )
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """The trial ended: by itself, or stopped by the scheduler."""

@@ -25,7 +25,8 @@ class LedgerSearcher(Searcher):
     """Suggests what the study still asks for.
 
     A pruned trial reaches Optuna with its best value, as a complete one: leaving it out would let the sampler return to
-    where it was. Under PBT, which changes configurations in flight, points are drawn at random and Optuna is told nothing.
+    where it was. PBT changes configurations in flight, so there points are drawn at random and
+    Optuna is told nothing.
 
     Args:
         writer: The sweep's ledger.

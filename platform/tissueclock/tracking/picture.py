@@ -43,7 +43,7 @@ class SweepPicture:
         reported_s: When a trial reported an epoch; the first time counts.
         asked: By trial, the hyperparameters as they were asked, whatever a scheduler changed since.
         changes: By trial, what a scheduler changed: (epoch, time in seconds, hyperparameters).
-        nodes: By trial, the node that took it up last.
+        nodes: By trial, the node that reported last.
         summaries: By the number of `ended` lines: the sweep after it.
         dirty: The trials (`SWEEP`: the sweep) whose runs have something new to say.
         pending: How many lines of each of them are not logged.
@@ -94,9 +94,8 @@ class SweepPicture:
                 self.opened_s = line["time_s"]
             case "asked":
                 self.asked[trial] = dict(line["hyperparameters"])
-            case "started":
-                self.nodes[trial] = str(line.get("node", ""))
             case "reported":
+                self.nodes[trial] = str(line.get("node", ""))
                 self.reported_s.setdefault((trial, line["epoch"]), line["time_s"])
                 value = line["metrics"].get("best_val_auc")
                 if value is not None and (self._best is None or value > self._best):
