@@ -36,8 +36,8 @@ def test_a_changed_trial_keeps_its_first_parameters_and_shows_the_later_as_metri
     picture = picture_of(sweep)
     facts = trial_run(picture, picture.state.trials["t0001"], live=True)
     assert facts.params["lr"] == "0.1"
-    assert "now_lr" not in facts.points[1].metrics
-    assert facts.points[2].metrics["now_lr"] == 0.2
+    assert "now_lr" not in facts.point_at(1).metrics
+    assert facts.point_at(2).metrics["now_lr"] == 0.2
 
 
 def test_an_epoch_reported_twice_is_one_step_with_its_first_time(folder: StudyFolder) -> None:
@@ -49,7 +49,7 @@ def test_an_epoch_reported_twice_is_one_step_with_its_first_time(folder: StudyFo
     sweep.report("t0001", 1)
     picture = picture_of(sweep)
     facts = trial_run(picture, picture.state.trials["t0001"], live=True)
-    assert {step: point.time_ms for step, point in facts.points.items()} == {1: round(first * 1000)}
+    assert {step: facts.point_at(step).time_ms for step in facts.steps} == {1: round(first * 1000)}
     assert facts.tags["recovered"] == "worker lost"
 
 

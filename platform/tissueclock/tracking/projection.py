@@ -10,8 +10,9 @@ same run when the study is taken up again.
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import Any, Literal, TypeGuard
 
 from tissueclock.ledger import TrialEntry
@@ -37,6 +38,10 @@ class Point:
     metrics: Mapping[str, float]
 
 
+def _no_point(step: int) -> Point:
+    raise KeyError(step)
+
+
 @dataclass(frozen=True, slots=True)
 class RunFacts:
     """What one MLflow run is to hold.
@@ -47,7 +52,8 @@ class RunFacts:
         start_ms: When it began, milliseconds since the epoch.
         tags: Tags; may change.
         params: Parameters; logged once.
-        points: Metrics by step; a step is logged once.
+        steps: The steps that have metrics, rising; each is logged once.
+        point_at: The metrics of a step; asked only for those that are to be sent.
         marker: The metric that is in every point and equals its step: by it a step is known to be logged.
         status: `RUNNING`, `FINISHED`, `FAILED` or `KILLED`.
         end_ms: When it ended.
@@ -58,7 +64,8 @@ class RunFacts:
     start_ms: int
     tags: Mapping[str, str]
     params: Mapping[str, str] = field(default_factory=dict)
-    points: Mapping[int, Point] = field(default_factory=dict)
+    steps: Sequence[int] = ()
+    point_at: Callable[[int], Point] = _no_point
     marker: str = "epoch"
     status: str = "RUNNING"
     end_ms: int | None = None
@@ -97,7 +104,8 @@ def sweep_run(picture: SweepPicture, *, live: bool) -> RunFacts:
             "inputs": str(facts.get("inputs", "")),
             "spec": json.dumps(facts.get("spec", {}), sort_keys=True),
         },
-        points={step: _summary_point(picture, step) for step in picture.summaries},
+        steps=list(picture.summaries),
+        point_at=partial(_summary_point, picture),
         marker="n_ended",
         status=MLFLOW_STATUS[status],
         end_ms=_ms(picture.last_s) if status != "running" else None,
@@ -129,7 +137,8 @@ def trial_run(picture: SweepPicture, trial: TrialEntry, *, live: bool) -> RunFac
         start_ms=_ms(trial.asked_s),
         tags={name: value for name, value in tags.items() if value or name in ("error", "recovered")},
         params=parameters(picture.asked[trial.name]),
-        points={epoch: _trial_point(picture, trial, epoch) for epoch in sorted(trial.metrics)},
+        steps=sorted(trial.metrics),
+        point_at=partial(_trial_point, picture, trial),
         status=MLFLOW_STATUS[status],
         end_ms=_ms(trial.ended_s or picture.last_s) if status != "running" else None,
     )
@@ -195,6 +204,7 @@ def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+@cache
 def _fit(name: str) -> str:
     return _UNFIT.sub("_", name)
 

@@ -131,7 +131,7 @@ class RunMirror:
         params = [Param(name, value) for name, value in facts.params.items() if name not in run.params]
         metrics = [
             [Metric(name, value, point.time_ms, step) for name, value in point.metrics.items()]
-            for step, point in ((step, facts.points[step]) for step in steps)
+            for step, point in ((step, facts.point_at(step)) for step in steps)
         ]
         for batch in _batches(metrics, params, tags):
             self._client.log_batch(run.run_id, **batch, synchronous=True)
@@ -141,17 +141,17 @@ class RunMirror:
             run.steps.update(steps)
 
     def _new_steps(self, run: MirroredRun, facts: RunFacts) -> list[int]:
-        if not facts.points:
+        if not facts.steps:
             return []
         if run.steps is None:
             last = run.metrics.get(facts.marker)
             if last is None:
                 run.steps = set()
-            elif last >= max(facts.points) and run.status == facts.status != "RUNNING":
+            elif last >= facts.steps[-1] and run.status == facts.status != "RUNNING":
                 return []  # it was ended after its last step was logged: nothing can be missing
             else:
                 run.steps = {point.step for point in self._client.get_metric_history(run.run_id, facts.marker)}
-        return [step for step in sorted(facts.points) if step not in run.steps]
+        return [step for step in facts.steps if step not in run.steps]
 
 
 def _batches(points: list[list[Metric]], params: list[Param], tags: list[RunTag]) -> Iterator[dict[str, Any]]:
