@@ -31,6 +31,7 @@ def test_faulty_trials_are_recorded_and_the_sweep_goes_on(study_dir: Path) -> No
         0.4: "finished",
     }
     assert ended[0.2].error == "RuntimeError: this trial always raises"
+    assert "in step" in (ledger_file.parent / "trials" / ended[0.2].name / "error.txt").read_text()
     assert ended[0.3].error is not None
     assert "memory" in ended[0.3].error.lower()
     assert ended[0.4].recovered == ["its worker died (killed, or out of memory)"]

@@ -1,7 +1,7 @@
 """Tune's events, written to the ledger as they happen."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,10 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
+from tissueclock.files import write_text
 from tissueclock.ledger import LedgerWriter
+from tissueclock.records import SweepFolder
+from tissueclock.sweeping.promotion import settle_trial
 
 
 class Recorder(Callback):
@@ -19,13 +22,13 @@ class Recorder(Callback):
     Args:
         writer: The sweep's ledger.
         names: Ledger names by Tune's trial ids; the searcher fills it.
-        on_ended: Called with a trial's name after it ended.
+        folder: The sweep's; a trial's tracebacks are kept in its folder, a trial that ended is settled there.
     """
 
-    def __init__(self, *, writer: LedgerWriter, names: Mapping[str, str], on_ended: Callable[[str], None]) -> None:
+    def __init__(self, *, writer: LedgerWriter, names: Mapping[str, str], folder: SweepFolder) -> None:
         self._writer = writer
         self._names = names
-        self._on_ended = on_ended
+        self._folder = folder
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A worker took the trial up."""
@@ -52,17 +55,24 @@ class Recorder(Callback):
             return
         status = "finished" if trial.last_result.get("finished") else "pruned"
         self._writer.append("ended", trial=name, status=status)
-        self._on_ended(name)
+        settle_trial(self._folder, name)
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A failure that the trial is taken up after."""
-        self._writer.append("recovered", trial=self._names[trial.trial_id], error=one_line_error(trial))
+        name = self._names[trial.trial_id]
+        self._keep_tracebacks(trial, name)
+        self._writer.append("recovered", trial=name, error=one_line_error(trial))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A failure once too often."""
         name = self._names[trial.trial_id]
+        self._keep_tracebacks(trial, name)
         self._writer.append("ended", trial=name, status="failed", error=one_line_error(trial))
-        self._on_ended(name)
+        settle_trial(self._folder, name)
+
+    def _keep_tracebacks(self, trial: Trial, name: str) -> None:
+        if trial.error_file and Path(trial.error_file).exists():
+            write_text(self._folder.trial(name) / "error.txt", Path(trial.error_file).read_text(errors="replace"))
 
 
 def one_line_error(trial: Trial) -> str:

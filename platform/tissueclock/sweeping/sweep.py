@@ -5,7 +5,6 @@ import random
 import shutil
 import time
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -133,7 +132,7 @@ def _fit(
     replay(scheduler, writer.state.with_status("finished", "pruned"))
     random.seed(scheduler_seed(spec))
     np.random.seed(scheduler_seed(spec))  # noqa: NPY002 (PBT draws from the global generators)
-    recorder = Recorder(writer=writer, names=searcher.names, on_ended=partial(settle_trial, job.folder))
+    recorder = Recorder(writer=writer, names=searcher.names, folder=job.folder)
     trainable: Any = tune.with_parameters(phase.trainable, job=job)
     attempt = time.strftime("%Y%m%d-%H%M%S")
     budget_s = _budget_left_s(spec, writer)

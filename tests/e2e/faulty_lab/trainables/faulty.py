@@ -13,7 +13,7 @@ from trainables.phase import PhaseTrainable
 
 
 class Faulty(PhaseTrainable):
-    """`dropout` is the fault: 0.1 none, 0.2 raises, 0.3 out of memory, 0.4 its worker is killed (each time at epoch 2)."""
+    """`dropout` is the fault, at epoch 2: 0.1 none, 0.2 raises, 0.3 out of memory, 0.4 its worker is killed once."""
 
     name = "faulty"
     title = "detection with faults"
