@@ -5,6 +5,7 @@ Commands import what they need when they are called, so that `--help` answers at
 
 import contextlib
 import errno
+import math
 import os
 import signal
 import sys
@@ -53,7 +54,7 @@ def main() -> NoReturn:
     if len(sys.argv) == 1:
         sys.argv.append("--help")
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="tissueclock", standalone_mode=False)
     except (InputError, StorageError, BusyError) as error:
         _fail(error, 2)
     except TissueclockError as error:
@@ -278,12 +279,14 @@ def ui(
 
 
 def _checked(study_file: Path, *, verify: bool) -> "tuple[Study, Any]":
+    from tissueclock.study import read_study
+
+    study = read_study(study_file)  # before seconds of imports
+
     from tissueclock.catalog import load_phase, use_extensions
     from tissueclock.plan import check_study
-    from tissueclock.study import read_study
     from tissueclock.tracking.connection import check_tracker
 
-    study = read_study(study_file)
     use_extensions(study.extensions)
     return check_study(study, load_phase, check_tracker, verify=verify)
 
@@ -331,7 +334,11 @@ def _describe(folder: Path, *, permute_onset: bool) -> None:
     table.add_column("")
     for row in describe_rows(describe_phantom(folder, permute_seed=0 if permute_onset else None)):
         wanted = ("", "") if row.target is None else (f"{row.target:.4g}", f"{row.tolerance:.2g}")
-        table.add_row(row.name, f"{row.measured:.4g}", *wanted, {True: "ok", False: "[red]off[/red]", None: ""}[row.ok])
+        if math.isnan(row.measured):
+            table.add_row(row.name, "", *wanted, "too few patients")
+        else:
+            verdict = {True: "ok", False: "[red]off[/red]", None: ""}[row.ok]
+            table.add_row(row.name, f"{row.measured:.4g}", *wanted, verdict)
     _console.print(table)
 
 

@@ -51,9 +51,11 @@ class ArrayFile:
     def close(self) -> None:
         """Flushes to the disk and closes; again is harmless."""
         if not self._stream.closed:
-            self._stream.flush()
-            os.fsync(self._stream.fileno())
-            self._stream.close()
+            try:
+                self._stream.flush()
+                os.fsync(self._stream.fileno())
+            finally:
+                self._stream.close()
 
     def write(self, i_item: int, item: npt.NDArray[Any]) -> None:
         """Writes one item; `item` has the shape of the file's axes after the first."""

@@ -1,0 +1,527 @@
+"""Wrong inputs: each ends with exit code 2 and one line that says whose, what was found and what is allowed."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import pickle
+import re
+import resource
+import shutil
+import socket
+from collections import namedtuple
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.commands import run, write_study
+from tests.e2e.in_process import Answer, call
+from tests.e2e.wrong_places import change_facts, change_table, own_cohort, promoted_folder, redigest, set_onsets
+from tissueclock.cohort.store import Cohort
+from tissueclock.tracking.follower import Follower
+
+pytestmark = pytest.mark.e2e
+
+CHAIN = {"detection": "random", "tss_3h": "previous"}
+
+
+def arm(**phases: str) -> dict[str, Any]:
+    return {"chain": {"network": "slice", "phases": phases}}
+
+
+def assert_one_line(answer: Answer, message: str, folder: Path) -> None:
+    assert answer.code == 2, answer
+    assert len(answer.lines) == 1, answer.err
+    assert re.search(message, answer.lines[0]), f"{answer.lines[0]}\ndoes not match {message}"
+    assert answer.lines[0].startswith("error: ")
+    assert not list(folder.rglob("*.part")), "something half-written was left"
+
+
+STUDY_CASES: dict[str, tuple[dict[str, Any], str]] = {
+    "unknown key": ({"sed": 3}, r"study\.yaml: sed is not a key of a study"),
+    "wrong type": ({"seed": "seven"}, r"study\.yaml: seed is 'seven' \(str\); input should be a valid integer"),
+    "a number that YAML reads as text": (
+        {"sweep": {"time_budget_min": "1e-4"}},
+        r"sweep\.time_budget_min is '1e-4' \(str\); .*only with a point and a sign: 1\.0e-4",
+    ),
+    "a pin that YAML reads as text": (
+        {"sweep": {"fix": {"lr": "1e-4"}}},
+        r"phase detection, space detection: fix lr is '1e-4'; the space allows \(0\.0003, 0\.01\)",
+    ),
+    "a pin that is no number": (
+        {"sweep": {"fix": {"lr": float("nan")}}},
+        r"study\.yaml: sweep\.fix\.lr is nan \(float\); allowed: a finite number, a word, true or false",
+    ),
+    "a pin outside the space's bounds": (
+        {"sweep": {"fix": {"dropout": 0.9}}},
+        r"phase detection, space detection: fix dropout is 0\.9; the space allows \(0\.0, 0\.5\)",
+    ),
+    "a pin outside what is possible, in no space": (
+        {"sweep": {"fix": {"beta1": 1.5}}},
+        r"phase detection: fix beta1: 1\.5, but it must be a number from 0 to 1",
+    ),
+    "a pin that YAML reads as false": (
+        {"sweep": {"fix": {"pos_weight": False}}},
+        r"fix pos_weight: False, but it must be one of off, balanced; YAML reads a bare off as false: write 'off'",
+    ),
+    "a pin that the phase does not understand": (
+        {"sweep": {"fix": {"momentum": 0.9}}},
+        r"phase detection, space detection: momentum is unknown; this phase understands attention, augmentation, .*lr",
+    ),
+    "a parent that is not promoted": (
+        {"arms": arm(**CHAIN), "phases": {"tss_3h": {"fix": {"parent": 5}}}},
+        r"phase tss_3h, space tss_3h: fix parent is 5; allowed: a whole number from 1 to 2",
+    ),
+    "out of bounds": (
+        {"networks": {"slice": {"width": 6}}},
+        r"study\.yaml: networks\.slice\.width is 6 \(int\); input should be a multiple of 4",
+    ),
+    "unknown searcher": (
+        {"sweep": {"searcher": "bayes"}},
+        r"sweep\.searcher is 'bayes' \(str\); input should be 'tpe', 'random' or 'grid'",
+    ),
+    "unknown network": (
+        {"arms": {"chain": {"network": "volume", "phases": {"detection": "random"}}}},
+        r"study\.yaml: arms\.chain\.network is 'volume'; networks has slice",
+    ),
+    "previous first": (
+        {"arms": arm(detection="previous")},
+        r"arms\.chain\.phases\.detection is 'previous', but no phase is before it; allowed: random",
+    ),
+    "unknown phase": (
+        {"arms": arm(tss_6h="random")},
+        r"phase tss_6h: no module trainables/tss_6h\.py; known: attention, detection, tss_3h, tss_4h5",
+    ),
+    "unknown space": (
+        {"sweep": {"space": "narrow"}},
+        r"space narrow: no module search_spaces/narrow\.py; known: attention, detection, tss_3h, tss_4h5",
+    ),
+    "grid over a continuous space": (
+        {"sweep": {"searcher": "grid"}},
+        r"phase detection, space detection: searcher is grid, but the space is continuous .*pin its continuous",
+    ),
+    "population training with nothing to perturb": (
+        {
+            "sweep": {
+                "scheduler": {"name": "pbt"},
+                "fix": {
+                    "optimiser": "adabound",
+                    "lr": 0.001,
+                    "final_lr": 0.1,
+                    "gamma": 0.001,
+                    "weight_decay": 1.0e-5,
+                    "dropout": 0.1,
+                    "batch_size": 16,
+                    "augmentation": 1.0,
+                },
+            }
+        },
+        r"phase detection: scheduler is pbt, but none of lr, .* is tuned; take asha or hyperband",
+    ),
+    "attention from random weights": (
+        {"arms": arm(attention="random")},
+        r"study\.yaml: phase attention has weights 'random'; it needs 'previous'",
+    ),
+    "settings of a phase that no arm trains": (
+        {"phases": {"attention": {"trials": 3}}},
+        r"study\.yaml: phases\.attention is set, but no arm trains that phase",
+    ),
+    "cohort folder missing": ({"cohort": "nowhere"}, r"nowhere/cohort\.json: no such file; a packed cohort has one"),
+    "tracker unreachable": (
+        {"tracking": {"uri": "http://127.0.0.1:9"}},
+        r"tracking URI 'http://127\.0\.0\.1:9': no MLflow server answers there \(no connection\); start it, or leave",
+    ),
+    "tracker of an unknown kind": (
+        {"tracking": {"uri": "file:///tmp/mlruns"}},
+        r"tracking URI 'file:///tmp/mlruns': the scheme is file; allowed are sqlite, postgresql",
+    ),
+    "extensions with neither package": (
+        {"extensions": "lab"},
+        r"lab: extensions has no trainables/ and no search_spaces/ in it; one of them is needed",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "message"), STUDY_CASES.values(), ids=STUDY_CASES.keys())
+def test_a_wrong_study(
+    study_dir: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], message: str
+) -> None:
+    study = write_study(study_dir, **changes)
+
+    assert_one_line(call(capsys, "plan", study), message, study_dir)
+    assert not (study_dir / "toy").exists(), "a study that is wrong makes nothing"
+
+
+FILE_CASES: dict[str, tuple[bytes | None, str]] = {
+    "missing": (None, r"study\.yaml: cannot be read \(No such file or directory\)"),
+    "not YAML": (b"name: [toy", r"study\.yaml, line 1: not YAML \(expected ',' or '\]'"),
+    "not text": (b"\xff\xfe\x00", r"study\.yaml: cannot be read \(not UTF-8 text\)"),
+    "empty": (b"", r"study\.yaml: holds NoneType; a study is a mapping with name, seed, cohort"),
+    "a key twice": (b"name: a\nseed: 1\nseed: 2\n", r"study\.yaml, line 3: not YAML \('seed' stands twice\)"),
+    "a list as a key": (b"? [a, b]\n: 1\n", r"study\.yaml, line 1: not YAML \(a key is a list or a mapping\)"),
+    "a date that is none": (b"name: 2026-13-45\n", r"study\.yaml: not YAML \(month must be in 1\.\.12\)"),
+    "Python in it": (b"!!python/object:os.system x", r"study\.yaml, line 1: not YAML \(could not determine"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), FILE_CASES.values(), ids=FILE_CASES.keys())
+@pytest.mark.parametrize("command", ["plan", "sweep", "status", "report", "ui"])
+def test_a_study_file_that_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, text: bytes | None, message: str
+) -> None:
+    study = tmp_path / "study.yaml"
+    if text is not None:
+        study.write_bytes(text)
+
+    assert_one_line(call(capsys, command, study), message, tmp_path)
+
+
+def _truncate(cohort: Path) -> None:
+    array = cohort / "hemispheres.npy"
+    os.truncate(array, array.stat().st_size - 1000)
+
+
+def _flip(cohort: Path) -> None:
+    with (cohort / "hemispheres.npy").open("r+b") as stream:
+        stream.seek(-1, os.SEEK_END)
+        stream.write(b"\x7f")
+
+
+def _drop_column(rows: list[list[str]]) -> None:
+    i = rows[0].index("onset_to_mri_min")
+    for row in rows:
+        del row[i]
+
+
+def _cell(i_row: int, column: str, value: str) -> Callable[[list[list[str]]], None]:
+    def change(rows: list[list[str]]) -> None:
+        rows[i_row][rows[0].index(column)] = value
+
+    return change
+
+
+def _repeat_patient(rows: list[list[str]]) -> None:
+    rows[2][rows[0].index("participant_id")] = rows[1][rows[0].index("participant_id")]
+
+
+COHORT_CASES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "facts missing": (
+        lambda c: (c / "cohort.json").unlink(),
+        r"cohort/cohort\.json: no such file; a packed cohort has one",
+    ),
+    "facts cut short": (lambda c: os.truncate(c / "cohort.json", 40), r"cohort/cohort\.json: not JSON"),
+    "unknown schema": (
+        lambda c: change_facts(c, lambda facts: facts.update(schema=99)),
+        r"cohort/cohort\.json: schema 99 found; this version reads schema 1",
+    ),
+    "array truncated": (_truncate, r"hemispheres\.npy: truncated: \d+ bytes found; \d+ expected for float16"),
+    "array altered": (_flip, r"hemispheres\.npy: SHA-256 \w+… found; cohort\.json says \w+…: the file was altered"),
+    "array missing": (lambda c: (c / "hemispheres.npy").unlink(), r"hemispheres\.npy: no such file"),
+    "manifest altered": (
+        lambda c: (c / "participants.tsv").write_text("participant_id\n"),
+        r"participants\.tsv: SHA-256 \w+… found; cohort\.json says",
+    ),
+    "column missing": (
+        lambda c: change_table(c, "participants.tsv", _drop_column),
+        r"participants\.tsv: column onset_to_mri_min missing; found participant_id, .*; needed participant_id, onset",
+    ),
+    "onset that is no number": (
+        lambda c: change_table(c, "participants.tsv", _cell(3, "onset_to_mri_min", "NaN")),
+        r"participants\.tsv, row 4 \(toy002\): onset_to_mri_min is NaN; allowed: minutes above 0 and at most 43200",
+    ),
+    "the same patient twice": (
+        lambda c: change_table(c, "participants.tsv", _repeat_patient),
+        r"participants\.tsv, row 3 \(toy000\): participant_id toy000 is already in row 2; each may appear once",
+    ),
+    "a lesion without an onset": (
+        lambda c: change_table(c, "participants.tsv", _cell(1, "onset_to_mri_min", "n/a")),
+        r"participants\.tsv, row 2 \(toy000\): onset_to_mri_min is n/a but lesion_side is left; allowed: minutes",
+    ),
+    "one class only": (
+        lambda c: set_onsets(c, "100.0"),
+        r"cohort: phase tss_3h has \d+ positive and 0 negative hemispheres in train; both classes are needed in each",
+    ),
+}
+
+
+@pytest.mark.parametrize(("damage", "message"), COHORT_CASES.values(), ids=COHORT_CASES.keys())
+def test_a_damaged_cohort(
+    study_dir: Path,
+    toy_cohort: Cohort,
+    capsys: pytest.CaptureFixture[str],
+    damage: Callable[[Path], object],
+    message: str,
+) -> None:
+    damage(own_cohort(study_dir, toy_cohort))
+    study = write_study(study_dir, arms=arm(**CHAIN))
+
+    assert_one_line(call(capsys, "plan", study), message, study_dir)
+
+
+def _other_width(promoted: Path) -> None:
+    other = promoted_folder(promoted.parent / "other", width=8)
+    shutil.copy(other / "weights.safetensors", promoted / "weights.safetensors")
+    redigest(promoted)
+
+
+def _other_weights(promoted: Path) -> None:
+    raw = bytearray((promoted / "weights.safetensors").read_bytes())
+    raw[-1] ^= 1
+    (promoted / "weights.safetensors").write_bytes(raw)
+
+
+def _cut(promoted: Path) -> None:
+    weights = promoted / "weights.safetensors"
+    os.truncate(weights, weights.stat().st_size // 2)
+
+
+CHECKPOINT_CASES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a foreign folder": (
+        lambda p: (p / "trial.json").unlink(),
+        r"trial\.json: no such file; a promoted checkpoint is a folder sweeps/SWEEP/promoted/RANK",
+    ),
+    "facts of something else": (
+        lambda p: (p / "trial.json").write_text("{}"),
+        r"trial\.json: not its facts \(KeyError\); a promoted checkpoint is",
+    ),
+    "weights missing": (lambda p: (p / "weights.safetensors").unlink(), r"weights\.safetensors: is missing"),
+    "weights truncated": (_cut, r"weights\.safetensors: is truncated or no safetensors file"),
+    "a pickle": (
+        lambda p: (p / "weights.safetensors").write_bytes(pickle.dumps({"head.bias": 0})),
+        r"weights\.safetensors: is a pickle, which can run code when read; only safetensors are read",
+    ),
+    "weights altered": (_other_weights, r"weights\.safetensors: digest is \w{12}; .*trial\.json says \w{12}"),
+    "weights of another width": (
+        _other_width,
+        r"weights\.safetensors: does not fit the network: \d+ of its \d+ keys match, .* 8x3x7x7 for 4x3x7x7",
+    ),
+}
+
+
+@pytest.mark.parametrize(("damage", "message"), CHECKPOINT_CASES.values(), ids=CHECKPOINT_CASES.keys())
+def test_a_foreign_checkpoint(
+    study_dir: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], object], message: str
+) -> None:
+    promoted = promoted_folder(study_dir / "promoted")
+    damage(promoted)
+    out = study_dir / "out.tsv"
+
+    assert_one_line(call(capsys, "predict", promoted, study_dir / "cohort", "--out", out), message, study_dir)
+    assert not out.exists()
+
+
+def test_a_checkpoint_for_another_number_of_slices(study_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    promoted = promoted_folder(study_dir / "promoted", n_slices=6)
+
+    answer = call(capsys, "predict", promoted, study_dir / "cohort", "--out", study_dir / "out.tsv")
+
+    assert_one_line(answer, r"cohort: 4 slices a hemisphere found; .*promoted was trained on 6", study_dir)
+
+
+PHANTOM_CASES: dict[str, tuple[list[str], str]] = {
+    "a grid that is none": (["--grid", "24by48"], r"--grid is '24by48'; allowed: slices x rows x columns, such as 24x"),
+    "a grid without voxels": (["--grid", "0x8x8"], r"--grid is '0x8x8'; each number must be at least 1"),
+    "a grid too coarse": (["--grid", "1x8x8"], r"shape \(1, 8, 8\) found; each axis needs at least 2 voxels"),
+    "unknown preset": (["--preset", "nice"], r"preset 'nice' found; allowed: easy, paper-like, hard"),
+    "masks missing": (["--lesions", "nowhere"], r"nowhere: no such folder of lesion masks"),
+    "no masks in the folder": (["--lesions", "."], r"\.: no \.nii or \.nii\.gz found; lesion masks in MNI space are"),
+    "no patients": (["--patients", "0"], r"'--patients'.* 1; `tissueclock phantom --help` says what is allowed"),
+    "an unknown option": (["--patient", "3"], r"No such option: --patient"),
+}
+
+
+@pytest.mark.parametrize(("options", "message"), PHANTOM_CASES.values(), ids=PHANTOM_CASES.keys())
+def test_a_phantom_that_cannot_be(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    answer = call(capsys, "phantom", "made", "--patients", "3", "--grid", "4x8x8", *options)
+
+    assert_one_line(answer, message, tmp_path)
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_phantom_into_a_folder_that_holds_something(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+
+    answer = call(capsys, "phantom", tmp_path, "--patients", "3", "--grid", "4x8x8")
+
+    assert_one_line(answer, r"exists already; a cohort is written to a new or empty folder", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_study_folder_where_a_file_is(study_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (study_dir / "taken").write_text("mine")
+    study = write_study(study_dir, name="toy")
+    study.write_text(study.read_text() + "folder: taken/study\n")
+
+    for command in ("plan", "sweep"):
+        answer = call(capsys, command, study)
+        assert_one_line(answer, r"taken: cannot be written; name another folder in the study", study_dir)
+    assert (study_dir / "taken").read_text() == "mine"
+
+
+def test_a_study_folder_that_this_user_may_not_write(
+    study_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = write_study(study_dir)
+    monkeypatch.setattr(os, "access", lambda path, mode: not (mode & os.W_OK))  # root may write anywhere
+
+    answer = call(capsys, "plan", study)
+
+    assert_one_line(answer, rf"{re.escape(str(study_dir))}: cannot be written; name another folder", study_dir)
+
+
+def test_a_disk_with_too_little_room_for_the_study(
+    study_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = write_study(study_dir)
+    usage = namedtuple("usage", ["total", "used", "free"])
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9 - 1000, 1000))
+
+    answer = call(capsys, "plan", study)
+
+    assert_one_line(answer, r"toy: 0\.0 GB free; the study may need \d+\.\d GB", study_dir)
+    assert not (study_dir / "toy").exists()
+
+
+@contextlib.contextmanager
+def files_of_at_most(n_bytes: int) -> Iterator[None]:
+    """The file system refuses to let any file grow beyond this."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_that_fills_up_while_a_cohort_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with files_of_at_most(3000):
+        answer = call(capsys, "phantom", tmp_path / "made", "--patients", "3", "--grid", "4x8x8")
+
+    assert_one_line(answer, r"made: cannot be written \(File too large\)", tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_fills_up_while_predictions_are_written(
+    study_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    promoted = promoted_folder(study_dir / "promoted")
+    out = study_dir / "out.tsv"
+    out.write_text("what was there before\n")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    answer = call(capsys, "predict", promoted, study_dir / "cohort", "--out", out)
+
+    assert_one_line(answer, r"out\.tsv: cannot be written \(No space left on device\)", study_dir)
+    assert out.read_text() == "what was there before\n"
+
+
+def test_a_disk_that_fills_up_where_nobody_looked(
+    study_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = write_study(study_dir)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp/scratch")
+
+    monkeypatch.setattr("tissueclock.plan.bill", full)
+    answer = call(capsys, "plan", study)
+
+    assert_one_line(answer, r"/tmp/scratch: cannot be read or written \(No space left on device\)", study_dir)
+
+
+def test_a_study_that_another_process_is_at_work_on(study_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = write_study(study_dir)
+    (study_dir / "toy").mkdir()
+    with (study_dir / "toy" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write("4711")
+        lock.flush()
+        answer = call(capsys, "sweep", study)
+
+        assert_one_line(answer, r"toy: process 4711 is at work on this study", study_dir)
+    assert [path.name for path in (study_dir / "toy").iterdir()] == ["lock"]
+
+
+def test_a_lab_s_package_that_would_hide_ours(study_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (study_dir / "lab" / "trainables").mkdir(parents=True)
+    (study_dir / "lab" / "trainables" / "__init__.py").touch()
+    study = write_study(study_dir, extensions="lab")
+
+    message = r"lab/trainables/__init__\.py: hides the package trainables that is installed; remove the file"
+    assert_one_line(call(capsys, "plan", study), message, study_dir)
+
+
+def test_a_ray_address_where_nothing_answers(
+    study_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Follower, "_follow", lambda follower: None)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    study = write_study(study_dir)
+
+    answer = call(capsys, "sweep", study, "--ray-address", address)
+
+    message = rf"Ray at {address}: nothing answers there \(.*refused\); allowed: auto, HOST:PORT .*RAY_AUTH_MODE=token"
+    assert_one_line(answer, message, study_dir)
+    assert not (study_dir / "toy" / "sweeps").exists()
+
+
+def test_a_ray_address_that_is_none(
+    study_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Follower, "_follow", lambda follower: None)
+    study = write_study(study_dir)
+    monkeypatch.setenv("RAY_ADDRESS", "nonsense")
+
+    answer = call(capsys, "sweep", study)
+
+    message = r"Ray at nonsense \(RAY_ADDRESS\): no cluster lets us in \(Invalid address format: nonsense\); allowed:"
+    assert_one_line(answer, message, study_dir)
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("report", r"toy: nothing was started yet; run tissueclock sweep .*study\.yaml first"),
+        ("ui", r"toy/mlflow\.db: nothing is logged yet; run tissueclock sweep .*study\.yaml first"),
+    ],
+)
+def test_a_study_that_was_never_started(
+    study_dir: Path, capsys: pytest.CaptureFixture[str], command: str, message: str
+) -> None:
+    study = write_study(study_dir)
+
+    assert_one_line(call(capsys, command, study), message, study_dir)
+    assert not (study_dir / "toy").exists()
+
+
+def test_a_name_with_marks_in_it_is_shown_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    answer = call(capsys, "plan", "[red]a:warning:[/b] study.yaml")
+
+    assert_one_line(answer, re.escape("error: [red]a:warning:[/b] study.yaml: cannot be read"), tmp_path)
+
+
+def test_a_process_of_its_own_says_the_same(study_dir: Path) -> None:
+    changes, message = STUDY_CASES["unknown key"]
+
+    done = run("plan", write_study(study_dir, **changes), cwd=study_dir)
+
+    assert_one_line(Answer(done.returncode, done.stdout, done.stderr), message, study_dir)
+    assert done.stdout.strip() == ""
