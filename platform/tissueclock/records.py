@@ -178,7 +178,7 @@ class SweepFolder:
         return self.path / "tune"
 
     def trial(self, name: str) -> Path:
-        """A trial's checkpoints: `epoch-0003/` and so on while it runs, `best/` once it has ended; `error.txt` if it failed."""
+        """A trial's `epoch-0003/` and so on while it runs, `best/` once it has ended; `error.txt` after a failure."""
         return self.path / "trials" / name
 
     def promoted(self, rank: int) -> Path:

@@ -5,15 +5,16 @@ import random
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
-import mlflow
 import pytest
 
 from tests.e2e.commands import run, start, write_study
 from tissueclock.ledger import read_ledger
+from tissueclock.tracking.connection import connect
 
-N_TRIALS = 6
 N_KILLS = int(os.environ.get("TISSUECLOCK_KILLS", "3"))
+N_TRIALS = 2 * N_KILLS
 
 pytestmark = [pytest.mark.ray, pytest.mark.e2e]
 
@@ -29,8 +30,14 @@ def run_until_killed(study: Path, *, more_lines: int) -> None:
     deadline = time.monotonic() + 120
     while driver.poll() is None and n_lines(study.parent) < before + more_lines and time.monotonic() < deadline:
         time.sleep(0.005)
+    assert driver.poll() is None, "the sweep ended before it could be killed"
     os.kill(driver.pid, signal.SIGKILL)
     driver.communicate()
+
+
+def mlflow_runs(uri: str) -> list[Any]:
+    client = connect(uri)
+    return list(client.search_runs([experiment.experiment_id for experiment in client.search_experiments()]))
 
 
 def test_a_driver_killed_again_and_again_ends_with_the_trials_asked_for_each_once(study_dir: Path) -> None:
@@ -40,7 +47,7 @@ def test_a_driver_killed_again_and_again_ends_with_the_trials_asked_for_each_onc
     )
     moments = random.Random(20261123)
     for _ in range(N_KILLS):
-        run_until_killed(study, more_lines=moments.randint(1, 14))
+        run_until_killed(study, more_lines=moments.randint(1, 8))
 
     done = run("sweep", study, cwd=study_dir)
 
@@ -55,8 +62,7 @@ def test_a_driver_killed_again_and_again_ends_with_the_trials_asked_for_each_onc
     for trial in ledger.trials.values():
         assert sorted(trial.metrics) == list(range(1, trial.last_epoch + 1)), "an epoch is missing from the curve"
 
-    mlflow.set_tracking_uri(f"sqlite:///{study_dir}/toy/mlflow.db")
-    runs = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    runs = mlflow_runs(f"sqlite:///{study_dir}/toy/mlflow.db")
     assert all(found.info.status != "RUNNING" for found in runs)
     names = [found.data.tags["tissueclock.trial"] for found in runs if "tissueclock.trial" in found.data.tags]
     assert sorted(names) == sorted(ledger.trials)
