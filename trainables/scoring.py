@@ -76,7 +76,10 @@ def load_promoted(promoted: Path) -> tuple[SliceNetwork, dict[str, Any]]:
         raise CheckpointError(
             f"{path}: {found}; a promoted checkpoint is a folder sweeps/SWEEP/promoted/RANK"
         ) from error
-    network = SliceNetwork.from_description(description)
+    try:
+        network = SliceNetwork.from_description(description)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
     weights = promoted / "weights.safetensors"
     load_weights(network, read_tensors(weights), source=str(weights))
     if (found := digest_file(weights)) != (expected := str(facts["lineage"]["weights"])):

@@ -169,8 +169,8 @@ def results_table(rows: Iterable[ResultRow]) -> Table:
         confusion = row.confusion or Confusion(None, None, None)
         rates = (confusion.sensitivity, confusion.specificity, confusion.accuracy)
         table.add_row(
-            row.task if task != row.task else "",
-            f"{row.who} / {row.phase}" if row.phase else row.who,
+            escape(row.task) if task != row.task else "",
+            escape(f"{row.who} / {row.phase}" if row.phase else row.who),
             "" if row.validation_auc is None else f"{row.validation_auc:.3f}",
             escape(format_auc(row.auc)) if row.auc else row.state,
             *["" if rate is None else f"{rate.value:.2f}" for rate in rates],
@@ -184,7 +184,7 @@ def configurations(rows: Iterable[ResultRow]) -> Table:
     table = Table(title="Best configurations", title_justify="left", box=None, show_header=False, padding=(0, 2, 0, 0))
     for row in rows:
         if row.configuration:
-            table.add_row(f"{row.who} / {row.phase}", escape(row.configuration))
+            table.add_row(escape(f"{row.who} / {row.phase}"), escape(row.configuration))
     return table
 
 
@@ -210,13 +210,13 @@ class ProgressDisplay:
         self._shown_s = time.monotonic()
         rows = walk_progress(walk)
         if self._live is not None:
-            self._live.update(progress_table(rows, caption=self._notice()), refresh=True)
+            self._live.update(progress_table(rows, caption=escape(self._notice())), refresh=True)
             return
         for row in rows:
             line = _event_line(row)
             if self._lines.get(row.name) != line and row.state != "waiting":
                 self._lines[row.name] = line
-                self._console.print(line, highlight=False, soft_wrap=True)
+                self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def __enter__(self) -> "ProgressDisplay":
         if self._live is not None:

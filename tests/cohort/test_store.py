@@ -129,11 +129,19 @@ def edit_facts(**changes: object) -> Callable[[Path], None]:
         (remove("hemispheres.tsv"), "hemispheres.tsv: no such file"),
         (remove("cohort.json"), "cohort.json: no such file; a packed cohort has one"),
         (lambda folder: (folder / "cohort.json").write_text("{"), "cohort.json: not JSON"),
+        (edit_facts(spacing_mm=[6.0, 1.0]), "cohort.json: spacing_mm [6.0, 1.0] found; allowed: three numbers above 0"),
+        (edit_facts(n_patients=True), "cohort.json: n_patients True found; allowed: a whole number above 0"),
+        (edit_facts(split={}), "cohort.json: split {} found; allowed: the split's digest"),
+        (edit_facts(shape={"n_slices": "x"}), "found; allowed: n_slices, height, width, each a whole number above 0"),
+        (edit_facts(source=float("inf")), "cohort.json: not JSON (Infinity is no number)"),
         (edit_facts(schema=9), "cohort.json: schema 9 found; this version reads schema 1"),
-        (edit_facts(series=["t1"]), "cohort.json: series ['t1'] found; ['b0', 'b1000', 'flair'] allowed"),
+        (edit_facts(series=["t1"]), "cohort.json: series ['t1'] found; allowed: ['b0', 'b1000', 'flair']"),
         (edit_facts(n_patients=3), "participants.tsv: 20 rows found; cohort.json says 3"),
         (edit_facts(split={"digest": "0"}), "hemispheres.tsv: split digest"),
-        (edit_facts(digests={}), "cohort.json: digest of hemispheres.npy, hemispheres.tsv, participants.tsv missing"),
+        (
+            edit_facts(digests={}),
+            "cohort.json: digests {} found; allowed: the SHA-256 of hemispheres.npy, hemispheres.tsv",
+        ),
     ],
 )
 def test_damage_is_one_clear_line(packed: Path, damage: Callable[[Path], None], message: str) -> None:

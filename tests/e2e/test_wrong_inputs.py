@@ -286,6 +286,14 @@ CHECKPOINT_CASES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda p: (p / "trial.json").write_text("{}"),
         r"trial\.json: not its facts \(KeyError\); a promoted checkpoint is",
     ),
+    "facts of another kind of network": (
+        lambda p: (p / "trial.json").write_text((p / "trial.json").read_text().replace('"slice"', '"volume"')),
+        r"trial\.json: network: kind is 'volume', but only 'slice' can be built",
+    ),
+    "facts of a network that cannot be": (
+        lambda p: (p / "trial.json").write_text((p / "trial.json").read_text().replace('"off"', '"loud"')),
+        r"trial\.json: network: attention is 'loud'; allowed: off, mean_flow, softmax, sigmoid",
+    ),
     "weights missing": (lambda p: (p / "weights.safetensors").unlink(), r"weights\.safetensors: is missing"),
     "weights truncated": (_cut, r"weights\.safetensors: is truncated or no safetensors file"),
     "a pickle": (

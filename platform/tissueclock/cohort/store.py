@@ -4,7 +4,6 @@ However many trials of a node read it, the page cache holds one copy. What a swe
 are two views; neither gives out the other's hemispheres.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +16,15 @@ from jaxtyping import Float16
 from torch import Tensor
 
 from tissueclock.cohort.arrayfile import read_array_header
+from tissueclock.cohort.facts import read_facts
 from tissueclock.cohort.manifest import Patient, read_manifest
 from tissueclock.cohort.split import Split, split_digest
 from tissueclock.cohort.table import Hemisphere, make_table, read_table
-from tissueclock.cohort.writer import FACTS, HEMISPHERES, MANIFEST, SCHEMA, SERIES, TABLE
+from tissueclock.cohort.writer import FACTS, HEMISPHERES, MANIFEST, SERIES, TABLE
 from tissueclock.errors import CohortError, HoldoutLeakError
 from tissueclock.files import digest_facts, digest_file
 
 Rows = npt.NDArray[np.int64] | Tensor
-
-_KEYS = ("schema", "name", "series", "shape", "spacing_mm", "n_patients", "n_hemispheres", "split", "digests", "source")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +67,7 @@ class Cohort:
         Raises:
             CohortError: A file is missing, truncated, altered, of an unknown schema, or does not fit the others.
         """
-        facts = _read_facts(folder / FACTS)
+        facts = read_facts(folder / FACTS)
         n_slices, height, width = (int(facts["shape"][axis]) for axis in ("n_slices", "height", "width"))
         slice_mm, row_mm, column_mm = (float(spacing) for spacing in facts["spacing_mm"])
         array = _map_array(
@@ -226,27 +224,6 @@ def _index(cohort: Cohort, rows: Rows) -> npt.NDArray[np.int64]:
 
 def _gather(cohort: Cohort, index: npt.NDArray[np.int64]) -> Tensor:
     return cohort._tensor.index_select(0, torch.from_numpy(index))
-
-
-def _read_facts(path: Path) -> dict[str, Any]:
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CohortError(f"{path}: no such file; a packed cohort has one") from None
-    except (OSError, ValueError) as error:
-        raise CohortError(f"{path}: not JSON ({error})") from error
-    if not isinstance(facts, dict) or facts.get("schema") != SCHEMA:
-        found = facts.get("schema") if isinstance(facts, dict) else type(facts).__name__
-        raise CohortError(f"{path}: schema {found!r} found; this version reads schema {SCHEMA}")
-    if missing := [key for key in _KEYS if key not in facts]:
-        raise CohortError(f"{path}: key {', '.join(missing)} missing; needed: {', '.join(_KEYS)}")
-    if facts["series"] != list(SERIES):
-        raise CohortError(f"{path}: series {facts['series']} found; {list(SERIES)} allowed")
-    if missing := [name for name in (HEMISPHERES, TABLE, MANIFEST) if name not in facts["digests"]]:
-        raise CohortError(f"{path}: digest of {', '.join(missing)} missing")
-    if missing := [axis for axis in ("n_slices", "height", "width") if axis not in facts["shape"]]:
-        raise CohortError(f"{path}: shape lacks {', '.join(missing)}")
-    return facts
 
 
 def _check_digest(path: Path, *, expected: str) -> None:

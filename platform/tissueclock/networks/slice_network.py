@@ -5,7 +5,7 @@ Refuses to know what the logit means, and what of the network learns.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float
@@ -105,12 +105,15 @@ class SliceNetwork(StagedNetwork):
         Raises:
             CheckpointError: It describes another kind of network, or arguments that do not exist.
         """
-        arguments = dict(description)
+        arguments = dict(description) if isinstance(description, Mapping) else {}
         if (kind := arguments.pop("kind", None)) != "slice":
             raise CheckpointError(f"network: kind is {kind!r}, but only 'slice' can be built")
+        if arguments.get("attention", "off") not in get_args(Attention):
+            allowed = ", ".join(get_args(Attention))
+            raise CheckpointError(f"network: attention is {arguments['attention']!r}; allowed: {allowed}")
         try:
             return cls(**arguments)
-        except (TypeError, KeyError) as error:
+        except (TypeError, KeyError, ValueError, RuntimeError) as error:  # torch raises the last two for sizes below 0
             raise CheckpointError(f"network: cannot be built from {arguments} ({error})") from error
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
