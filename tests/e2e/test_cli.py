@@ -1,0 +1,227 @@
+"""The command line: what answers at once, what reads a study, what a promoted checkpoint predicts."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.e2e.commands import environment, write_study
+from tests.e2e.in_process import call
+from tests.e2e.wrong_places import promoted_folder
+from tissueclock import __version__
+from tissueclock.cohort.store import Cohort
+from tissueclock.files import write_json
+from tissueclock.ledger import LedgerWriter
+from tissueclock.records import SweepFolder
+from trainables.detection import Detection
+
+pytestmark = pytest.mark.e2e
+
+COMMANDS = ("phantom", "plan", "sweep", "status", "report", "predict", "ui")
+HEAVY = {"torch", "ray", "mlflow", "pandas", "matplotlib", "sklearn", "optuna", "numpy", "scipy"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["sweep", "--help"]])
+def test_help_and_version_answer_without_importing_anything_heavy(tmp_path: Path, arguments: list[str]) -> None:
+    program = (
+        "import sys, time; started = time.perf_counter(); sys.argv = ['tissueclock', *sys.argv[1:]]\n"
+        "from tissueclock.cli import main\n"
+        "try: main()\n"
+        "finally: print(time.perf_counter() - started, *sorted(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    seconds, *modules = done.stderr.split()
+    assert not HEAVY & set(modules)
+    assert float(seconds) < 3, "0.3 s on an idle machine"
+
+
+def test_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(capsys, "--version").out == f"tissueclock {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"]])
+def test_help_names_every_command_with_what_it_does(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    answer = call(capsys, *arguments)
+
+    assert answer.code == 0
+    first_words = [line.strip("│ ").split() for line in answer.out.splitlines()]
+    assert [words[0] for words in first_words if words and words[0] in COMMANDS and len(words) > 3] == list(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_of_every_command_is_explained(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    from typer.main import get_command
+
+    from tissueclock.cli import app
+
+    found = get_command(app).commands[command]  # type: ignore[attr-defined]
+
+    assert found.help
+    assert all(getattr(parameter, "help", None) for parameter in found.params if parameter.name != "help")
+    assert call(capsys, command, "--help").code == 0
+
+
+def write_started_study(folder: Path, *, closed: bool) -> Path:
+    """A study file, and the folder that its sweep would have left."""
+    study = write_study(folder)
+    made = folder / "toy"
+    facts = {
+        "phase": "detection",
+        "arms": ["chain"],
+        "weights": "random",
+        "upstream": None,
+        "network": {},
+        "trials": 3,
+        "state": "complete" if closed else "running",
+        "error": None,
+    }
+    graph = {"study": "toy", "seed": 7, "cohort": str(folder / "cohort"), "arms": {"chain": ["detection-0a"]}}
+    write_json(made / "graph.json", {**graph, "sweeps": {"detection-0a": facts}})
+    with LedgerWriter(SweepFolder(made / "sweeps" / "detection-0a").ledger) as writer:
+        writer.append("opened", schema=1, sweep="detection-0a", phase="detection", arms=["chain"])
+        for i in range(1, 4 if closed else 3):
+            writer.append("asked", trial=f"t{i:04d}", hyperparameters={"lr": 0.001}, seed=i)
+            writer.append("started", trial=f"t{i:04d}", node="n", epoch=0)
+            row = {"epoch": 1.0, "val_auc": 0.5 + i / 10, "best_val_auc": 0.5 + i / 10, "epoch_s": 2.0}
+            writer.append("reported", trial=f"t{i:04d}", epoch=1, metrics=row)
+            if closed or i == 1:
+                writer.append("ended", trial=f"t{i:04d}", status="finished")
+        if closed:
+            writer.append("closed")
+    return study
+
+
+def test_status_of_a_study_that_was_never_started(study_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answer = call(capsys, "status", write_study(study_dir))
+
+    assert answer.code == 0
+    assert answer.out.strip() == f"{study_dir / 'toy'}: nothing was started yet"
+    assert not (study_dir / "toy").exists()
+
+
+def test_status_of_a_finished_study(study_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answer = call(capsys, "status", write_started_study(study_dir, closed=True))
+
+    (row,) = [line for line in answer.out.splitlines() if "detection-0a" in line]
+    assert answer.code == 0
+    assert [cell.strip() for cell in row.strip("│").split("│")] == [
+        "detection-0a",
+        "chain",
+        "complete",
+        "3/3",
+        "0.800",
+        "",
+    ]
+    assert "no process is at work on it" in answer.out
+
+
+def test_status_of_a_study_whose_process_died(study_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answer = call(capsys, "status", write_started_study(study_dir, closed=False))
+
+    (row,) = [line for line in answer.out.splitlines() if "detection-0a" in line]
+    assert [cell.strip() for cell in row.strip("│").split("│")][2:5] == ["interrupted", "1/3", "0.700"]
+
+
+def test_status_with_a_damaged_graph_says_which_file(study_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = write_started_study(study_dir, closed=True)
+    (study_dir / "toy" / "graph.json").write_text("{")
+
+    answer = call(capsys, "status", study)
+
+    assert answer.code == 2
+    assert "toy/graph.json: cannot be read as JSON" in " ".join(answer.lines)
+
+
+def test_report_of_a_study_in_part_names_its_gaps(study_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answer = call(capsys, "report", write_started_study(study_dir, closed=False))
+
+    assert answer.code == 0, answer.err
+    assert f"report: {study_dir / 'toy' / 'report' / 'index.html'}" in answer.out
+    assert "detection-0a" in (study_dir / "toy" / "report" / "index.html").read_text()
+
+
+def test_plan_prints_the_bill_and_makes_nothing(study_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = write_study(study_dir)
+
+    answer = call(capsys, "plan", study)
+
+    assert answer.code == 0, answer.err
+    assert "2 trials" in answer.out
+    assert "Nothing is wrong. To run it: tissueclock sweep" in answer.out
+    assert not (study_dir / "toy").exists()
+
+
+def test_predict_gives_a_row_a_hemisphere_and_agrees_with_the_holdout_s_scores(
+    study_dir: Path, toy_cohort: Cohort, capsys: pytest.CaptureFixture[str]
+) -> None:
+    promoted = promoted_folder(study_dir / "promoted")
+    Detection.score_holdout([promoted], toy_cohort.folder)
+    threshold = json.loads((promoted / "holdout.json").read_text())["threshold"]
+
+    answer = call(capsys, "predict", promoted, study_dir / "cohort", "--out", study_dir / "out.tsv")
+
+    header, *lines = (study_dir / "out.tsv").read_text().splitlines()
+    rows = [dict(zip(header.split("\t"), line.split("\t"), strict=True)) for line in lines]
+    assert answer.code == 0, answer.err
+    assert [(row["patient"], row["side"]) for row in rows] == [(h.patient, h.side) for h in toy_cohort.table]
+    assert all((float(row["logit"]) >= threshold) == (row["positive"] == "1") for row in rows)
+    assert all(
+        float(row["probability"]) == pytest.approx(torch.sigmoid(torch.tensor(float(row["logit"]))).item(), abs=2e-6)
+        for row in rows
+    )
+    logits = {f"{row['patient']}/{row['side']}": float(row["logit"]) for row in rows}
+    scored = [line.split("\t") for line in (promoted / "holdout.tsv").read_text().splitlines()[1:]]
+    assert len(scored) == len(toy_cohort.split_rows("holdout"))
+    for unit, _, _, logit in scored:
+        assert logits[unit] == pytest.approx(float(logit), abs=2e-6)
+    n_positive = sum(row["positive"] == "1" for row in rows)
+    assert f"{len(rows)} hemispheres, {n_positive} positive" in answer.out.replace("\n", " ")
+
+
+@pytest.mark.parametrize("signalled", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_command_says_so_and_ends_with_130(
+    study_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], signalled: signal.Signals
+) -> None:
+    def interrupted(*_: object) -> None:
+        os.kill(os.getpid(), signalled)
+
+    monkeypatch.setattr("tissueclock.plan.bill", interrupted)
+    answer = call(capsys, "plan", write_study(study_dir))
+
+    assert answer.code == 130
+    assert answer.lines == ["interrupted; the same command goes on from here"]
+
+
+def test_a_failure_of_the_run_ends_with_1_and_a_mistake_of_ours_with_a_traceback(
+    study_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tissueclock.errors import SweepError
+
+    def fails(*_: object) -> None:
+        raise SweepError("sweep detection-0a: none of 2 trials left a checkpoint")
+
+    monkeypatch.setattr("tissueclock.plan.bill", fails)
+    answer = call(capsys, "plan", write_study(study_dir))
+
+    assert answer.code == 1
+    assert answer.lines == ["error: sweep detection-0a: none of 2 trials left a checkpoint"]
+
+    def is_wrong(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("tissueclock.plan.bill", is_wrong)
+    with pytest.raises(AssertionError):
+        call(capsys, "plan", write_study(study_dir))
