@@ -69,7 +69,10 @@ def test_an_invisible_lesion_has_normal_diffusion() -> None:
 
 def test_collaterals_scatter_tissue_time_around_clock_time() -> None:
     rng = np.random.default_rng(2)
-    fates = [Fate(240.0, fate.collateral, fate.t2_offset, fate.field_rank) for fate in draw_fates(4000, rng)]
+    fates = [
+        Fate(240.0, fate.collateral, fate.t2_offset, fate.t2_amplitude, fate.field_rank)
+        for fate in draw_fates(4000, rng)
+    ]
     clocks = [draw_clock(fate, preset=PRESETS["hard"], invisible_probability=0.05, rng=rng) for fate in fates]
     log_factor = np.log([c.effective_h / 4.0 for c in clocks])
     assert log_factor.mean() == pytest.approx(0.0, abs=0.01)

@@ -44,12 +44,14 @@ class Fate:
         onset_to_mri_min: By the clock on the wall.
         collateral: Standard normal; above 0 the tissue ages faster.
         t2_offset: Standard normal; the lesion's own shift of T2.
+        t2_amplitude: Standard normal; above 0 its T2 rises further.
         field_rank: 0 to 1; the lowest are scanned at the higher field.
     """
 
     onset_to_mri_min: float
     collateral: float
     t2_offset: float
+    t2_amplitude: float
     field_rank: float
 
 
@@ -80,15 +82,18 @@ def draw_fates(n_patients: int, rng: np.random.Generator) -> tuple[Fate, ...]:
     So the quantiles of onset are those asked for even in a small cohort, and what an observer can reach does not hang
     on a seed's luck.
     """
-    points = spread_points(n_patients, n_axes=4, rng=rng)
+    points = spread_points(n_patients, n_axes=5, rng=rng)
+    onsets = onset_quantile(points[:, 0])
+    normals = ndtri(np.maximum(points[:, 1:4], 1e-9))
     return tuple(
         Fate(
-            onset_to_mri_min=round(float(onset), 1),
-            collateral=float(ndtri(max(collateral, 1e-9))),
-            t2_offset=float(ndtri(max(offset, 1e-9))),
-            field_rank=float(field_rank),
+            onset_to_mri_min=round(float(onsets[i]), 1),
+            collateral=float(normals[i, 0]),
+            t2_offset=float(normals[i, 1]),
+            t2_amplitude=float(normals[i, 2]),
+            field_rank=float(points[i, 4]),
         )
-        for onset, (_, collateral, offset, field_rank) in zip(onset_quantile(points[:, 0]), points, strict=True)
+        for i in range(n_patients)
     )
 
 
@@ -108,13 +113,12 @@ def draw_clock(fate: Fate, *, preset: Preset, invisible_probability: float, rng:
         invisible_probability: That DWI does not show the lesion, 0 to 1.
         rng: Where the rest of chance comes from.
     """
-    amplitude, scatter = rng.standard_normal(2)
     return TissueClock(
         onset_to_mri_min=fate.onset_to_mri_min,
         effective_h=fate.onset_to_mri_min / 60.0 * math.exp(preset.collateral_sd * fate.collateral),
-        t2_amplitude_ms=T2_AMPLITUDE_MS * math.exp(T2_AMPLITUDE_SD * amplitude),
+        t2_amplitude_ms=T2_AMPLITUDE_MS * math.exp(T2_AMPLITUDE_SD * fate.t2_amplitude),
         t2_offset_ms=preset.t2_offset_sd_ms * fate.t2_offset,
-        adc_scatter=math.exp(ADC_SD * scatter),
+        adc_scatter=math.exp(ADC_SD * rng.standard_normal()),
         visible=bool(rng.uniform() >= invisible_probability),
     )
 

@@ -20,7 +20,7 @@ NOISE_RANGE = (0.03, 0.05)
 
 GAIN_LOG_SD = 0.3
 BIAS_LENGTH_MM = 60.0
-BIAS_FACTOR: Mapping[Series, float] = {"b0": 1.0, "b1000": 1.0, "flair": 1.8}
+BIAS_FACTOR: Mapping[Series, float] = {"b0": 1.0, "b1000": 1.0, "flair": 2.3}
 """FLAIR's inversion pulse adds an unevenness of its own (assumed)."""
 
 MAX_SHIFT_MM, MAX_TURN_DEG = 2.0, 1.5
