@@ -189,9 +189,11 @@ def _enough_promoted(job: SweepJob, state: LedgerState) -> bool:
 
 
 def _score(job: SweepJob, phase: Phase, promoted: list[str]) -> None:
-    score = ray.remote(
-        num_cpus=job.spec.resources.cpus, num_gpus=job.spec.resources.gpus, max_retries=job.spec.max_failures
-    )(_score_task)
+    resources = job.spec.resources
+    if resources.cpus <= 1 and not resources.gpus:  # a process for it would take longer to start than to score
+        _score_task(phase.trainable, promoted, job)
+        return
+    score = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=job.spec.max_failures)(_score_task)
     ray.get(score.remote(phase.trainable, promoted, job))
 
 
