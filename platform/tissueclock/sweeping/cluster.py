@@ -4,10 +4,12 @@ A sweep's driver runs as a task that takes no CPU, so that several sweeps go on 
 It is retried where its process dies: it goes on from the ledger.
 """
 
+import contextlib
 import logging
 import os
 import socket
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from tissueclock.sweeping.sweep import run_sweep
 
 _DRIVER_RETRIES = 3
 _LISTEN_TIMEOUT_S = 5.0
+_STDERR, _MOST_READ = 2, 100_000
 _ALLOWED = (
     "allowed: auto, HOST:PORT of a running head node, or local; where the cluster asks for a token, set "
     "RAY_AUTH_MODE=token and put the token in ~/.ray/auth_token or RAY_AUTH_TOKEN"
@@ -57,10 +60,12 @@ def connect(
     if extensions is not None:
         path = os.pathsep.join(filter(None, [str(extensions), os.environ.get("PYTHONPATH")]))
         options["runtime_env"] = {"env_vars": {"PYTHONPATH": path}}
-    try:
-        ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError, RayError, SystemExit) as error:
-        raise InputError(f"Ray at {address}{named}: no cluster lets us in ({_reason(error)}); {_ALLOWED}") from error
+    with _captured_stderr() as said:
+        try:
+            ray.init(**options)
+        except (ConnectionError, RuntimeError, ValueError, RayError, SystemExit) as error:
+            reason = _reason(error, said())
+            raise InputError(f"Ray at {address}{named}: no cluster lets us in ({reason}); {_ALLOWED}") from error
     _tighten_token()
     if address == "local":
         _check_room(trials)
@@ -133,8 +138,23 @@ def _check_room(trials: Iterable[Resources]) -> None:
                 )
 
 
-def _reason(error: BaseException) -> str:
+@contextlib.contextmanager
+def _captured_stderr() -> Iterator[Callable[[], str]]:
+    """Keeps what Ray's C++ half writes past Python while it tries to connect; yields what gives it."""
+    kept = os.dup(_STDERR)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), _STDERR)
+        try:
+            yield lambda: os.pread(said.fileno(), _MOST_READ, 0).decode(errors="replace")
+        finally:
+            os.dup2(kept, _STDERR)
+            os.close(kept)
+
+
+def _reason(error: BaseException, said: str) -> str:
     """Why Ray did not connect, one line; its own advice on tokens is a paragraph."""
+    if "Unauthenticated" in said:
+        return "it asks for a token, and ours is missing or another"
     if isinstance(error, SystemExit):
         return "what listens there did not answer like a head node"
     lines = str(getattr(error, "message", error)).strip().splitlines()
