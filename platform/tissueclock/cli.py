@@ -210,8 +210,10 @@ def status(study_file: StudyFile) -> None:
         _console.print(f"{study.folder.path}: nothing was started yet", highlight=False, markup=False, soft_wrap=True)
         return
     at_work = is_at_work(study.folder)
+    graph = read_facts(study.folder.graph, needed=("sweeps", "arms"))
     rows = []
-    for name, facts in read_facts(study.folder.graph, needed=("sweeps",))["sweeps"].items():
+    for name in dict.fromkeys(name for names in graph["arms"].values() for name in names):  # in the order trained
+        facts = graph["sweeps"][name]
         state = facts["state"] if at_work or facts["state"] != "running" else "interrupted"
         rows.append(
             sweep_progress(

@@ -27,6 +27,7 @@ from tissueclock.sweeping.sweep import inputs_digest, is_complete
 PhaseLoader = Callable[[SweepSpec], Phase]
 State = Literal["waiting", "running", "complete", "failed", "skipped"]
 _POLL_S = 0.25
+_LOCK_WAIT_S = 0.5
 
 
 @dataclass(slots=True)
@@ -198,11 +199,17 @@ def study_lock(folder: StudyFolder) -> Iterator[None]:
     except OSError as error:
         raise StorageError(f"{folder.path}: cannot be written ({error.strerror})") from error
     with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            stream.seek(0)
-            raise BusyError(f"{folder.path}: process {stream.read().strip()} is at work on this study") from error
+        until = time.monotonic() + _LOCK_WAIT_S  # `status` holds it for an instant, to see whether anyone does
+        while True:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > until:
+                    stream.seek(0)
+                    who = stream.read().strip()
+                    raise BusyError(f"{folder.path}: process {who} is at work on this study") from error
+                time.sleep(0.05)
         stream.truncate(0)
         stream.write(str(os.getpid()))
         stream.flush()

@@ -1,0 +1,64 @@
+"""A study from its file to its report, run again, and continued."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.commands import run, write_study
+from tissueclock.ledger import read_ledger
+from tissueclock.tracking.connection import connect
+
+ARMS = {
+    "chain": {"network": "slice", "phases": {"detection": "random", "tss_3h": "previous"}},
+    "scratch": {"network": "slice", "phases": {"tss_3h": "random"}},
+}
+
+pytestmark = [pytest.mark.ray, pytest.mark.e2e]
+
+
+def ledgers(folder: Path) -> dict[str, bytes]:
+    return {path.parent.name: path.read_bytes() for path in sorted(folder.glob("toy/sweeps/*/ledger.jsonl"))}
+
+
+def test_a_study_runs_to_its_report_rests_when_nothing_changed_and_goes_on_when_more_is_asked(study_dir: Path) -> None:
+    study = write_study(study_dir, arms=ARMS)
+
+    first = run("sweep", study, cwd=study_dir)
+
+    assert first.returncode == 0, first.stderr
+    after_first = ledgers(study_dir)
+    assert sorted(name.split("-")[0] for name in after_first) == ["detection", "tss_3h", "tss_3h"]
+    assert "chain / tss_3h" in first.stdout
+    assert "scratch / tss_3h" in first.stdout
+    page = (study_dir / "toy/report/index.html").read_text()
+    assert "<script src" not in page, "the page opens without a server"
+    assert all(name in page for name in after_first)
+
+    again = run("sweep", study, cwd=study_dir)
+
+    assert again.returncode == 0, again.stderr
+    assert ledgers(study_dir) == after_first
+
+    more = run("sweep", write_study(study_dir, arms=ARMS, sweep={"trials": 3}), cwd=study_dir)
+
+    assert more.returncode == 0, more.stderr
+    for name, before in after_first.items():
+        assert ledgers(study_dir)[name].startswith(before), "a ledger only grows"
+    detection = next(path for path in study_dir.glob("toy/sweeps/detection-*/ledger.jsonl"))
+    assert len(read_ledger(detection).trials) == 3
+
+    client = connect(f"sqlite:///{study_dir}/toy/mlflow.db")
+    (experiment,) = (found for found in client.search_experiments() if found.name == "toy")
+    runs = client.search_runs([experiment.experiment_id])
+    trials = [
+        (run.data.tags["tissueclock.sweep"], run.data.tags["tissueclock.trial"])
+        for run in runs
+        if "tissueclock.trial" in run.data.tags
+    ]
+    expected = [
+        (path.parent.name, name)
+        for path in study_dir.glob("toy/sweeps/*/ledger.jsonl")
+        for name in read_ledger(path).trials
+    ]
+    assert sorted(trials) == sorted(expected)
+    assert {run.info.status for run in runs} == {"FINISHED"}
