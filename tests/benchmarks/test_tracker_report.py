@@ -1,7 +1,7 @@
 """What a report of 20 metrics costs: in the follower on SQLite, and on the sweep's own path.
 
 Run: make bench, or
-     python -m pytest tests/benchmarks/test_tracker_report.py -m benchmark -s     (about N_MINUTES minutes)
+     python -m pytest tests/benchmarks/test_tracker_report.py -m benchmark -s     (about 3 minutes)
 
 The first test times the follower's work for one report, from the ledger's line to the store, one report at a time (its
 worst case: what has piled up goes in one call), against 20 calls of `client.log_metric` and one bare
@@ -10,7 +10,10 @@ trial's driver waits for, in blocks with a follower at work in another process a
 
 Aim: at most 15 ms a report, and nothing of it on the trials' path.
 
-FOUND
+Found on a shared machine, 2 CPUs (AMD EPYC, no AMX), Python 3.11, Ray 2.60, torch 2.13, MLflow 3.17.2,
+under a load of 6 to 10 by others: the follower 37 ms a report, one bare `log_batch` 36 ms, 20 calls 536 ms (0.07 x);
+in CPU time, which the load touches less, 11.6, 10.7 and 114 ms; the fastest report took 10.5 ms. The ledger's line
+took 4.0 ms with a follower and 4.0 ms without (0.999 x).
 """
 
 from pathlib import Path
