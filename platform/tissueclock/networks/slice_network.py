@@ -21,6 +21,10 @@ Attention = Literal["off", "mean_flow", "softmax", "sigmoid"]
 
 _GATED_STAGE: dict[str, int] = {"A": STAGES.index("layer3"), "B": STAGES.index("layer3"), "C": STAGES.index("layer2")}
 
+_CHANNELS_LAST_MULTIPLE = 16
+"""Channels-last pays from 16 channels on. Below, on CPUs with AVX-512, oneDNN's backward convolution over channels-last
+images writes beyond its memory where more than one thread runs (torch 2.13: "corrupted size vs. prev_size")."""
+
 _LEAST_BRAIN_FRACTION = 0.02
 """A slice with less brain than this is empty, and does not count."""
 
@@ -166,7 +170,9 @@ class SliceNetwork(StagedNetwork):
     ) -> tuple[Float[Tensor, "batch slice"], Float[Tensor, "batch slice feature"], Tensor | None]:
         """Logits and features (the mean of the last map) of slices; the attention where it is asked for and on."""
         n_hemispheres, n_slices = x.shape[0], x.shape[2]
-        images = x.permute(0, 2, 3, 4, 1).flatten(0, 1).permute(0, 3, 1, 2)  # one copy, channels last
+        images = x.transpose(1, 2).flatten(0, 1)
+        if self._description["width"] % _CHANNELS_LAST_MULTIPLE == 0:
+            images = images.contiguous(memory_format=torch.channels_last)
         last = gated = images
         for i_stage in range(len(STAGES)):
             last = self.trunk.run_stage(i_stage, last)
