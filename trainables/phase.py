@@ -102,9 +102,13 @@ class PhaseTrainable(tune.Trainable):  # type: ignore[misc, unused-ignore]
         if where is None:
             return
         pointed = Path(where)
-        if pointed.parent != self._folder:
-            self._learner.restore(pointed if pointed.exists() else latest_first(pointed.parent)[0])
-            self._unreported = None
+        if pointed.parent == self._folder:
+            return  # setup went on from it already
+        whole = [pointed] if pointed.exists() else latest_first(pointed.parent)
+        if not whole:
+            raise CheckpointError(f"{pointed}: the checkpoint that this trial was to copy is gone")
+        self._learner.restore(whole[0])
+        self._unreported = None
 
     def _begin(self, config: Mapping[str, Any]) -> None:
         hyperparameters = {**self.defaults, **config["hyperparameters"]}

@@ -171,7 +171,7 @@ class SliceNetwork(StagedNetwork):
         """Logits and features (the mean of the last map) of slices; the attention where it is asked for and on."""
         n_hemispheres, n_slices = x.shape[0], x.shape[2]
         images = x.transpose(1, 2).flatten(0, 1)
-        if self._description["width"] % _CHANNELS_LAST_MULTIPLE == 0:
+        if self.trunk.channels[0] % _CHANNELS_LAST_MULTIPLE == 0:
             images = images.contiguous(memory_format=torch.channels_last)
         last = gated = images
         for i_stage in range(len(STAGES)):

@@ -22,13 +22,15 @@ class Recorder(Callback):
     Args:
         writer: The sweep's ledger.
         names: Ledger names by Tune's trial ids; the searcher fills it.
-        folder: The sweep's; a trial's tracebacks are kept in its folder, a trial that ended is settled there.
+        folder: The sweep's; a trial's tracebacks are kept in its folder.
+        settles: Whether a trial that ended is settled at once; not under PBT, where others may still copy it.
     """
 
-    def __init__(self, *, writer: LedgerWriter, names: Mapping[str, str], folder: SweepFolder) -> None:
+    def __init__(self, *, writer: LedgerWriter, names: Mapping[str, str], folder: SweepFolder, settles: bool) -> None:
         self._writer = writer
         self._names = names
         self._folder = folder
+        self._settles = settles
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A worker took the trial up."""
@@ -55,7 +57,7 @@ class Recorder(Callback):
             return
         status = "finished" if trial.last_result.get("finished") else "pruned"
         self._writer.append("ended", trial=name, status=status)
-        settle_trial(self._folder, name)
+        self._settle(name)
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A failure that the trial is taken up after."""
@@ -68,7 +70,11 @@ class Recorder(Callback):
         name = self._names[trial.trial_id]
         self._keep_tracebacks(trial, name)
         self._writer.append("ended", trial=name, status="failed", error=one_line_error(trial))
-        settle_trial(self._folder, name)
+        self._settle(name)
+
+    def _settle(self, name: str) -> None:
+        if self._settles:
+            settle_trial(self._folder, name)
 
     def _keep_tracebacks(self, trial: Trial, name: str) -> None:
         if trial.error_file and Path(trial.error_file).exists():

@@ -132,7 +132,7 @@ def _fit(
     replay(scheduler, writer.state.with_status("finished", "pruned"))
     random.seed(scheduler_seed(spec))
     np.random.seed(scheduler_seed(spec))  # noqa: NPY002 (PBT draws from the global generators)
-    recorder = Recorder(writer=writer, names=searcher.names, folder=job.folder)
+    recorder = Recorder(writer=writer, names=searcher.names, folder=job.folder, settles=spec.scheduler.name != "pbt")
     trainable: Any = tune.with_parameters(phase.trainable, job=job)
     attempt = time.strftime("%Y%m%d-%H%M%S")
     budget_s = _budget_left_s(spec, writer)
@@ -163,6 +163,7 @@ def _fit(
         if budget_s is None:
             raise SweepError(f"sweep {job.name}: Tune ended before trial {trial.name}; run the same command again")
         writer.append("ended", trial=trial.name, status="pruned", error="the time budget was used up")
+    for trial in writer.state.trials.values():
         settle_trial(job.folder, trial.name)
 
 
