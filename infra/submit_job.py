@@ -24,7 +24,8 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-os.environ.setdefault("RAY_AUTH_MODE", "token")  # Ray's clients never switch it on; it reads this when imported
+if __name__ == "__main__":
+    os.environ.setdefault("RAY_AUTH_MODE", "token")  # Ray's clients never switch it on; it reads this when imported
 
 import aiohttp
 import requests

@@ -27,7 +27,8 @@ def test_a_sweep_on_three_nodes_outlives_the_loss_of_one(toy_cohort: Cohort, tmp
     )
 
     assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("{"))
+    found = json.loads(line)
     assert found["error"] is None
     assert found["closed"]
     assert found["status"] == ["finished"] * 4
