@@ -80,6 +80,7 @@ def run_sweep(job: SweepJob, phase: Phase, *, retry_failed: bool = False) -> Non
         _open(job, writer)
         if retry_failed:
             for trial in writer.state.with_status("failed"):
+                shutil.rmtree(job.folder.trial(trial.name) / "best", ignore_errors=True)  # it begins anew
                 writer.append("retried", trial=trial.name)
         for trial in writer.state.with_status("finished", "pruned", "failed"):
             settle_trial(job.folder, trial.name)
