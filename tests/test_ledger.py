@@ -22,7 +22,7 @@ def write_two_trials(path: Path) -> None:
             writer.append("asked", trial=name, hyperparameters={"lr": 0.1}, seed=1)
             writer.append("started", trial=name, node="here", epoch=0)
         for epoch, value in enumerate((0.5, 0.7), start=1):
-            writer.append("reported", trial="t0001", epoch=epoch, metrics={"best_val_auc": value})
+            writer.append("reported", trial="t0001", epoch=epoch, metrics={"best_value": value})
         writer.append("ended", trial="t0001", status="finished")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from tissueclock.learning.loop import Learner
+from tissueclock.learning.classifying import Classifier
 from tissueclock.learning.samples import Samples
 from tissueclock.networks.staged import StagedNetwork
 from tissueclock.records import SweepSpec
@@ -30,7 +30,7 @@ def measure_epoch(network: StagedNetwork, samples: Samples, spec: SweepSpec) -> 
     batch_size = int(spec.fixed.get("batch_size", 8))
     few = _few(samples, batch_size * _N_STEPS)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    learner = Learner(
+    learner = Classifier(
         network=network,
         train=few,
         validation=few,

@@ -20,8 +20,8 @@ from tissueclock.cohort.tasks import Task
 from tissueclock.errors import CheckpointError, CohortError
 from tissueclock.files import write_json
 from tissueclock.learning.checkpoint import read_tensors
+from tissueclock.learning.classifying import Classifier
 from tissueclock.learning.hyperparameters import HyperparameterError, Hyperparameters
-from tissueclock.learning.loop import Learner
 from tissueclock.networks.first_weights import load_weights
 from tissueclock.networks.slice_network import Attention, SliceNetwork
 from tissueclock.records import NetworkSpec, SweepJob, SweepSpec
@@ -85,7 +85,7 @@ class PhaseTrainable(tune.Trainable):  # type: ignore[misc, unused-ignore]
                 self._save(metrics)
         return {
             "epoch": self._learner.epoch,
-            "best_val_auc": metrics["best_val_auc"],
+            "best_value": metrics["best_value"],
             "metrics": metrics,
             "finished": self._learner.finished,
             "done": self._learner.finished,
@@ -122,7 +122,7 @@ class PhaseTrainable(tune.Trainable):  # type: ignore[misc, unused-ignore]
             parent = self._job.parents[int(of_the_network.get("parent", 1)) - 1]
             weights = parent.folder / "weights.safetensors"
             load_weights(network, read_tensors(weights), source=str(weights))
-        self._learner = Learner(
+        self._learner = Classifier(
             network=network,
             train=self._train,
             validation=self._validation,

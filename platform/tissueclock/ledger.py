@@ -54,7 +54,7 @@ class TrialEntry:
     @property
     def best_value(self) -> float | None:
         """The best validation AUC at any epoch so far (what promotion ranks by)."""
-        return max((row["best_val_auc"] for row in self.metrics.values()), default=None)
+        return max((row["best_value"] for row in self.metrics.values()), default=None)
 
     @property
     def last_epoch(self) -> int:

@@ -16,7 +16,7 @@ from torch.nn import functional
 from tests.benchmarks.measuring import answer, interleaved
 from tissueclock.cohort.augmentation import augment
 from tissueclock.learning.adabound import AdaBound
-from tissueclock.learning.loop import Learner
+from tissueclock.learning.classifying import Classifier
 from tissueclock.learning.precision import autocast
 from tissueclock.learning.samples import Samples, even_batches
 from tissueclock.networks.slice_network import SliceNetwork
@@ -87,7 +87,7 @@ class BareLoop:
 class OurLoop:
     """The learner; what it says of its training, validation left out."""
 
-    def __init__(self, learner: Learner, n: int) -> None:
+    def __init__(self, learner: Classifier, n: int) -> None:
         self.learner, self.n, self.loss = learner, n, 0.0
 
     def run_epoch(self) -> float:
@@ -106,7 +106,7 @@ def main(shape: tuple[int, int, int], *, channels: int, batch: int, n: int, stre
         np.save(path, hemispheres)
         view = Mapped(path)
         ours = OurLoop(
-            Learner(
+            Classifier(
                 network=make_network(shape[0], channels),
                 train=Samples(view=view, rows=np.arange(n), labels=labels[:n]),
                 validation=Samples(view=view, rows=np.arange(n, n + 4), labels=labels[n:]),

@@ -136,7 +136,7 @@ class StudyMaker:
         for epoch in range(1, 4):
             auc = float(np.clip(level + generator.normal(0, 0.04) - 0.05 / epoch, 0.4, 0.999))
             best = max(best, auc)
-            metrics = {"epoch": float(epoch), "val_auc": auc, "best_val_auc": best, "train_loss": 0.7 / epoch}
+            metrics = {"epoch": float(epoch), "val_auc": auc, "best_value": best, "train_loss": 0.7 / epoch}
             writer.append("reported", trial=trial, epoch=epoch, metrics=metrics)
         writer.append("ended", trial=trial, status="pruned" if i % 3 == 0 else "finished")
 

@@ -95,7 +95,7 @@ def write_started_study(folder: Path, *, closed: bool) -> Path:
         for i in range(1, 4 if closed else 3):
             writer.append("asked", trial=f"t{i:04d}", hyperparameters={"lr": 0.001}, seed=i)
             writer.append("started", trial=f"t{i:04d}", node="n", epoch=0)
-            row = {"epoch": 1.0, "val_auc": 0.5 + i / 10, "best_val_auc": 0.5 + i / 10, "epoch_s": 2.0}
+            row = {"epoch": 1.0, "val_auc": 0.5 + i / 10, "best_value": 0.5 + i / 10, "epoch_s": 2.0}
             writer.append("reported", trial=f"t{i:04d}", epoch=1, metrics=row)
             if closed or i == 1:
                 writer.append("ended", trial=f"t{i:04d}", status="finished")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tissueclock.learning.loop import Learner
+from tissueclock.learning.classifying import Classifier
 from tissueclock.learning.samples import Samples
 from tissueclock.networks.slice_network import SliceNetwork
 
@@ -57,7 +57,7 @@ def make_learner(samples):
     def make(*, epochs: int = 4, patience: int = 10, seed: int = 3, network: dict | None = None, **hyperparameters):
         net = SliceNetwork(**{"n_slices": 4, "width": 4, **(network or {})})
         net.reset_parameters(torch.Generator().manual_seed(seed))
-        return Learner(
+        return Classifier(
             network=net,
             train=samples[0],
             validation=samples[1],

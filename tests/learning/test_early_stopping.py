@@ -34,7 +34,7 @@ def test_a_better_epoch_restores_patience():
 def test_it_goes_on_from_its_facts():
     stopping = EarlyStopping(patience=2)
     observe(stopping, [(0.6, 1.0), (0.5, 1.0)])
-    again = EarlyStopping.from_facts(stopping.as_facts(), patience=2)
+    again = EarlyStopping(patience=2).from_facts(stopping.as_facts())
     assert again == stopping
     observe(again, [(0.5, 1.0)])
     assert again.exhausted

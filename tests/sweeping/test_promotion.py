@@ -33,7 +33,7 @@ def report(writer: LedgerWriter, trial: str, values: list[float], **hyperparamet
     best_epoch = values.index(max(values)) + 1
     for epoch, value in enumerate(values, start=1):
         metrics = {"epoch": epoch, "val_auc": value, "val_loss": 1 - value, "threshold": 0.1 * epoch}
-        metrics |= {"best_val_auc": max(values[:epoch]), "best_epoch": min(epoch, best_epoch)}
+        metrics |= {"best_value": max(values[:epoch]), "best_epoch": min(epoch, best_epoch)}
         writer.append("reported", trial=trial, epoch=epoch, metrics=metrics)
     writer.append("ended", trial=trial, status="finished")
 

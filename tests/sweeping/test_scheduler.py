@@ -19,14 +19,14 @@ class Running:
 
 
 def trial(name: str, values: list[float]) -> TrialEntry:
-    metrics = {epoch: {"best_val_auc": value} for epoch, value in enumerate(values, start=1)}
+    metrics = {epoch: {"best_value": value} for epoch, value in enumerate(values, start=1)}
     return TrialEntry(name=name, hyperparameters={}, seed=0, asked_s=0, metrics=metrics, status="finished")
 
 
 def verdict(scheduler: TrialScheduler, *, epoch: int, value: float) -> str:
     running = Running("new")
     scheduler.on_trial_add(None, running)  # type: ignore[arg-type]
-    return str(scheduler.on_trial_result(None, running, {"epoch": epoch, "best_val_auc": value}))  # type: ignore[arg-type]
+    return str(scheduler.on_trial_result(None, running, {"epoch": epoch, "best_value": value}))  # type: ignore[arg-type]
 
 
 def test_asha_stops_a_poor_trial_by_what_earlier_attempts_reported() -> None:

@@ -23,7 +23,7 @@ def searcher(writer: LedgerWriter, spec: SweepSpec = SPEC, space: dict[str, obje
 
 def end(writer: LedgerWriter, search: LedgerSearcher, tune_id: str, value: float) -> None:
     name = search.names[tune_id]
-    writer.append("reported", trial=name, epoch=1, metrics={"best_val_auc": value})
+    writer.append("reported", trial=name, epoch=1, metrics={"best_value": value})
     writer.append("ended", trial=name, status="finished")
     search.on_trial_complete(tune_id)
 

@@ -7,7 +7,7 @@ from typing import Any
 from tissueclock.ledger import LedgerState, LedgerWriter, read_ledger
 from tissueclock.records import StudyFolder
 
-METRICS = ("train_loss", "val_loss", "val_auc", "val_sensitivity", "val_specificity", "val_accuracy", "best_val_auc")
+METRICS = ("train_loss", "val_loss", "val_auc", "val_sensitivity", "val_specificity", "val_accuracy", "best_value")
 LINEAGE = {
     "cohort": "c0" * 32,
     "split": "5a" * 32,

@@ -46,11 +46,11 @@ def test_every_epoch_is_a_step_and_every_hyperparameter_a_parameter(folder: Stud
     assert trial.data.metrics["val_auc"] == pytest.approx(0.83)
     assert trial.data.params == {"lr": "0.001", "log10_lr": "-3.0", "freeze_depth": "1", "use_attention": "False"}
     sweep = store.named("detection (a)").data
-    assert {name: sweep.metrics[name] for name in ("n_finished", "n_pruned", "n_failed", "best_val_auc")} == {
+    assert {name: sweep.metrics[name] for name in ("n_finished", "n_pruned", "n_failed", "best_value")} == {
         "n_finished": 1,
         "n_pruned": 1,
         "n_failed": 1,
-        "best_val_auc": pytest.approx(0.83),
+        "best_value": pytest.approx(0.83),
     }
     assert sweep.metrics["holdout_auc"] == 0.79  # of the best rank, though the second was promoted after it
     assert (sweep.tags["split"], sweep.tags["env.torch"]) == ("5a" * 32, "2.13.0")

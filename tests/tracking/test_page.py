@@ -19,7 +19,7 @@ def test_the_address_names_the_runs_of_the_study_in_its_view(folder: StudyFolder
     columns = json.loads(Store(folder).client.get_experiment("1").tags[VIEW_TAG])["selectedColumns"]
     assert columns == [
         "tags.`status`",
-        "metrics.`best_val_auc`",
+        "metrics.`best_value`",
         "metrics.`holdout_auc`",
         "metrics.`epoch`",
         "params.`lr`",

@@ -4,7 +4,7 @@ Refuses to know what a metric is.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -16,18 +16,20 @@ class EarlyStopping:
 
     Attributes:
         patience: Epochs without a better one after which to stop, at least 1.
+        objective: The metric that scores an epoch.
         best: All metrics of the best epoch; empty before the first.
         n_since: Epochs since then.
     """
 
     patience: int
+    objective: str = "val_auc"
     best: dict[str, float] = field(default_factory=dict)
     n_since: int = 0
 
     def observe(self, metrics: Mapping[str, float]) -> bool:
-        """Takes in an epoch's metrics (`val_auc` and `val_loss` count); returns whether it is the best so far."""
-        rank = (metrics["val_auc"], -metrics["val_loss"])
-        is_better = not self.best or rank > (self.best["val_auc"], -self.best["val_loss"])
+        """Takes in an epoch's metrics (the objective and `val_loss` count); returns whether it is the best so far."""
+        rank = (metrics[self.objective], -metrics["val_loss"])
+        is_better = not self.best or rank > (self.best[self.objective], -self.best["val_loss"])
         if is_better:
             self.best = dict(metrics)
         self.n_since = 0 if is_better else self.n_since + 1
@@ -42,7 +44,6 @@ class EarlyStopping:
         """The state as JSON facts."""
         return {"best": self.best, "n_since": self.n_since}
 
-    @classmethod
-    def from_facts(cls, facts: Mapping[str, Any], *, patience: int) -> "EarlyStopping":
-        """The state that `as_facts` gave, with this patience."""
-        return cls(patience=patience, best=dict(facts["best"]), n_since=int(facts["n_since"]))
+    def from_facts(self, facts: Mapping[str, Any]) -> "EarlyStopping":
+        """The state that `as_facts` gave, with this patience and objective."""
+        return replace(self, best=dict(facts["best"]), n_since=int(facts["n_since"]))

@@ -16,7 +16,7 @@ from tissueclock.records import SweepSpec
 from tissueclock.seeds import derive_seed
 from tissueclock.sweeping.space import Space
 
-METRIC = "best_val_auc"
+METRIC = "best_value"
 _N_RANDOM_FIRST = 10
 _STATES = {"finished": TrialState.COMPLETE, "pruned": TrialState.COMPLETE, "failed": TrialState.FAIL}
 

@@ -20,12 +20,12 @@ class Summary:
 
     Attributes:
         time_s: When it ended, seconds since the epoch.
-        best_val_auc: The best validation AUC of any trial so far, None before the first report.
+        best_value: The best validation AUC of any trial so far, None before the first report.
         statuses: How many trials ended how.
     """
 
     time_s: float
-    best_val_auc: float | None
+    best_value: float | None
     statuses: Mapping[str, int]
 
 
@@ -97,7 +97,7 @@ class SweepPicture:
             case "reported":
                 self.nodes[trial] = str(line.get("node", ""))
                 self.reported_s.setdefault((trial, line["epoch"]), line["time_s"])
-                value = line["metrics"].get("best_val_auc")
+                value = line["metrics"].get("best_value")
                 if value is not None and (self._best is None or value > self._best):
                     self._best = value
             case "changed":

@@ -177,8 +177,8 @@ def _trial_point(picture: SweepPicture, trial: TrialEntry, epoch: int) -> Point:
 def _summary_point(picture: SweepPicture, step: int) -> Point:
     summary = picture.summaries[step]
     metrics = {f"n_{status}": float(summary.statuses.get(status, 0)) for status in ("finished", "pruned", "failed")}
-    if summary.best_val_auc is not None:
-        metrics["best_val_auc"] = summary.best_val_auc
+    if summary.best_value is not None:
+        metrics["best_value"] = summary.best_value
     return Point(_ms(summary.time_s), {**metrics, "n_ended": float(step)})
 
 

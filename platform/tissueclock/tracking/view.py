@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 
 VIEW_KEY = "tissueclock"
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW_KEY}"
-_METRICS = ("best_val_auc", "holdout_auc", "epoch")
-_WIDTHS = {"tags.`status`": 100, "metrics.`best_val_auc`": 120, "metrics.`holdout_auc`": 110, "metrics.`epoch`": 80}
+_METRICS = ("best_value", "holdout_auc", "epoch")
+_WIDTHS = {"tags.`status`": 100, "metrics.`best_value`": 120, "metrics.`holdout_auc`": 110, "metrics.`epoch`": 80}
 
 
 def view_state(params: Iterable[str]) -> str:

@@ -30,7 +30,7 @@ class Trial(tune.Trainable):
     def step(self) -> dict[str, Any]:
         metrics = self.learner.run_epoch()
         return {
-            "best_val_auc": metrics["best_val_auc"],
+            "best_value": metrics["best_value"],
             "epoch": self.learner.epoch,
             "metrics": metrics,
             "done": self.learner.finished,
@@ -99,7 +99,7 @@ def main(cohort: Path, folder: Path) -> None:
         param_space=work.TUNED,
         tune_config=TuneConfig(
             search_alg=OptunaSearch(
-                metric="best_val_auc", mode="max", sampler=optuna.samplers.RandomSampler(seed=work.SEED)
+                metric="best_value", mode="max", sampler=optuna.samplers.RandomSampler(seed=work.SEED)
             ),
             num_samples=work.N_TRIALS,
             max_concurrent_trials=work.CONCURRENT,

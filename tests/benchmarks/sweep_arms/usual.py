@@ -43,7 +43,7 @@ def main(cohort: Path, folder: Path) -> None:
         param_space=work.TUNED,
         tune_config=TuneConfig(
             search_alg=OptunaSearch(
-                metric="best_val_auc", mode="max", sampler=optuna.samplers.RandomSampler(seed=work.SEED)
+                metric="best_value", mode="max", sampler=optuna.samplers.RandomSampler(seed=work.SEED)
             ),
             num_samples=work.N_TRIALS,
             max_concurrent_trials=work.CONCURRENT,
@@ -56,7 +56,7 @@ def main(cohort: Path, folder: Path) -> None:
             checkpoint_config=CheckpointConfig(
                 checkpoint_frequency=1,
                 num_to_keep=2,
-                checkpoint_score_attribute="best_val_auc",
+                checkpoint_score_attribute="best_value",
                 checkpoint_score_order="max",
             ),
         ),

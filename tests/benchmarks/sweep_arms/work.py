@@ -17,7 +17,7 @@ from tests.benchmarks.measuring import answer
 from tests.toy import write_toy_cohort
 from tissueclock.cohort.store import Cohort
 from tissueclock.cohort.tasks import HoldsLesion
-from tissueclock.learning.loop import Learner
+from tissueclock.learning.classifying import Classifier
 from tissueclock.networks.slice_network import SliceNetwork
 from trainables.scoring import samples_of
 
@@ -46,11 +46,11 @@ class Samples:
         self.validation = samples_of(HoldsLesion(), cohort.table, view, view.rows("validation"))
 
 
-def make_learner(samples: Samples, hyperparameters: Mapping[str, Any]) -> Learner:
+def make_learner(samples: Samples, hyperparameters: Mapping[str, Any]) -> Classifier:
     """What one trial trains."""
     network = SliceNetwork(n_slices=samples.n_slices, width=WIDTH)
     network.reset_parameters(torch.Generator().manual_seed(SEED))
-    return Learner(
+    return Classifier(
         network=network,
         train=samples.train,
         validation=samples.validation,
