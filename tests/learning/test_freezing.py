@@ -3,8 +3,8 @@ import torch
 
 from tissueclock.learning.freezing import freeze
 from tissueclock.learning.hyperparameters import HyperparameterError
-from tissueclock.networks.resnet import STAGES
 from tissueclock.networks.slice_network import SliceNetwork
+from tissueclock.networks.trunk import STAGES
 
 
 def build(**options) -> SliceNetwork:
@@ -79,7 +79,7 @@ def test_the_frozen_prefix_builds_no_graph():
     x = torch.rand(2, 3, 64, 32)
     needs = []
     for i_stage in range(len(STAGES)):
-        x = network.trunk.run_stage(i_stage, x)
+        x = network.trunk.run_stage(i_stage, network.trunk.enter_stage(i_stage, x))
         needs.append(x.requires_grad)
     assert needs == [False, False, False, True, True]
 

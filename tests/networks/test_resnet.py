@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tissueclock.networks.resnet import STAGES, ResNet18
+from tissueclock.networks.resnet import ResNet18
+from tissueclock.networks.trunk import STAGES
 
 
 def torchvision_table() -> dict[str, tuple[int, ...]]:
@@ -90,7 +91,7 @@ def test_maps_have_the_sizes_of_the_reading(attn_level, layer3, layer4):
     trunk = ResNet18(width=2, attn_level=attn_level).eval()
     maps = [torch.zeros(1, 3, 224, 112)]
     for i_stage in range(len(STAGES)):
-        maps.append(trunk.run_stage(i_stage, maps[-1]))
+        maps.append(trunk.run_stage(i_stage, trunk.enter_stage(i_stage, maps[-1])))
     sizes = [tuple(each.shape[2:]) for each in maps[1:]]
     assert sizes == [(56, 28), (56, 28), (28, 14), layer3, layer4]
 

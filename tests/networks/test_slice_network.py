@@ -45,6 +45,50 @@ def test_switching_attention_on_late_disturbs_nothing(norm, attn_level, hemisphe
     assert torch.equal(off(hemispheres), on(hemispheres))
 
 
+@pytest.mark.parametrize("attention", ["off", "softmax"])
+@pytest.mark.parametrize("attn_level", ["A", "B", "C"])
+@pytest.mark.parametrize("depth", range(6))
+@pytest.mark.parametrize("width", [4, 16])
+def test_the_network_falls_in_two_at_every_depth(attention, attn_level, depth, width, hemispheres):
+    network = build(attention=attention, attn_level=attn_level, width=width).eval()
+    torch.nn.init.ones_(network.attention_head.weight)
+    with torch.no_grad():
+        maps = network.before(hemispheres, depth)
+        assert all(len(each) == len(hemispheres) for each in maps)
+        torch.testing.assert_close(network.after(maps, depth), network(hemispheres))
+        rounded = tuple(each.contiguous().half().float() for each in maps)
+        torch.testing.assert_close(network.after(rounded, depth), network(hemispheres), rtol=0.01, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("options", "depth", "shapes"),
+    [
+        ({}, 1, [(4, 12, 8)]),
+        ({}, 5, [(32,)]),
+        ({"attention": "softmax"}, 3, [(8, 6, 4)]),
+        ({"attention": "softmax"}, 4, [(16, 3, 2)]),
+        ({"attention": "softmax"}, 5, [(16, 3, 2), (32, 2, 1)]),
+        ({"attention": "softmax", "attn_level": "C"}, 4, [(8, 6, 4), (16, 3, 2)]),
+        ({"attn_level": "B"}, 4, [(16, 3, 2)]),
+        ({"attn_level": "B", "attention": "softmax"}, 4, [(16, 6, 4)]),
+    ],
+)
+def test_between_the_halves_lies_no_more_than_the_rest_needs(options, depth, shapes, hemispheres):
+    *maps, holds_brain = build(**options).before(hemispheres, depth)
+    assert [tuple(each.shape) for each in maps] == [(3, 5, *shape) for shape in shapes]
+    assert holds_brain.tolist() == [[1.0, 1.0, 1.0, 1.0, 0.0]] * 3
+
+
+def test_what_lies_between_depends_on_the_frozen_state_alone(hemispheres):
+    one, other = build(attention="softmax").eval(), build(attention="sigmoid", dropout=0.3).eval()
+    other.reset_parameters(torch.Generator().manual_seed(9))
+    for depth in range(1, 6):
+        other.load_state_dict(one.frozen_state(depth), strict=False)
+        assert one.frozen_facts(depth) == other.frozen_facts(depth)
+        for mine, theirs in zip(one.before(hemispheres, depth), other.before(hemispheres, depth), strict=True):
+            assert torch.equal(mine, theirs)
+
+
 def test_attention_learns_from_its_zero_start(hemispheres):
     network = build(attention="mean_flow")
     optimiser = torch.optim.SGD([*network.gate.parameters(), *network.attention_head.parameters()], lr=1.0)

@@ -13,8 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-STAGES = ("stem", "layer1", "layer2", "layer3", "layer4")
-"""The stages in order from the input: what `freeze_depth` counts."""
+from tissueclock.networks.trunk import Trunk
 
 AttentionLevel = Literal["A", "B", "C"]
 
@@ -41,8 +40,8 @@ class BasicBlock(nn.Module):
         return functional.relu(out, inplace=True)
 
 
-class ResNet18(nn.Module):
-    """The trunk of ResNet-18.
+class ResNet18(Trunk):
+    """The trunk of ResNet-18; the last map's height and width are the input's, divided by 32 and rounded up.
 
     Args:
         n_series: Channels of the input.
@@ -66,23 +65,20 @@ class ResNet18(nn.Module):
         """The modules with parameters of each stage, in the order of `STAGES`."""
         return ((self.conv1, self.bn1), (self.layer1,), (self.layer2,), (self.layer3,), (self.layer4,))
 
+    def enter_stage(
+        self, i_stage: int, x: Float[Tensor, "image channel height width"]
+    ) -> Float[Tensor, "image channel rows columns"]:
+        """The map itself, halved before `layer4` of reading B."""
+        return functional.max_pool2d(x, 2) if i_stage == 4 and self._halves_before_layer4 else x
+
     def run_stage(
         self, i_stage: int, x: Float[Tensor, "image channel height width"]
     ) -> Float[Tensor, "image n_out rows columns"]:
-        """The output of stage `i_stage` (0 to 4, as in `STAGES`) on the output of the one before it."""
+        """The map of stage `i_stage` (0 to 4, as in `STAGES`)."""
         if i_stage == 0:
             return functional.max_pool2d(functional.relu(self.bn1(self.conv1(x)), inplace=True), 3, stride=2, padding=1)
-        if i_stage == 4 and self._halves_before_layer4:
-            x = functional.max_pool2d(x, 2)
-        layer = (self.layer1, self.layer2, self.layer3, self.layer4)[i_stage - 1]
-        out: Tensor = layer(x)
+        out: Tensor = (self.layer1, self.layer2, self.layer3, self.layer4)[i_stage - 1](x)
         return out
-
-    def forward(self, x: Float[Tensor, "image series height width"]) -> Float[Tensor, "image channel rows columns"]:
-        """The map of the last stage; height and width are divided by 32, rounded up."""
-        for i_stage in range(len(STAGES)):
-            x = self.run_stage(i_stage, x)
-        return x
 
 
 def _layer(n_in: int, n_out: int, *, stride: int) -> nn.Sequential:

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from tissueclock.errors import CheckpointError
 from tissueclock.networks.attention import AttentionGate, AttentionNorm
-from tissueclock.networks.resnet import STAGES, AttentionLevel, ResNet18
+from tissueclock.networks.resnet import AttentionLevel, ResNet18
 from tissueclock.networks.slice_pooling import SlicePoolingName, build_slice_pooling
 from tissueclock.networks.staged import StagedNetwork
+from tissueclock.networks.trunk import STAGES
 
 Attention = Literal["off", "mean_flow", "softmax", "sigmoid"]
 
@@ -86,9 +87,10 @@ class SliceNetwork(StagedNetwork):
             "n_series": n_series,
         }
         self.attention: Attention = attention
-        self._gated_stage = _GATED_STAGE[attn_level]
+        gated_stage = _GATED_STAGE[attn_level]
+        self._gated = () if attention == "off" else (gated_stage,)
         self.trunk = ResNet18(n_series=n_series, width=width, attn_level=attn_level)
-        n_gated, n_last = self.trunk.channels[self._gated_stage], self.trunk.channels[-1]
+        n_gated, n_last = self.trunk.channels[gated_stage], self.trunk.channels[-1]
         norm: AttentionNorm = "mean_flow" if attention == "off" else attention
         self.gate = AttentionGate(n_map=n_gated, n_gating=n_last, norm=norm)
         self.dropout = nn.Dropout(dropout)
@@ -148,16 +150,46 @@ class SliceNetwork(StagedNetwork):
         after: dict[str, Sequence[nn.Module]] = {"slices": (self.slice_pooling,), "head": (self.head,)}
         return after if self.attention == "off" else {"gates": (self.gate, self.attention_head), **after}
 
-    def forward(self, x: Float[Tensor, "batch series slice height width"]) -> Float[Tensor, " batch"]:
-        """One logit a hemisphere, in float32. Pixels outside the brain must be 0; see `brain_slices`."""
-        z, h, _ = self._read_slices(x)
-        logit: Tensor = self.slice_pooling(z, h, brain_slices(x))
+    def frozen_facts(self, depth: int) -> dict[str, Any]:
+        """The kind, the reading of the figure, and the gated stages among the first `depth`."""
+        gated = [i_stage for i_stage in self._gated if i_stage < depth]
+        return {"kind": "slice", "attn_level": self._description["attn_level"], "gated": gated}
+
+    def before(self, x: Float[Tensor, "batch series slice height width"], depth: int) -> tuple[Tensor, ...]:
+        """What the first `depth` stages leave to `after`.
+
+        Args:
+            x: Hemispheres. Pixels outside the brain must be 0; see `brain_slices`.
+            depth: Stages to run, 0 to 5.
+
+        Returns:
+            The hemispheres where `depth` is 0. Else the gated map if a stage made it already, the map that the next
+            stage begins from (`batch slice channel rows columns`), and 1 where a slice holds brain, else 0 (`batch
+            slice`). After all five stages the mean of the last map takes its place (`batch slice feature`), unless
+            attention needs the map.
+        """
+        if depth == 0:
+            return (x,)
+        held = self.trunk.run_until(self._as_images(x.transpose(1, 2)), depth, gated=self._gated)
+        if depth == len(STAGES) and not self._gated:
+            held = (_features(held[-1]),)
+        grid = (x.shape[0], x.shape[2])
+        return (*(each.view(*grid, *each.shape[1:]) for each in held), brain_slices(x).float())
+
+    def after(self, maps: tuple[Tensor, ...], depth: int) -> Float[Tensor, " batch"]:
+        """One logit a hemisphere, in float32, from what `before` gave for the same depth."""
+        slices = self._run_from(maps, depth)
+        logit: Tensor = self.slice_pooling(slices.z, slices.h, slices.holds_brain)
         return logit
 
     def read(self, x: Float[Tensor, "batch series slice height width"]) -> SliceReading:
         """The hemispheres' logits, and what they are made of."""
-        z, h, attention = self._read_slices(x, with_attention=True)
-        mask = brain_slices(x)
+        slices = self._run_from((x,), 0)
+        z, h, mask = slices.z, slices.h, slices.holds_brain
+        attention = None
+        if self._gated:
+            flat = self.gate.attention(*slices.maps)
+            attention = flat.view(*mask.shape, *flat.shape[1:])
         return SliceReading(
             logit=self.slice_pooling(z, h, mask),
             slice_logit=z,
@@ -165,30 +197,45 @@ class SliceNetwork(StagedNetwork):
             attention=attention,
         )
 
-    def _read_slices(
-        self, x: Float[Tensor, "batch series slice height width"], *, with_attention: bool = False
-    ) -> tuple[Float[Tensor, "batch slice"], Float[Tensor, "batch slice feature"], Tensor | None]:
-        """Logits and features (the mean of the last map) of slices; the attention where it is asked for and on."""
-        n_hemispheres, n_slices = x.shape[0], x.shape[2]
-        images = x.transpose(1, 2).flatten(0, 1)
-        if self.trunk.channels[0] % _CHANNELS_LAST_MULTIPLE == 0:
-            images = images.contiguous(memory_format=torch.channels_last)
-        last = gated = images
-        for i_stage in range(len(STAGES)):
-            last = self.trunk.run_stage(i_stage, last)
-            if i_stage == self._gated_stage:
-                gated = last
-        features = last.mean(dim=(2, 3), dtype=torch.float32)
-        with torch.autocast(x.device.type, enabled=False):
+    def _run_from(self, maps: tuple[Tensor, ...], depth: int) -> "_Slices":
+        held: tuple[Tensor, ...]
+        if depth == 0:
+            held, holds_brain = (self._as_images(maps[0].transpose(1, 2)),), brain_slices(maps[0])
+        else:
+            held, holds_brain = tuple(self._as_images(each) for each in maps[:-1]), maps[-1] > 0.5
+        if depth == len(STAGES) and not self._gated:
+            features = held[0]
+        else:
+            held = self.trunk.run_from(held, depth, gated=self._gated)
+            features = _features(held[-1])
+        with torch.autocast(features.device.type, enabled=False):
             z = self.head(self.dropout(features))
-        attention = None
-        if self.attention != "off":
-            attended = self.gate(gated, last)
-            with torch.autocast(x.device.type, enabled=False):
+        if self._gated:
+            attended = self.gate(*held)
+            with torch.autocast(features.device.type, enabled=False):
                 z = z + self.attention_head(self.dropout(attended))
-            if with_attention:
-                attention = self.gate.attention(gated, last).view(n_hemispheres, n_slices, *gated.shape[2:])
-        return z.view(n_hemispheres, n_slices), features.view(n_hemispheres, n_slices, -1), attention
+        grid = holds_brain.shape
+        return _Slices(z=z.view(grid), h=features.view(*grid, -1), holds_brain=holds_brain, maps=held)
+
+    def _as_images(self, slices: Float[Tensor, "batch slice *image"]) -> Float[Tensor, "image ..."]:
+        images = slices.flatten(0, 1)
+        if images.ndim == 4 and self.trunk.channels[0] % _CHANNELS_LAST_MULTIPLE == 0:
+            return images.contiguous(memory_format=torch.channels_last)
+        return images
+
+
+@dataclass(frozen=True, slots=True)
+class _Slices:
+    """Logit, features (the mean of the last map) and presence of brain by hemisphere and slice; the maps by slice."""
+
+    z: Float[Tensor, "batch slice"]
+    h: Float[Tensor, "batch slice feature"]
+    holds_brain: Bool[Tensor, "batch slice"]
+    maps: tuple[Tensor, ...]
+
+
+def _features(last: Float[Tensor, "image channel rows columns"]) -> Float[Tensor, "image channel"]:
+    return last.mean(dim=(2, 3), dtype=torch.float32)
 
 
 def brain_slices(x: Float[Tensor, "batch series slice height width"]) -> Bool[Tensor, "batch slice"]:

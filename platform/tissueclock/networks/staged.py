@@ -7,7 +7,7 @@ import abc
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 
 class StagedNetwork(nn.Module, abc.ABC):
@@ -15,6 +15,9 @@ class StagedNetwork(nn.Module, abc.ABC):
 
     A batch normalisation whose parameters do not learn keeps its running statistics: it stays in evaluation mode when
     `train()` is called. So freezing is a matter of `requires_grad` alone, and survives copying and saving.
+
+    What it computes falls in two at any depth: `before(x, depth)` runs the first `depth` stages and `after` the rest.
+    What lies between depends on the input, on `frozen_state(depth)` and on `frozen_facts(depth)`, and on nothing else.
     """
 
     @property
@@ -29,6 +32,32 @@ class StagedNetwork(nn.Module, abc.ABC):
     @abc.abstractmethod
     def parts(self) -> Mapping[str, Sequence[nn.Module]]:
         """What comes after the stages: `gates`, `slices` and `head`; a part that is not computed is left out."""
+
+    @abc.abstractmethod
+    def before(self, x: Tensor, depth: int) -> tuple[Tensor, ...]:
+        """All that `after` needs of the input and of the first `depth` stages, batch first; depth 0 gives the input."""
+
+    @abc.abstractmethod
+    def after(self, maps: tuple[Tensor, ...], depth: int) -> Tensor:
+        """The output, in float32, from what `before` gave for the same depth; its maps may have been rounded since."""
+
+    @abc.abstractmethod
+    def frozen_facts(self, depth: int) -> dict[str, Any]:
+        """What decides, besides tensors, what `before(x, depth)` gives: JSON facts."""
+
+    def frozen_state(self, depth: int) -> dict[str, Tensor]:
+        """The parameters and buffers of the first `depth` stages, by their names in the state dict."""
+        frozen = {module for stage in self.stages()[:depth] for module in stage}
+        prefixes = tuple(f"{name}." for name, module in self.named_modules() if module in frozen)
+        return {
+            name: tensor
+            for name, tensor in self.state_dict().items()
+            if name.startswith(prefixes) and not name.endswith(".num_batches_tracked")  # read in training mode alone
+        }
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The output of the network for a batch."""
+        return self.after(self.before(x, 0), 0)
 
     def train(self, mode: bool = True) -> "StagedNetwork":
         """Switches to training mode, but for batch normalisations that are frozen."""
