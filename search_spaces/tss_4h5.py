@@ -11,7 +11,7 @@ SPACE = {
     "weight_decay": tune.loguniform(1e-6, 1e-3),
     "dropout": tune.uniform(0.0, 0.5),
     "batch_size": tune.choice([8, 16]),
-    "augmentation": tune.uniform(0.0, 1.5),
+    "augmentation": tune.choice([0.0, 0.5, 1.0]),
 }
 
 REASONS = {
@@ -26,5 +26,8 @@ REASONS = {
     "weight_decay": "As in detection.",
     "dropout": "As in detection.",
     "batch_size": "As in detection.",
-    "augmentation": "As in detection.",
+    "augmentation": (
+        "As in detection, in steps: trials of the same strength see the same views, and share what frozen stages make "
+        "of them."
+    ),
 }

@@ -5,7 +5,9 @@ lost worker and a lost node are one case. Tune's checkpoints hold no weights: th
 """
 
 import json
+import os
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -21,7 +23,9 @@ from tissueclock.errors import CheckpointError, CohortError
 from tissueclock.files import write_json
 from tissueclock.learning.checkpoint import read_tensors
 from tissueclock.learning.classifying import Classifier
+from tissueclock.learning.feed import Sharing
 from tissueclock.learning.hyperparameters import HyperparameterError, Hyperparameters
+from tissueclock.learning.trunk_store import TrunkStore
 from tissueclock.networks.first_weights import load_weights
 from tissueclock.networks.slice_network import Attention, SliceNetwork
 from tissueclock.records import NetworkSpec, SweepJob, SweepSpec
@@ -61,6 +65,7 @@ class PhaseTrainable(tune.Trainable):  # type: ignore[misc, unused-ignore]
         if cohort.digest != job.spec.cohort_digest:
             raise CohortError(f"{cohort.folder}: the cohort was changed since the study was planned; run it again")
         self._n_slices = cohort.shape[0]
+        self._sharing = make_sharing(job.spec)
         view = cohort.sweep_view()
         self._train = scoring.samples_of(self.task, cohort.table, view, view.rows("train"))
         self._validation = scoring.samples_of(self.task, cohort.table, view, view.rows("validation"))
@@ -132,6 +137,7 @@ class PhaseTrainable(tune.Trainable):  # type: ignore[misc, unused-ignore]
             seed=config["seed"],
             device=self._device,
             precision=self._job.spec.precision,
+            sharing=self._sharing,
         )
         self._unreported = None
         self._go_on()
@@ -208,6 +214,13 @@ class PhaseTrainable(tune.Trainable):  # type: ignore[misc, unused-ignore]
 def latest_first(trial: Path) -> list[Path]:
     """A trial's whole checkpoints, the latest epoch first."""
     return sorted((path.parent for path in trial.glob("epoch-*/facts.json")), reverse=True)
+
+
+def make_sharing(spec: SweepSpec) -> Sharing:
+    """How this node's trials share what frozen stages compute."""
+    folder = spec.trunks.folder or Path(tempfile.gettempdir()) / f"tissueclock-trunks-{os.getuid()}"
+    store = TrunkStore(folder, limit_bytes=int(spec.trunks.limit_gb * 1e9)) if spec.trunks.share else None
+    return Sharing(store=store, cohort=spec.cohort_digest, seed=spec.seed)
 
 
 def make_network(spec: NetworkSpec, *, n_slices: int, attention: Any) -> SliceNetwork:

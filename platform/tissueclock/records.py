@@ -40,6 +40,21 @@ class Resources:
 
 
 @dataclass(frozen=True, slots=True)
+class TrunkSpec:
+    """How trials on a node share what frozen stages compute.
+
+    Attributes:
+        share: Whether they do; a trial learns the same without, only slower.
+        folder: On each node's own disk; None is `tissueclock-trunks-UID` in its temporary folder.
+        limit_gb: The most that it may take; what was used longest ago goes first.
+    """
+
+    share: bool = True
+    folder: Path | None = None
+    limit_gb: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
 class SchedulerSpec:
     """Which Tune scheduler stops or perturbs trials, and how early.
 
@@ -88,6 +103,7 @@ class SweepSpec:
         max_failures: How often a trial that lost its worker or raised is taken up again from its last checkpoint.
         checkpoint_every: Epochs between two checkpoints; also written whenever the trial improves.
         extensions: A lab's folder with `trainables/` and `search_spaces/` of its own, or None.
+        trunks: How frozen stages are shared.
     """
 
     phase: str
@@ -114,6 +130,7 @@ class SweepSpec:
     max_failures: int = 2
     checkpoint_every: int = 1
     extensions: Path | None = None
+    trunks: TrunkSpec = field(default_factory=TrunkSpec)
 
     @property
     def key(self) -> str:
@@ -138,6 +155,7 @@ _QUANTITIES = (
     "max_failures",
     "checkpoint_every",
     "extensions",
+    "trunks",
 )
 
 

@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
 from tissueclock.errors import StudyError
-from tissueclock.records import FirstWeights, NetworkSpec, Resources, SchedulerSpec, StudyFolder, SweepSpec
+from tissueclock.records import FirstWeights, NetworkSpec, Resources, SchedulerSpec, StudyFolder, SweepSpec, TrunkSpec
 
 _Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 _Count = Annotated[int, Field(ge=1)]
@@ -81,6 +81,14 @@ class ArmSettings(_Strict):
     phases: Annotated[dict[_Name, Literal["random", "previous"]], Field(min_length=1)]
 
 
+class TrunkSettings(_Strict):
+    """How trials share what frozen stages compute; see `tissueclock.records.TrunkSpec`."""
+
+    share: bool = True
+    folder: _Path | None = None
+    limit_gb: Annotated[float, Field(gt=0.0)] = 20.0
+
+
 class TrackingSettings(_Strict):
     """Where MLflow's runs go: any tracking URI; None is a SQLite file in the study folder."""
 
@@ -99,6 +107,7 @@ class StudySettings(_Strict):
     folder: _Path | None = None
     extensions: _Path | None = None
     tracking: TrackingSettings = TrackingSettings()
+    trunks: TrunkSettings = TrunkSettings()
     parallel_sweeps: _Count = 2
     networks: Annotated[dict[_Name, NetworkSettings], Field(min_length=1)]
     arms: Annotated[dict[_Name, ArmSettings], Field(min_length=1)]
@@ -220,7 +229,15 @@ def _spec(
         max_failures=sweep.max_failures,
         checkpoint_every=sweep.checkpoint_every,
         extensions=study.extensions,
+        trunks=_trunks(study),
     )
+
+
+def _trunks(study: Study) -> TrunkSpec:
+    """The settings, their folder absolute; it is each node's own, so it need not be here."""
+    settings = study.settings.trunks
+    folder = None if settings.folder is None else (study.file.resolve().parent / settings.folder)
+    return TrunkSpec(share=settings.share, folder=folder, limit_gb=settings.limit_gb)
 
 
 def _sweep_settings(file: Path, settings: StudySettings, phase: str) -> SweepSettings:

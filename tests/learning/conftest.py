@@ -54,7 +54,15 @@ def samples(fake_view: FakeView) -> tuple[Samples, Samples]:
 def make_learner(samples):
     """Builds a learner on the made-up cohort; its network is the same for the same seed."""
 
-    def make(*, epochs: int = 4, patience: int = 10, seed: int = 3, network: dict | None = None, **hyperparameters):
+    def make(
+        *,
+        epochs: int = 4,
+        patience: int = 10,
+        seed: int = 3,
+        network: dict | None = None,
+        sharing=None,
+        **hyperparameters,
+    ):
         net = SliceNetwork(**{"n_slices": 4, "width": 4, **(network or {})})
         net.reset_parameters(torch.Generator().manual_seed(seed))
         return Classifier(
@@ -66,6 +74,7 @@ def make_learner(samples):
             patience=patience,
             seed=seed,
             device=torch.device("cpu"),
+            sharing=sharing,
         )
 
     return make

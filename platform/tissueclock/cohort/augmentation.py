@@ -5,6 +5,7 @@ already, and a flip would undo it.
 """
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -41,7 +42,7 @@ def augment(
     batch: Float[Tensor, "batch series slice height width"],
     *,
     strength: float,
-    generator: torch.Generator,
+    generator: torch.Generator | Sequence[torch.Generator],
     ranges: Augmentation = _PAPER_SILENT_DEFAULT,
 ) -> Float[Tensor, "batch series slice height width"]:
     """The batch, changed as another scan of the same hemispheres might differ.
@@ -52,17 +53,16 @@ def augment(
     Args:
         batch: Hemispheres, float32, 1 in typical tissue; it is not changed.
         strength: Multiplies all ranges; 0 returns the batch itself.
-        generator: The source of chance, on the batch's device.
+        generator: The source of chance, on the batch's device; or one for each hemisphere, whose change then depends
+            on no other.
         ranges: What strength 1 means.
     """
     if strength == 0.0:
         return batch
     moved, brain = _move(batch, _draw_affine(batch, strength=strength, generator=generator, ranges=ranges))
-    per_series = (2, len(batch), batch.shape[1], 1, 1, 1)
-    gain, gamma = 1.0 + strength * _draw_even(per_series, like=batch, generator=generator) * batch.new_tensor(
-        [ranges.intensity_fraction, ranges.gamma_fraction]
-    ).view(2, 1, 1, 1, 1, 1)
-    noise = torch.randn(moved.shape, generator=generator, device=batch.device, dtype=batch.dtype)
+    draw = strength * _draw_even((2, batch.shape[1]), like=batch, generator=generator)[..., None, None, None]
+    gain, gamma = 1.0 + draw[:, 0] * ranges.intensity_fraction, 1.0 + draw[:, 1] * ranges.gamma_fraction
+    noise = _draw(torch.randn, tuple(batch.shape[1:]), like=batch, generator=generator)
     changed = moved.clamp_min_(0.0).pow_(gamma).mul_(gain).add_(noise, alpha=strength * ranges.noise_sd)
     return changed.masked_fill_(~brain, 0.0)
 
@@ -71,12 +71,12 @@ def _draw_affine(
     batch: Float[Tensor, "batch series slice height width"],
     *,
     strength: float,
-    generator: torch.Generator,
+    generator: torch.Generator | Sequence[torch.Generator],
     ranges: Augmentation,
 ) -> Float[Tensor, "batch 2 3"]:
     """Where each pixel of the result is read, in `affine_grid`'s coordinates (-1 to 1 along width and height)."""
     height, width = batch.shape[3:]
-    draw = strength * _draw_even((4, len(batch)), like=batch, generator=generator)
+    draw = strength * _draw_even((4,), like=batch, generator=generator).T
     angle = draw[0] * math.radians(ranges.rotation_degrees)
     scale = 1.0 + draw[1] * ranges.scale_fraction
     cos, sin = angle.cos() / scale, angle.sin() / scale
@@ -104,6 +104,22 @@ def _move(
     return moved.div_(weight.clamp_min_(0.5)), brain
 
 
-def _draw_even(shape: tuple[int, ...], *, like: Tensor, generator: torch.Generator) -> Tensor:
-    """Numbers drawn evenly from -1 to 1."""
-    return torch.rand(shape, generator=generator, device=like.device, dtype=like.dtype).mul_(2.0).sub_(1.0)
+def _draw_even(
+    shape: tuple[int, ...], *, like: Tensor, generator: torch.Generator | Sequence[torch.Generator]
+) -> Tensor:
+    """Numbers drawn evenly from -1 to 1, `batch *shape`."""
+    return _draw(torch.rand, shape, like=like, generator=generator).mul_(2.0).sub_(1.0)
+
+
+def _draw(
+    kind: Callable[..., Tensor],
+    shape: tuple[int, ...],
+    *,
+    like: Tensor,
+    generator: torch.Generator | Sequence[torch.Generator],
+) -> Tensor:
+    """Numbers of `torch.rand` or `torch.randn`, `batch *shape`."""
+    if isinstance(generator, torch.Generator):
+        return kind((len(like), *shape), generator=generator, device=like.device, dtype=like.dtype)
+    drawn = [kind(shape, generator=own, device=like.device, dtype=like.dtype) for own in generator]
+    return torch.stack(drawn)

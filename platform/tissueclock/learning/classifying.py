@@ -4,6 +4,7 @@ Refuses to know Ray, MLflow, phases, and where first weights come from.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,13 @@ from numpy import ndarray
 from torch import Tensor
 from torch.nn import functional
 
-from tissueclock.cohort.augmentation import augment
+from tissueclock.learning.feed import Feed, Sharing
+from tissueclock.learning.freezing import frozen_depth
 from tissueclock.learning.learner import DivergedError, Learner
 from tissueclock.learning.metrics import classification_metrics
 from tissueclock.learning.precision import Precision, autocast
-from tissueclock.learning.prediction import predict_logits
-from tissueclock.learning.samples import Samples, even_batches, read_batches
+from tissueclock.learning.samples import Samples, even_batches
+from tissueclock.learning.trunk_store import Maps
 from tissueclock.networks.staged import StagedNetwork
 from tissueclock.seeds import derive_seed
 
@@ -39,6 +41,7 @@ class Classifier(Learner):
         seed: Of the order of samples, augmentation and dropout.
         device: Where the network runs.
         precision: In which number format.
+        sharing: How frozen stages are shared with other trials; None: not at all, each epoch augments afresh.
 
     Raises:
         HyperparameterError: A hyperparameter is unknown or out of range.
@@ -58,6 +61,7 @@ class Classifier(Learner):
         seed: int,
         device: torch.device,
         precision: Precision = "auto",
+        sharing: Sharing | None = None,
     ) -> None:
         super().__init__(
             network=network,
@@ -70,45 +74,62 @@ class Classifier(Learner):
             precision=precision,
         )
         self._train, self._validation = train, validation
+        self._feed = Feed(
+            network=self.network,
+            depth=frozen_depth(network, depth=self.hyperparameters.freeze_depth, learned=self.hyperparameters.learned),
+            augmentation=self.hyperparameters.augmentation,
+            views=self.hyperparameters.views,
+            sharing=sharing,
+            device=device,
+            precision=precision,
+        )
         self._pos_weight = _pos_weight(train, device=device) if self.hyperparameters.pos_weight == "balanced" else None
 
     def validation_logits(self) -> Float32[ndarray, " sample"]:
         """The logits of the validation samples, in their order, as of the last epoch."""
-        return predict_logits(
-            self.network,
-            self._validation.view,
-            self._validation.rows,
-            device=self._device,
-            precision=self._precision,
-            batch_size=_VALIDATION_BATCHES * self.hyperparameters.batch_size,
-        )
+        positions = np.arange(len(self._validation))
+        batches = even_batches(positions, batch_size=_VALIDATION_BATCHES * self.hyperparameters.batch_size)
+        self.network.eval()
+        with torch.inference_mode():
+            logits = torch.cat([self._logit(maps) for maps in self._feed.validation(self._validation, batches)])
+        self.network.train()
+        return logits.cpu().numpy()
+
+    def restore(self, folder: Path) -> None:
+        """Goes on from a checkpoint; see `Learner.restore`.
+
+        Raises:
+            CheckpointError: The checkpoint is damaged, or of another network or other parameters.
+        """
+        super().restore(folder)
+        self._feed.forget()  # a checkpoint of another trial (PBT copies them) may have another trunk
 
     def _train_epoch(self, i_epoch: int) -> float:
         order = np.random.default_rng(derive_seed(self._seed, "order", i_epoch)).permutation(len(self._train))
         batches = even_batches(order, batch_size=self.hyperparameters.batch_size)
         labels = torch.as_tensor(self._train.labels[order], dtype=torch.float32, device=self._device)
-        generator = torch.Generator(self._device).manual_seed(derive_seed(self._seed, "augmentation", i_epoch))
         total = torch.zeros((), dtype=torch.float64, device=self._device)
         self.network.train()
         with torch.random.fork_rng(devices=_cuda_devices(self._device)):
             torch.manual_seed(derive_seed(self._seed, "dropout", i_epoch))
-            images = read_batches(self._train.view, [self._train.rows[batch] for batch in batches], device=self._device)
+            seed = derive_seed(self._seed, "augmentation", i_epoch)
             i_first = 0
-            for image in images:
-                label = labels[i_first : i_first + len(image)]
-                i_first += len(image)
-                changed = augment(image, strength=self.hyperparameters.augmentation, generator=generator)
-                total += self._step(changed, label) * len(label)
+            for maps in self._feed.training(self._train, batches, i_epoch=i_epoch, seed=seed):
+                label = labels[i_first : i_first + len(maps[0])]
+                i_first += len(label)
+                total += self._step(maps, label) * len(label)
         return float(total) / len(self._train)
 
-    def _step(self, image: Tensor, label: Tensor) -> Tensor:
+    def _step(self, maps: Maps, label: Tensor) -> Tensor:
         self._optimiser.zero_grad(set_to_none=True)
-        with autocast(self._precision, device=self._device):
-            logit = self.network(image)
-        loss = functional.binary_cross_entropy_with_logits(logit.float(), label, pos_weight=self._pos_weight)
+        loss = functional.binary_cross_entropy_with_logits(self._logit(maps), label, pos_weight=self._pos_weight)
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimiser.step()
         return loss.detach()
+
+    def _logit(self, maps: Maps) -> Tensor:
+        with autocast(self._precision, device=self._device):
+            return self.network.after(maps, self._feed.depth).float()
 
     def _validate(self) -> dict[str, float]:
         """Loss (unweighted, by sample), metrics (by group, where there are groups), and the `threshold` they choose."""
@@ -123,6 +144,7 @@ class Classifier(Learner):
             "val_loss": float(loss),
             **{f"val_{name}": metrics[name] for name in shown},
             "threshold": metrics["threshold"],
+            **self._feed.facts(),
         }
 
 

@@ -44,6 +44,11 @@ def freeze(network: StagedNetwork, *, depth: int, learned: Learned = "network") 
     return tuple(name for name, parameter in network.named_parameters() if parameter.requires_grad)
 
 
+def frozen_depth(network: StagedNetwork, *, depth: int, learned: Learned = "network") -> int:
+    """How many stages, from the input, do not learn after `freeze` with the same arguments."""
+    return depth if learned == "network" else len(network.stages())
+
+
 def _thaw(modules: Iterable[nn.Module]) -> None:
     for module in modules:
         module.requires_grad_(True)

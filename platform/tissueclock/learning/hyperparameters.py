@@ -39,6 +39,8 @@ class Hyperparameters:
         dropout: Of the network's pooled features, in [0, 1).
         pos_weight: `balanced` weighs positives by negatives / positives of the training samples.
         augmentation: Strength; 0 is none.
+        views: Augmented views of a hemisphere where stages are frozen, each seen again every so many epochs, so that
+            trials share what the stages make of them; 0: a new one each epoch, shared with nobody.
 
     Values from outside come through `from_mapping`, which checks them.
     """
@@ -57,6 +59,7 @@ class Hyperparameters:
     dropout: float = 0.0
     pos_weight: PosWeight = "off"
     augmentation: float = 1.0
+    views: int = 4
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> "Hyperparameters":
@@ -97,6 +100,7 @@ _RANGES: dict[str, tuple[float, float, type]] = {
     "freeze_depth": (0, 5, int),
     "dropout": (0.0, _BELOW_ONE, float),
     "augmentation": (0.0, 10.0, float),
+    "views": (0, 10_000, int),
 }
 
 

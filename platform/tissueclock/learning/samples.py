@@ -3,7 +3,7 @@
 Refuses to know what is learned. The cohort is never copied: a batch is one gather.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -68,22 +68,35 @@ def even_batches(order: Int64[ndarray, " sample"], *, batch_size: int) -> list[I
 def read_batches(
     view: HemisphereReader, batches: Sequence[Int64[ndarray, " _"]], *, device: torch.device
 ) -> Iterator[Float[Tensor, "_ series slice height width"]]:
-    """The batches of these rows, in order, as float32 on `device`.
+    """The batches of these rows, in order, as float32 on `device`; see `read_ahead`."""
+    for (batch,) in read_ahead(lambda rows: (view.read(rows),), batches, device=device):
+        yield batch
+
+
+def read_ahead(
+    read: Callable[[Int64[ndarray, " _"]], tuple[Tensor, ...]],
+    batches: Sequence[Int64[ndarray, " _"]],
+    *,
+    device: torch.device,
+) -> Iterator[tuple[Tensor, ...]]:
+    """What `read` gives for each batch, in order, as float32 on `device`.
 
     For a device other than the CPU, the next batch is read while the last one is at work.
     """
     if device.type == "cpu":
         for rows in batches:
-            yield view.read(rows).float()
+            yield tuple(tensor.float() for tensor in read(rows))
         return
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read") as reader:
-        ahead = [reader.submit(_read_pinned, view, rows) for rows in batches[:1]]
+        ahead = [reader.submit(_pinned, read, rows) for rows in batches[:1]]
         for i_next in range(1, len(batches) + 1):
             batch = ahead.pop().result()
-            ahead = [reader.submit(_read_pinned, view, rows) for rows in batches[i_next : i_next + 1]]
-            yield batch.to(device, non_blocking=True).float()
+            ahead = [reader.submit(_pinned, read, rows) for rows in batches[i_next : i_next + 1]]
+            yield tuple(tensor.to(device, non_blocking=True).float() for tensor in batch)
 
 
-def _read_pinned(view: HemisphereReader, rows: Int64[ndarray, " batch"]) -> Tensor:
-    batch = view.read(rows)
-    return batch.pin_memory() if torch.cuda.is_available() else batch
+def _pinned(
+    read: Callable[[Int64[ndarray, " _"]], tuple[Tensor, ...]], rows: Int64[ndarray, " _"]
+) -> tuple[Tensor, ...]:
+    batch = read(rows)
+    return tuple(tensor.pin_memory() for tensor in batch) if torch.cuda.is_available() else batch

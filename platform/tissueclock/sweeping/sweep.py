@@ -211,4 +211,5 @@ def _spec_facts(spec: SweepSpec) -> dict[str, Any]:
         "cohort": str(spec.cohort),
         "extensions": None if spec.extensions is None else str(spec.extensions),
         "arms": list(spec.arms),
+        "trunks": {**facts["trunks"], "folder": None if spec.trunks.folder is None else str(spec.trunks.folder)},
     }
