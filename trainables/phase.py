@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar, get_args
 
@@ -26,8 +26,10 @@ from tissueclock.learning.classifying import Classifier
 from tissueclock.learning.feed import Sharing
 from tissueclock.learning.hyperparameters import HyperparameterError, Hyperparameters
 from tissueclock.learning.trunk_store import TrunkStore
+from tissueclock.networks.attention import Attention
+from tissueclock.networks.building import build_network
 from tissueclock.networks.first_weights import load_weights
-from tissueclock.networks.slice_network import Attention, SliceNetwork
+from tissueclock.networks.staged import StagedNetwork
 from tissueclock.records import NetworkSpec, SweepJob, SweepSpec
 from tissueclock.seeds import derive_seed
 from trainables import scoring
@@ -223,8 +225,9 @@ def make_sharing(spec: SweepSpec) -> Sharing:
     return Sharing(store=store, cohort=spec.cohort_digest, seed=spec.seed)
 
 
-def make_network(spec: NetworkSpec, *, n_slices: int, attention: Any) -> SliceNetwork:
+def make_network(spec: NetworkSpec, *, n_slices: int, attention: Any) -> StagedNetwork:
     """The network of a study, for a cohort of so many slices."""
-    arguments = asdict(spec)
-    del arguments["kind"]
-    return SliceNetwork(n_slices=n_slices, attention=attention, **arguments)
+    description: dict[str, Any] = {"kind": spec.kind, "width": spec.width, "n_slices": n_slices, "attention": attention}
+    if spec.kind == "slice":
+        description |= {"attn_level": spec.attn_level, "slice_pooling": spec.slice_pooling}
+    return build_network(description)

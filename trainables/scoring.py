@@ -18,8 +18,9 @@ from tissueclock.learning.checkpoint import read_tensors
 from tissueclock.learning.metrics import classification_metrics
 from tissueclock.learning.prediction import predict_logits
 from tissueclock.learning.samples import Samples
+from tissueclock.networks.building import build_network
 from tissueclock.networks.first_weights import load_weights
-from tissueclock.networks.slice_network import SliceNetwork
+from tissueclock.networks.staged import StagedNetwork
 
 SCHEMA = 1
 
@@ -59,7 +60,7 @@ def samples_of(task: Task, table: Sequence[Hemisphere], view: SweepView | Holdou
     )
 
 
-def load_promoted(promoted: Path) -> tuple[SliceNetwork, dict[str, Any]]:
+def load_promoted(promoted: Path) -> tuple[StagedNetwork, dict[str, Any]]:
     """A promoted network and what `trial.json` says of it.
 
     Raises:
@@ -77,7 +78,7 @@ def load_promoted(promoted: Path) -> tuple[SliceNetwork, dict[str, Any]]:
             f"{path}: {found}; a promoted checkpoint is a folder sweeps/SWEEP/promoted/RANK"
         ) from error
     try:
-        network = SliceNetwork.from_description(description)
+        network = build_network(description)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     weights = promoted / "weights.safetensors"

@@ -19,13 +19,13 @@ class NetworkSpec:
     """One network of the comparison: how hemispheres become a logit.
 
     Attributes:
-        kind: `slice`, the 2D network that pools over slices.
-        width: Channels of the first stage; 64 is ResNet-18 itself, 8 or 16 trains on a laptop.
+        kind: `slice`, the 2D network that pools over slices, or `volume`, the 3D network.
+        width: Channels of `layer1`; 64 is ResNet-18 and Models Genesis, 8 or 16 trains on a laptop.
         attn_level: Which reading of the paper's figure the attention gate follows: A, B or C.
         slice_pooling: How slices become a hemisphere, a name of `tissueclock.networks.slice_pooling`.
     """
 
-    kind: Literal["slice"] = "slice"
+    kind: Literal["slice", "volume"] = "slice"
     width: int = 64
     attn_level: Literal["A", "B", "C"] = "A"
     slice_pooling: str = "position"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
 from tissueclock.errors import StudyError
 from tissueclock.records import FirstWeights, NetworkSpec, Resources, SchedulerSpec, StudyFolder, SweepSpec, TrunkSpec
@@ -37,12 +37,18 @@ class _Strict(BaseModel):
 class NetworkSettings(_Strict):
     """A network of the study; see `tissueclock.records.NetworkSpec`."""
 
-    kind: Literal["slice"] = "slice"
+    kind: Literal["slice", "volume"] = "slice"
     width: Annotated[int, Field(ge=4, le=256, multiple_of=4)] = 64
     attn_level: Literal["A", "B", "C"] = "A"
     slice_pooling: Literal["position", "position_sigmoid", "logit_sum", "gated_mil", "max", "lse", "noisy_or"] = (
         "position"
     )
+
+    @model_validator(mode="after")
+    def _has_slices(self) -> "NetworkSettings":
+        if self.kind == "volume" and (of_slices := {"attn_level", "slice_pooling"} & self.model_fields_set):
+            raise ValueError(f"{min(of_slices)} is a setting of kind slice; kind volume has width alone")
+        return self
 
 
 class SchedulerSettings(_Strict):

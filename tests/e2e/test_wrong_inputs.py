@@ -287,8 +287,8 @@ CHECKPOINT_CASES: dict[str, tuple[Callable[[Path], object], str]] = {
         r"trial\.json: not its facts \(KeyError\); a promoted checkpoint is",
     ),
     "facts of another kind of network": (
-        lambda p: (p / "trial.json").write_text((p / "trial.json").read_text().replace('"slice"', '"volume"')),
-        r"trial\.json: network: kind is 'volume', but only 'slice' can be built",
+        lambda p: (p / "trial.json").write_text((p / "trial.json").read_text().replace('"slice"', '"cube"')),
+        r"trial\.json: network: kind is 'cube'; allowed: slice, volume, restoration",
     ),
     "facts of a network that cannot be": (
         lambda p: (p / "trial.json").write_text((p / "trial.json").read_text().replace('"off"', '"loud"')),

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tissueclock.learning.classifying import Classifier
 from tissueclock.learning.samples import Samples
-from tissueclock.networks.slice_network import SliceNetwork
+from tissueclock.networks.building import build_network
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def make_learner(samples):
         sharing=None,
         **hyperparameters,
     ):
-        net = SliceNetwork(**{"n_slices": 4, "width": 4, **(network or {})})
+        net = build_network({"kind": "slice", "n_slices": 4, "width": 4, **(network or {})})
         net.reset_parameters(torch.Generator().manual_seed(seed))
         return Classifier(
             network=net,

@@ -32,10 +32,11 @@ def curve(learner: Classifier, n_epochs: int = 3) -> np.ndarray:
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("attention", ["off", "mean_flow"])
+@pytest.mark.parametrize("kind", ["slice", "volume"])
 def test_a_trial_with_sharing_equals_the_same_trial_without(
-    make_learner: Callable[..., Classifier], store: TrunkStore, depth: int, attention: str
+    make_learner: Callable[..., Classifier], store: TrunkStore, kind: str, depth: int, attention: str
 ) -> None:
-    options = {**OPTIONS, "freeze_depth": depth, "network": {"attention": attention}}
+    options = {**OPTIONS, "freeze_depth": depth, "network": {"kind": kind, "attention": attention}}
     alone = curve(make_learner(sharing=sharing(None), **options))
     builder = make_learner(sharing=sharing(store), **options)
     first = curve(builder)

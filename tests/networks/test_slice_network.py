@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tissueclock.errors import CheckpointError
+from tissueclock.networks.building import build_network
 from tissueclock.networks.slice_network import SliceNetwork, brain_slices
 from tissueclock.networks.slice_pooling import SlicePoolingName
 
@@ -162,7 +163,7 @@ def test_the_head_reads_last_map_and_gated_map_at_full_width():
 
 def test_a_description_builds_the_same_network():
     network = build(attention="sigmoid", attn_level="C", slice_pooling="gated_mil", dropout=0.2)
-    again = SliceNetwork.from_description(network.description)
+    again = build_network(network.description)
     assert again.description == network.description
     again.load_state_dict(network.state_dict())
 
@@ -170,13 +171,13 @@ def test_a_description_builds_the_same_network():
 @pytest.mark.parametrize(
     ("description", "message"),
     [
-        ({"kind": "volume"}, "kind is 'volume', but only 'slice' can be built"),
+        ({"kind": "cube"}, "kind is 'cube'; allowed: slice, volume"),
         ({"kind": "slice", "n_slices": 5, "depth": 3}, "cannot be built from .*depth"),
     ],
 )
 def test_foreign_descriptions_are_refused(description, message):
     with pytest.raises(CheckpointError, match=message):
-        SliceNetwork.from_description(description)
+        build_network(description)
 
 
 def test_autocast_changes_the_logit_but_little(hemispheres):

@@ -16,6 +16,9 @@ class TwoNorms(StagedNetwork):
     def description(self):
         return {}
 
+    def reset_parameters(self, generator=None):
+        pass
+
     def stages(self):
         return ((self.first,), (self.second,))
 

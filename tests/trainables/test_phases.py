@@ -15,13 +15,14 @@ from tissueclock.catalog import load_phase
 from tissueclock.cohort.store import Cohort
 from tissueclock.errors import CohortError
 from tissueclock.ledger import read_ledger
-from tissueclock.records import Parent, SchedulerSpec, SweepFolder, SweepJob
+from tissueclock.records import NetworkSpec, Parent, SchedulerSpec, SweepFolder, SweepJob
 from tissueclock.sweeping.promotion import read_parents, read_trial
 from tissueclock.sweeping.sweep import run_sweep
 from trainables.attention import Attention
 from trainables.detection import Detection
 from trainables.phase import PhaseTrainable
 from trainables.scoring import load_promoted
+from trainables.tss_3h import Tss3h
 
 LINEAGE = {"cohort": "c", "split": "s", "seed": 3, "code": {}}
 
@@ -92,6 +93,15 @@ def test_a_cohort_that_changed_since_the_plan_is_refused(toy_cohort: Cohort, tmp
 
     with pytest.raises(CohortError, match="the cohort was changed since the study was planned"):
         begin(Detection, replace(job, spec=replace(job.spec, cohort_digest="another")), config())
+
+
+@pytest.mark.parametrize("phase", [Detection, Tss3h, Attention])
+def test_each_phase_trains_the_volume_network(toy_cohort: Cohort, tmp_path: Path, begin: Any, phase: Any) -> None:
+    job = make_job(toy_cohort, tmp_path, network=NetworkSpec(kind="volume", width=4))
+
+    first, second = losses(begin(phase, job, config()), 2)
+
+    assert first != second
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""What maps a hemisphere to one logit: trunk, attention gate, slice pooling, and where first weights come from.
+"""What maps a hemisphere to one logit, or back to itself: trunks, attention gate, slice pooling, first weights.
 
 Refuses to know patients, labels, losses, optimisers and files.
 """

@@ -5,20 +5,17 @@ Refuses to know what the logit means, and what of the network learns.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from tissueclock.errors import CheckpointError
-from tissueclock.networks.attention import AttentionGate, AttentionNorm
+from tissueclock.networks.attention import Attention, AttentionGate, AttentionNorm
 from tissueclock.networks.resnet import AttentionLevel, ResNet18
 from tissueclock.networks.slice_pooling import SlicePoolingName, build_slice_pooling
 from tissueclock.networks.staged import StagedNetwork
 from tissueclock.networks.trunk import STAGES
-
-Attention = Literal["off", "mean_flow", "softmax", "sigmoid"]
 
 _GATED_STAGE: dict[str, int] = {"A": STAGES.index("layer3"), "B": STAGES.index("layer3"), "C": STAGES.index("layer2")}
 
@@ -103,24 +100,6 @@ class SliceNetwork(StagedNetwork):
     def description(self) -> dict[str, Any]:
         """The constructor's arguments, and `kind`."""
         return dict(self._description)
-
-    @classmethod
-    def from_description(cls, description: Mapping[str, Any]) -> "SliceNetwork":
-        """The network that a checkpoint's facts describe, with fresh weights.
-
-        Raises:
-            CheckpointError: It describes another kind of network, or arguments that do not exist.
-        """
-        arguments = dict(description) if isinstance(description, Mapping) else {}
-        if (kind := arguments.pop("kind", None)) != "slice":
-            raise CheckpointError(f"network: kind is {kind!r}, but only 'slice' can be built")
-        if arguments.get("attention", "off") not in get_args(Attention):
-            allowed = ", ".join(get_args(Attention))
-            raise CheckpointError(f"network: attention is {arguments['attention']!r}; allowed: {allowed}")
-        try:
-            return cls(**arguments)
-        except (TypeError, KeyError, ValueError, RuntimeError) as error:  # torch raises the last two for sizes below 0
-            raise CheckpointError(f"network: cannot be built from {arguments} ({error})") from error
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draws first weights: Kaiming for convolutions and layers, ones and zeros for norms, zero for the gate's head.

@@ -7,6 +7,7 @@ import abc
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 
@@ -24,6 +25,10 @@ class StagedNetwork(nn.Module, abc.ABC):
     @abc.abstractmethod
     def description(self) -> dict[str, Any]:
         """What rebuilds this network: its kind and the arguments of its constructor, as JSON facts."""
+
+    @abc.abstractmethod
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draws first weights from `generator`, on the parameters' device; from torch's global one if None."""
 
     @abc.abstractmethod
     def stages(self) -> tuple[tuple[nn.Module, ...], ...]:
