@@ -70,7 +70,7 @@ def load_promoted(promoted: Path) -> tuple[StagedNetwork, dict[str, Any]]:
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         description = facts["network"]
-        float(facts["metrics"]["threshold"])
+        facts["metrics"]["epoch"]
         facts["lineage"]["weights"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         found = "no such file" if isinstance(error, FileNotFoundError) else f"not its facts ({type(error).__name__})"
@@ -89,12 +89,21 @@ def load_promoted(promoted: Path) -> tuple[StagedNetwork, dict[str, Any]]:
     return network.to(device).eval(), facts
 
 
+def _threshold(promoted: Path, facts: dict[str, Any]) -> float:
+    try:
+        return float(facts["metrics"]["threshold"])
+    except KeyError as error:
+        raise CheckpointError(
+            f"{promoted}: a checkpoint of phase {facts['phase']}, which answers no question; name one that does"
+        ) from error
+
+
 def score(promoted: Path, task: Task, table: Sequence[Hemisphere], view: HoldoutView, rows: Iterable[int]) -> None:
     """Scores the holdout once, with the threshold that validation chose: writes `holdout.tsv`, then `holdout.json`."""
     network, facts = load_promoted(promoted)
     samples = samples_of(task, table, view, rows)
     logits = predict_logits(network, view, samples.rows, device=next(network.parameters()).device)
-    threshold = float(facts["metrics"]["threshold"])
+    threshold = _threshold(promoted, facts)
     metrics = classification_metrics(samples.labels, logits, threshold=threshold, groups=samples.groups)
     write_text(promoted / "holdout.tsv", _as_tsv(task, table, samples, logits))
     write_json(
@@ -128,7 +137,7 @@ def predict(promoted: Path, cohort: Path) -> list[Prediction]:
         )
     rows = np.arange(len(opened.table), dtype=np.int64)
     logits = predict_logits(network, _Whole(opened), rows, device=next(network.parameters()).device)
-    threshold = float(facts["metrics"]["threshold"])
+    threshold = _threshold(promoted, facts)
     return [
         Prediction(
             patient=hemisphere.patient,

@@ -14,6 +14,7 @@ from tissueclock.errors import StudyError
 from tissueclock.records import SweepSpec
 from tissueclock.sweeping.phase import Phase, PhaseType
 from trainables.phase import PhaseTrainable
+from trainables.trial import Trial
 
 
 def use_extensions(folder: Path | None) -> None:
@@ -89,9 +90,9 @@ def _is_phase(name: str) -> bool:
         return False
 
 
-def _phases_in(module: ModuleType) -> list[type[PhaseTrainable]]:
+def _phases_in(module: ModuleType) -> list[type[Trial]]:
     return [
         value
         for _, value in inspect.getmembers(module, inspect.isclass)
-        if issubclass(value, PhaseTrainable) and value.__module__ == module.__name__ and value is not PhaseTrainable
+        if issubclass(value, Trial) and value.__module__ == module.__name__ and value not in (Trial, PhaseTrainable)
     ]

@@ -133,14 +133,17 @@ def bill_table(lines: Sequence[BillLine], *, free_bytes: int, on_gpu: bool) -> T
     """The bill: at most this many trials, hours and gigabytes."""
     unit = "GPU-hours" if on_gpu else "CPU-hours"
     total_h, total_gb = sum(line.hours for line in lines), sum(line.disk_bytes for line in lines) / 1e9
+    saved_h, trunks_gb = sum(line.saved_hours for line in lines), sum(line.trunk_bytes for line in lines) / 1e9
     table = Table(
         title="The bill, at most (no trial stopped early, nothing frozen; epochs timed on this machine)",
         title_justify="left",
         caption=f"{sum(line.trials for line in lines)} trials, {total_h:.2f} {unit}, {total_gb:.2f} GB of "
-        f"{free_bytes / 1e9:.0f} GB free",
+        f"{free_bytes / 1e9:.0f} GB free; of these hours shared trunks should save {saved_h:.2f}, and take "
+        f"{trunks_gb:.2f} GB on each node",
         caption_justify="left",
     )
-    for column in ("sweep", "arms", "trials", "epochs", "s/epoch", unit, "disk, GB"):
+    shared = ("trunks\nsave, h", "trunks\ntake, GB")
+    for column in ("sweep", "arms", "trials", "epochs", "s/epoch", unit, "disk, GB", *shared):
         table.add_column(column, justify="left" if column in ("sweep", "arms") else "right")
     for line in lines:
         table.add_row(
@@ -151,6 +154,8 @@ def bill_table(lines: Sequence[BillLine], *, free_bytes: int, on_gpu: bool) -> T
             f"{line.epoch_s:.2f}",
             f"{line.hours:.3f}",
             f"{line.disk_bytes / 1e9:.3f}",
+            f"{line.saved_hours:.3f}" if line.trunk_bytes else "-",
+            f"{line.trunk_bytes / 1e9:.3f}" if line.trunk_bytes else "-",
         )
     return table
 

@@ -168,6 +168,7 @@ class Walk:
             "sweeps": {
                 vertex.name: {
                     "phase": vertex.spec.phase,
+                    "objective": self.load_phase(vertex.spec).trainable.objective,
                     "arms": list(vertex.spec.arms),
                     "weights": vertex.spec.weights,
                     "upstream": names[vertex.spec.upstream] if vertex.spec.upstream else None,

@@ -21,12 +21,14 @@ class NetworkSpec:
     Attributes:
         kind: `slice`, the 2D network that pools over slices, or `volume`, the 3D network.
         width: Channels of `layer1`; 64 is ResNet-18 and Models Genesis, 8 or 16 trains on a laptop.
+        stem_stride: Pixels that the slice network's stem condenses to one: 4 is ResNet-18, 2 or 1 for coarse grids.
         attn_level: Which reading of the paper's figure the attention gate follows: A, B or C.
         slice_pooling: How slices become a hemisphere, a name of `tissueclock.networks.slice_pooling`.
     """
 
     kind: Literal["slice", "volume"] = "slice"
     width: int = 64
+    stem_stride: Literal[1, 2, 4] = 4
     attn_level: Literal["A", "B", "C"] = "A"
     slice_pooling: str = "position"
 
@@ -157,6 +159,34 @@ _QUANTITIES = (
     "extensions",
     "trunks",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkBill:
+    """What the frozen stages of one depth cost where they are not shared.
+
+    Attributes:
+        epoch_s: Seconds an epoch.
+        view_bytes: Their maps of one view of the training samples, on disk.
+    """
+
+    epoch_s: float
+    view_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class EpochBill:
+    """What an epoch of a sweep costs on this machine's device.
+
+    Attributes:
+        epoch_s: Seconds, with nothing frozen.
+        checkpoint_bytes: Of one checkpoint.
+        trunks: By freeze depth, of those that trials may have.
+    """
+
+    epoch_s: float
+    checkpoint_bytes: int
+    trunks: Mapping[int, TrunkBill]
 
 
 @dataclass(frozen=True, slots=True)

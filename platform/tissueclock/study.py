@@ -39,6 +39,7 @@ class NetworkSettings(_Strict):
 
     kind: Literal["slice", "volume"] = "slice"
     width: Annotated[int, Field(ge=4, le=256, multiple_of=4)] = 64
+    stem_stride: Literal[1, 2, 4] = 4
     attn_level: Literal["A", "B", "C"] = "A"
     slice_pooling: Literal["position", "position_sigmoid", "logit_sum", "gated_mil", "max", "lse", "noisy_or"] = (
         "position"
@@ -46,7 +47,9 @@ class NetworkSettings(_Strict):
 
     @model_validator(mode="after")
     def _has_slices(self) -> "NetworkSettings":
-        if self.kind == "volume" and (of_slices := {"attn_level", "slice_pooling"} & self.model_fields_set):
+        if self.kind == "volume" and (
+            of_slices := {"stem_stride", "attn_level", "slice_pooling"} & self.model_fields_set
+        ):
             raise ValueError(f"{min(of_slices)} is a setting of kind slice; kind volume has width alone")
         return self
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -197,7 +198,9 @@ def test_an_interrupted_command_says_so_and_ends_with_130(
 ) -> None:
     def interrupted(*_: object) -> None:
         os.kill(os.getpid(), signalled)
+        time.sleep(10)  # where the signal finds it
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
     monkeypatch.setattr("tissueclock.plan.bill", interrupted)
     answer = call(capsys, "plan", write_study(study_dir))
 

@@ -101,3 +101,12 @@ def test_every_parameter_belongs_to_one_stage():
     staged = [id(p) for stage in trunk.stage_modules() for module in stage for p in module.parameters()]
     assert sorted(staged) == sorted(id(p) for p in trunk.parameters())
     assert len(trunk.stage_modules()) == len(STAGES)
+
+
+@pytest.mark.parametrize(("stem_stride", "sizes"), [(4, (12, 6)), (2, (24, 12)), (1, (48, 24))])
+def test_a_gentler_stem_keeps_more_pixels_and_the_same_weights(stem_stride, sizes):
+    trunk = ResNet18(width=4, stem_stride=stem_stride).eval()
+    assert trunk.run_stage(0, torch.zeros(1, 3, 48, 24)).shape[2:] == sizes
+    assert {n: t.shape for n, t in trunk.state_dict().items()} == {
+        n: t.shape for n, t in ResNet18(width=4).state_dict().items()
+    }

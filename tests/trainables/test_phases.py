@@ -14,6 +14,7 @@ from tests.sweeping.specs import SPEC
 from tissueclock.catalog import load_phase
 from tissueclock.cohort.store import Cohort
 from tissueclock.errors import CohortError
+from tissueclock.learning.checkpoint import read_tensors
 from tissueclock.ledger import read_ledger
 from tissueclock.records import NetworkSpec, Parent, SchedulerSpec, SweepFolder, SweepJob
 from tissueclock.sweeping.promotion import read_parents, read_trial
@@ -170,6 +171,33 @@ def test_the_attention_phase_leaves_the_trunk_as_its_parent_left_it(chain: dict[
 
     assert all(same)
     assert not torch.equal(child.gate.state_dict()["score.weight"], parent.gate.state_dict()["score.weight"])
+
+
+@pytest.mark.ray
+def test_the_encoder_that_genesis_restored_with_starts_detection(
+    ray_here: None, toy_cohort: Cohort, tmp_path: Path, begin: Any
+) -> None:
+    few = {"network": NetworkSpec(kind="volume", width=4), "trials": 2, "epochs": 2, "promote": 1}
+    none = SchedulerSpec(name="none")
+    genesis = make_job(
+        toy_cohort, tmp_path / "g", phase="genesis", space="genesis", fixed={"batch_size": 8}, scheduler=none, **few
+    )
+    run_sweep(genesis, load_phase(genesis.spec))
+    parents = read_parents(genesis.folder)
+    detection = make_job(
+        toy_cohort, tmp_path / "d", parents=parents, weights="previous", upstream="g", scheduler=none, **few
+    )
+
+    trial = begin(Detection, detection, config())
+
+    theirs = read_tensors(parents[0].folder / "weights.safetensors")
+    mine = trial._learner.network.state_dict()
+    assert all(torch.equal(mine[name], tensor) for name, tensor in theirs.items() if name.startswith("trunk."))
+    facts = json.loads((genesis.folder.promoted(1) / "holdout.json").read_text())
+    assert set(facts["metrics"]) == {"loss", "restored"}
+    assert read_trial(genesis.folder.promoted(1))["metrics"]["val_restored"] == pytest.approx(
+        read_ledger(genesis.folder.ledger).promoted[1]["value"]
+    )
 
 
 @pytest.mark.ray

@@ -28,6 +28,9 @@ from tissueclock.ledger import LedgerState, read_ledger
 from tissueclock.records import StudyFolder, SweepFolder
 from tissueclock.seeds import derive_seed
 
+_COMPARED = "val_auc"
+"""The objective of the phases that are compared; one that restores volumes answers no question."""
+
 
 def read_study(folder: StudyFolder) -> StudyResult:
     """Reads a study, finished or not.
@@ -43,6 +46,7 @@ def read_study(folder: StudyFolder) -> StudyResult:
     cohort = _open_cohort(Path(graph["cohort"]), gaps)
     names = list(dict.fromkeys(name for sweeps in graph["arms"].values() for name in sweeps))
     names += [name for name in graph["sweeps"] if name not in names]
+    names = [name for name in names if graph["sweeps"][name].get("objective", _COMPARED) == _COMPARED]
     sweeps = _in_order_of_tasks([_read_sweep(folder.sweep(name), graph, gaps) for name in names])
     if cohort and (strangers := _swept_on_another(sweeps, cohort.digest)):
         gaps.append(

@@ -16,6 +16,7 @@ from torch.nn import functional
 from tissueclock.networks.trunk import Trunk
 
 AttentionLevel = Literal["A", "B", "C"]
+StemStride = Literal[1, 2, 4]
 
 
 class BasicBlock(nn.Module):
@@ -41,24 +42,29 @@ class BasicBlock(nn.Module):
 
 
 class ResNet18(Trunk):
-    """The trunk of ResNet-18; the last map's height and width are the input's, divided by 32 and rounded up.
+    """The trunk of ResNet-18; the last map's sides are the input's, divided by 8 stem strides and rounded up.
 
     Args:
         n_series: Channels of the input.
         width: Channels of the first stage; 64 is ResNet-18, a laptop trains with 8 or 16.
+        stem_stride: Pixels of the input that one of the stem's map stands for, along each side: 4 is ResNet-18; 2
+            leaves out its max-pooling, 1 its convolution's stride too, for grids on which a lesion is few pixels wide.
         attn_level: `"B"` runs `layer3` at stride 1 and halves its map before `layer4`, which gives both map sizes of
             the paper's figure (256x28x14 and 512x7x4 from 224x112); `"A"` and `"C"` leave the network as it is.
     """
 
-    def __init__(self, *, n_series: int = 3, width: int = 64, attn_level: AttentionLevel = "A") -> None:
+    def __init__(
+        self, *, n_series: int = 3, width: int = 64, stem_stride: StemStride = 4, attn_level: AttentionLevel = "A"
+    ) -> None:
         super().__init__()
         self.channels = (width, width, 2 * width, 4 * width, 8 * width)
-        self.conv1 = nn.Conv2d(n_series, width, 7, stride=2, padding=3, bias=False)
+        self.conv1 = nn.Conv2d(n_series, width, 7, stride=min(stem_stride, 2), padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.layer1 = _layer(width, width, stride=1)
         self.layer2 = _layer(width, 2 * width, stride=2)
         self.layer3 = _layer(2 * width, 4 * width, stride=1 if attn_level == "B" else 2)
         self.layer4 = _layer(4 * width, 8 * width, stride=2)
+        self._pools_stem = stem_stride == 4
         self._halves_before_layer4 = attn_level == "B"
 
     def stage_modules(self) -> tuple[tuple[nn.Module, ...], ...]:
@@ -76,7 +82,8 @@ class ResNet18(Trunk):
     ) -> Float[Tensor, "image n_out rows columns"]:
         """The map of stage `i_stage` (0 to 4, as in `STAGES`)."""
         if i_stage == 0:
-            return functional.max_pool2d(functional.relu(self.bn1(self.conv1(x)), inplace=True), 3, stride=2, padding=1)
+            map_ = functional.relu(self.bn1(self.conv1(x)), inplace=True)
+            return functional.max_pool2d(map_, 3, stride=2, padding=1) if self._pools_stem else map_
         out: Tensor = (self.layer1, self.layer2, self.layer3, self.layer4)[i_stage - 1](x)
         return out
 

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from tissueclock.networks.attention import Attention, AttentionGate, AttentionNorm
-from tissueclock.networks.resnet import AttentionLevel, ResNet18
+from tissueclock.networks.resnet import AttentionLevel, ResNet18, StemStride
 from tissueclock.networks.slice_pooling import SlicePoolingName, build_slice_pooling
 from tissueclock.networks.staged import StagedNetwork
 from tissueclock.networks.trunk import STAGES
@@ -54,6 +54,7 @@ class SliceNetwork(StagedNetwork):
     Args:
         n_slices: Slices of a hemisphere: positions that have a weight of their own. Another number can be read.
         width: Channels of the first stage; 64 is ResNet-18.
+        stem_stride: See `ResNet18`: 4, or less for coarse grids.
         attn_level: What is gated: `A` layer3, `B` layer3 at twice the resolution, `C` layer2.
         slice_pooling: How slices become a hemisphere; see `build_slice_pooling`.
         attention: `off`, or the gate's norm.
@@ -66,6 +67,7 @@ class SliceNetwork(StagedNetwork):
         *,
         n_slices: int,
         width: int = 64,
+        stem_stride: StemStride = 4,
         attn_level: AttentionLevel = "A",
         slice_pooling: SlicePoolingName = "position",
         attention: Attention = "off",
@@ -77,6 +79,7 @@ class SliceNetwork(StagedNetwork):
             "kind": "slice",
             "n_slices": n_slices,
             "width": width,
+            "stem_stride": stem_stride,
             "attn_level": attn_level,
             "slice_pooling": slice_pooling,
             "attention": attention,
@@ -86,7 +89,7 @@ class SliceNetwork(StagedNetwork):
         self.attention: Attention = attention
         gated_stage = _GATED_STAGE[attn_level]
         self._gated = () if attention == "off" else (gated_stage,)
-        self.trunk = ResNet18(n_series=n_series, width=width, attn_level=attn_level)
+        self.trunk = ResNet18(n_series=n_series, width=width, stem_stride=stem_stride, attn_level=attn_level)
         n_gated, n_last = self.trunk.channels[gated_stage], self.trunk.channels[-1]
         norm: AttentionNorm = "mean_flow" if attention == "off" else attention
         self.gate = AttentionGate(n_map=n_gated, n_gating=n_last, norm=norm)
@@ -130,9 +133,10 @@ class SliceNetwork(StagedNetwork):
         return after if self.attention == "off" else {"gates": (self.gate, self.attention_head), **after}
 
     def frozen_facts(self, depth: int) -> dict[str, Any]:
-        """The kind, the reading of the figure, and the gated stages among the first `depth`."""
+        """The kind, the stem, the reading of the figure, and the gated stages among the first `depth`."""
         gated = [i_stage for i_stage in self._gated if i_stage < depth]
-        return {"kind": "slice", "attn_level": self._description["attn_level"], "gated": gated}
+        facts = {name: self._description[name] for name in ("kind", "stem_stride", "attn_level")}
+        return {**facts, "gated": gated}
 
     def before(self, x: Float[Tensor, "batch series slice height width"], depth: int) -> tuple[Tensor, ...]:
         """What the first `depth` stages leave to `after`.

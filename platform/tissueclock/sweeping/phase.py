@@ -5,22 +5,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from tissueclock.records import SweepSpec
+from tissueclock.records import EpochBill, SweepSpec
 
 
 @runtime_checkable
 class PhaseType(Protocol):
-    """A phase's trainable, a class: what `trainables.phase.PhaseTrainable` and its subclasses offer the platform.
+    """A phase's trainable, a class: what subclasses of `trainables.trial.Trial` offer the platform.
 
     Attributes:
         name: The phase's name, its module's too.
         title: What it asks, for tables and figures.
+        objective: The validation metric by which trials are ranked; larger is better.
         needs_parent: Whether random first weights make no sense.
+        kinds: The kinds of network that can learn it.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
+    objective: ClassVar[str]
     needs_parent: ClassVar[bool]
+    kinds: ClassVar[tuple[str, ...]]
 
     def accepted(self) -> frozenset[str]:
         """The hyperparameters that it understands."""
@@ -31,8 +35,8 @@ class PhaseType(Protocol):
     def count_classes(self, cohort: Path) -> Mapping[str, tuple[int, int]]:
         """Hemispheres that answer no and yes, by split."""
 
-    def epoch_bill(self, spec: SweepSpec) -> tuple[float, int]:
-        """Seconds of one epoch on this machine's device, measured over a few steps, and bytes of one checkpoint."""
+    def epoch_bill(self, spec: SweepSpec, offered: Mapping[str, Sequence[Any]]) -> EpochBill:
+        """What an epoch costs, measured over a few steps, given the values on offer for each hyperparameter."""
 
     def score_holdout(self, promoted: Sequence[Path], cohort: Path) -> None:
         """Scores promoted checkpoints on the holdout patients, and writes the scores beside them."""

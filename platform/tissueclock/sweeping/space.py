@@ -38,6 +38,11 @@ class Space:
         tuned = {name: json.loads(distribution_to_json(d)) for name, d in self.distributions.items()}
         return digest_facts({"tuned": tuned, "fixed": dict(self.fixed)})
 
+    def offered(self) -> dict[str, tuple[Any, ...]]:
+        """The values that each hyperparameter may take; none where they are a continuum."""
+        pinned = {name: (value,) for name, value in self.fixed.items()}
+        return pinned | {name: tuple(_values(d) or ()) for name, d in self.distributions.items()}
+
     def grid(self) -> list[dict[str, Any]] | None:
         """Every point of a small discrete space; None where a domain is continuous or there are over 10,000 points."""
         choices = [_values(distribution) for distribution in self.distributions.values()]

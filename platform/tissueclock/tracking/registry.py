@@ -128,7 +128,7 @@ class ModelRegistry:
             DIGEST_TAG: line["digest"],
             "sweep": sweep,
             "trial": line["trial"],
-            "val_auc": repr(line["value"]),
+            "best_value": repr(line["value"]),
             "model_id": model.model_id,
         }
         source = f"models:/{model.model_id}" if self._is_server else model.artifact_location
@@ -142,7 +142,7 @@ class ModelRegistry:
     def _set_alias(self, name: str, current: set[str] | None) -> None:
         versions = [v for v in self._versions(name) if current is None or v.tags.get("sweep") in current]
         if versions:
-            best = max(versions, key=lambda version: (float(version.tags["val_auc"]), -int(version.version)))
+            best = max(versions, key=lambda version: (float(version.tags["best_value"]), -int(version.version)))
             self._client.set_registered_model_alias(name, ALIAS, best.version)
 
     def _versions(self, name: str) -> list[Any]:

@@ -1,0 +1,145 @@
+"""What every trial of every phase shares: a Ray Tune class trainable around a learner.
+
+A trial finds its own folder by its name and goes on from the latest whole checkpoint in it, so that a killed driver, a
+lost worker and a lost node are one case. Tune's checkpoints hold no weights: they name the folder (PBT copies by them).
+"""
+
+import abc
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from ray import tune
+
+from tissueclock.cohort.store import Cohort
+from tissueclock.errors import CheckpointError, CohortError
+from tissueclock.files import write_json
+from tissueclock.learning.learner import Learner
+from tissueclock.records import SweepJob
+
+
+class Trial(tune.Trainable):  # type: ignore[misc, unused-ignore]
+    """One trial of a phase; a subclass says how it opens a cohort and makes a learner.
+
+    Attributes:
+        name: The phase's name, and its module's.
+        title: What it asks, for tables and figures.
+        objective: The validation metric by which trials are ranked; larger is better.
+        defaults: Hyperparameters that differ from the learner's own defaults.
+        needs_parent: Whether random first weights make no sense.
+        kinds: The kinds of network that can learn it.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    objective: ClassVar[str]
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    needs_parent: ClassVar[bool] = False
+    kinds: ClassVar[tuple[str, ...]] = ("slice", "volume")
+
+    _job: SweepJob
+    _device: torch.device
+    _learner: Learner
+    _unreported: dict[str, float] | None = None
+
+    @abc.abstractmethod
+    def open_cohort(self, cohort: Cohort) -> None:
+        """Keeps what all trials of this actor learn from."""
+
+    @abc.abstractmethod
+    def make_learner(self, hyperparameters: dict[str, Any], *, seed: int) -> Learner:
+        """The learner of one trial, with its first weights.
+
+        Args:
+            hyperparameters: The phase's defaults, and the trial's own in their place.
+            seed: The trial's.
+        """
+
+    def setup(self, config: dict[str, Any], job: SweepJob) -> None:
+        """Opens the cohort, which all later trials of this actor share, and begins the first of them."""
+        self._job = job
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if self._device.type == "cpu":
+            torch.set_num_threads(max(1, int(job.spec.resources.cpus)))
+        cohort = Cohort.open(job.spec.cohort)
+        if cohort.digest != job.spec.cohort_digest:
+            raise CohortError(f"{cohort.folder}: the cohort was changed since the study was planned; run it again")
+        self.open_cohort(cohort)
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Begins another trial in the same actor."""
+        self._begin(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Trains one epoch, writes the checkpoint, reports.
+
+        The first step after an interruption reports the checkpoint's epoch again: its report may have been lost.
+        """
+        if self._unreported is not None:
+            metrics, self._unreported = self._unreported, None
+        else:
+            metrics = self._learner.run_epoch()
+            due = self._learner.epoch % self._job.spec.checkpoint_every == 0
+            if due or self._learner.finished or metrics["best_epoch"] == metrics["epoch"]:
+                self._save(metrics)
+        return {
+            "epoch": self._learner.epoch,
+            "best_value": metrics["best_value"],
+            "metrics": metrics,
+            "finished": self._learner.finished,
+            "done": self._learner.finished,
+        }
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Notes where the weights are, for Tune (HyperBand pauses by it, PBT copies by it)."""
+        latest = self._checkpoints()
+        write_json(Path(checkpoint_dir) / "where.json", {"checkpoint": str(latest[0]) if latest else None})
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
+        """Goes on from where a Tune checkpoint points: this trial's own folder, or the one PBT copies."""
+        where = json.loads((Path(checkpoint_dir) / "where.json").read_text())["checkpoint"]
+        if where is None:
+            return
+        pointed = Path(where)
+        if pointed.parent == self._folder:
+            return  # setup went on from it already
+        whole = [pointed] if pointed.exists() else latest_first(pointed.parent)
+        if not whole:
+            raise CheckpointError(f"{pointed}: the checkpoint that this trial was to copy is gone")
+        self._learner.restore(whole[0])
+        self._unreported = None
+
+    def _begin(self, config: Mapping[str, Any]) -> None:
+        self._folder = self._job.folder.trial(self.trial_name)
+        self._learner = self.make_learner({**self.defaults, **config["hyperparameters"]}, seed=config["seed"])
+        self._unreported = None
+        self._go_on()
+
+    def _go_on(self) -> None:
+        for checkpoint in self._checkpoints():
+            try:
+                self._learner.restore(checkpoint)
+            except CheckpointError:
+                continue  # torn by a kill: the one before it is whole
+            self._unreported = json.loads((checkpoint / "metrics.json").read_text())
+            return
+
+    def _save(self, metrics: dict[str, float]) -> None:
+        target = self._folder / f"epoch-{self._learner.epoch:04d}"
+        write_json(target / "metrics.json", metrics)
+        self._learner.save(target)
+        for old in self._checkpoints()[2:]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def _checkpoints(self) -> list[Path]:
+        return latest_first(self._folder)
+
+
+def latest_first(trial: Path) -> list[Path]:
+    """A trial's whole checkpoints, the latest epoch first."""
+    return sorted((path.parent for path in trial.glob("epoch-*/facts.json")), reverse=True)
