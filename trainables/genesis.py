@@ -75,6 +75,12 @@ class Genesis(Trial):
         Hyperparameters.from_mapping(fixed)
 
     @classmethod
+    def check_weights(cls, spec: SweepSpec, cohort: Path) -> None:  # noqa: ARG003
+        """Raises InputError where the first weights are not drawn: the phase is the first of its chain."""
+        if spec.weights != "random":
+            raise InputError(f"phase genesis has weights {spec.weights!r}; allowed: random")
+
+    @classmethod
     def count_classes(cls, cohort: Path) -> dict[str, tuple[int, int]]:
         """Nothing: there are no classes.
 

@@ -12,6 +12,7 @@ import torch
 from tissueclock.cohort.store import Cohort
 from tissueclock.cohort.table import count_classes
 from tissueclock.cohort.tasks import Task
+from tissueclock.files import write_json
 from tissueclock.learning.classifying import Classifier
 from tissueclock.learning.feed import Sharing
 from tissueclock.learning.hyperparameters import HyperparameterError, Hyperparameters
@@ -23,7 +24,7 @@ from tissueclock.records import EpochBill, NetworkSpec, SweepSpec
 from tissueclock.seeds import derive_seed
 from trainables import scoring
 from trainables.bill import measure_epoch, offered_depths
-from trainables.first_weights import load_parent
+from trainables.first_weights import load_file, load_parent
 from trainables.trial import Trial
 
 _OF_THE_NETWORK = ("attention", "parent")
@@ -58,7 +59,9 @@ class PhaseTrainable(Trial):
         network.reset_parameters(torch.Generator().manual_seed(derive_seed(seed, "weights")))
         if self._job.parents:
             parent = self._job.parents[int(of_the_network.get("parent", 1)) - 1]
-            load_parent(network, parent.folder)
+            self._note_first_weights({"parent": parent.digest, **load_parent(network, parent.folder)})
+        if self._job.spec.weights_file:
+            self._note_first_weights(load_file(network, self._job.spec.weights_file))
         return Classifier(
             network=network,
             train=self._train,
@@ -71,6 +74,10 @@ class PhaseTrainable(Trial):
             precision=self._job.spec.precision,
             sharing=self._sharing,
         )
+
+    def _note_first_weights(self, facts: Mapping[str, Any]) -> None:
+        """Beside the trial's checkpoints, so that promotion makes them part of the lineage."""
+        write_json(self._folder / "first_weights.json", {"from": self._job.spec.weights, **facts})
 
     @classmethod
     def accepted(cls) -> frozenset[str]:
@@ -88,6 +95,18 @@ class PhaseTrainable(Trial):
             raise HyperparameterError(f"attention: {norm!r}, but it must be one of {', '.join(get_args(Attention))}")
         learned = {name: value for name, value in fixed.items() if name not in _OF_THE_NETWORK}
         Hyperparameters.from_mapping(learned)
+
+    @classmethod
+    def check_weights(cls, spec: SweepSpec, cohort: Path) -> None:
+        """Loads the sweep's weights file, if it has one, into its network.
+
+        Raises:
+            CheckpointError: The file is missing or damaged, or does not fit.
+        """
+        if spec.weights_file:
+            load_file(
+                make_network(spec.network, n_slices=Cohort.open(cohort).shape[0], attention="off"), spec.weights_file
+            )
 
     @classmethod
     def count_classes(cls, cohort: Path) -> dict[str, tuple[int, int]]:

@@ -70,7 +70,7 @@ def load_promoted(promoted: Path) -> tuple[StagedNetwork, dict[str, Any]]:
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         description = facts["network"]
-        facts["metrics"]["epoch"]
+        facts["metrics"]
         facts["lineage"]["weights"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         found = "no such file" if isinstance(error, FileNotFoundError) else f"not its facts ({type(error).__name__})"

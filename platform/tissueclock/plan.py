@@ -81,6 +81,7 @@ def check_study(
                 f"{study.file}: phase {spec.phase} has a network of kind {spec.network.kind!r}; allowed: "
                 f"{', '.join(phase.trainable.kinds)}"
             )
+        phase.trainable.check_weights(spec, study.cohort)
         _check_classes(study, spec, phase)
     _check_writable(study.folder.path)
     check_tracker(study.tracking_uri)

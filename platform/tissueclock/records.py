@@ -11,7 +11,6 @@ from typing import Any, Literal
 from tissueclock.files import digest_facts
 
 Status = Literal["finished", "pruned", "failed"]
-FirstWeights = Literal["random", "previous"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,27 @@ class Resources:
 
     cpus: float = 1.0
     gpus: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsFile:
+    """First weights that a study takes from a file.
+
+    Attributes:
+        path: The user's file.
+        digest: SHA-256 of it; empty where it is not there.
+        layout: `auto`, a layout of `tissueclock.networks.layouts`, or `mapping`.
+        mapping: Prefixes of names, theirs to ours, for `mapping`.
+    """
+
+    path: Path
+    digest: str
+    layout: str = "auto"
+    mapping: Mapping[str, str] = field(default_factory=dict)
+
+    def as_facts(self) -> dict[str, Any]:
+        """All but where it lies, as JSON facts."""
+        return {"digest": self.digest, "layout": self.layout, "mapping": dict(self.mapping)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +105,8 @@ class SweepSpec:
         phase: The phase's name: a module of `trainables`.
         space: The search space's name: a module of `search_spaces`.
         network: The network trained.
-        weights: Where the first weights come from.
+        weights: Where the first weights come from: `random`, `previous`, or the study's name for a file.
+        weights_file: That file.
         upstream: The vertex whose promoted checkpoints are the parents, where `weights` is `previous`.
         fixed: Hyperparameters pinned by the study.
         epochs: Most epochs of a trial.
@@ -111,7 +132,7 @@ class SweepSpec:
     phase: str
     space: str
     network: NetworkSpec
-    weights: FirstWeights
+    weights: str
     upstream: str | None
     fixed: Mapping[str, Any]
     epochs: int
@@ -122,6 +143,7 @@ class SweepSpec:
     cohort_digest: str
     seed: int
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    weights_file: WeightsFile | None = None
 
     arms: tuple[str, ...] = ()
     trials: int = 8
@@ -140,6 +162,7 @@ class SweepSpec:
         facts = asdict(self)
         for name in ("arms", "cohort", *_QUANTITIES):
             del facts[name]
+        facts["weights_file"] = self.weights_file and self.weights_file.as_facts()
         return digest_facts({**facts, "fixed": dict(self.fixed)})
 
     @property

@@ -13,7 +13,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
 from tissueclock.errors import StudyError
-from tissueclock.records import FirstWeights, NetworkSpec, Resources, SchedulerSpec, StudyFolder, SweepSpec, TrunkSpec
+from tissueclock.files import digest_file
+from tissueclock.records import NetworkSpec, Resources, SchedulerSpec, StudyFolder, SweepSpec, TrunkSpec, WeightsFile
 
 _Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 _Count = Annotated[int, Field(ge=1)]
@@ -83,11 +84,25 @@ class SweepSettings(_Strict):
     fix: dict[str, _Pin] = {}
 
 
+class WeightsSettings(_Strict):
+    """First weights from a file; see `tissueclock.records.WeightsFile`."""
+
+    file: _Path
+    layout: Literal["auto", "resnet18", "medicalnet", "models_genesis", "mapping"] = "auto"
+    mapping: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _maps_where_it_says_so(self) -> "WeightsSettings":
+        if bool(self.mapping) != (self.layout == "mapping"):
+            raise ValueError("layout mapping needs a mapping, and only it has one")
+        return self
+
+
 class ArmSettings(_Strict):
     """One column of the comparison: a network, and where each phase's first weights come from, in the order trained."""
 
     network: _Name
-    phases: Annotated[dict[_Name, Literal["random", "previous"]], Field(min_length=1)]
+    phases: Annotated[dict[_Name, _Name], Field(min_length=1)]
 
 
 class TrunkSettings(_Strict):
@@ -119,6 +134,7 @@ class StudySettings(_Strict):
     trunks: TrunkSettings = TrunkSettings()
     parallel_sweeps: _Count = 2
     networks: Annotated[dict[_Name, NetworkSettings], Field(min_length=1)]
+    weights: dict[_Name, WeightsSettings] = {}
     arms: Annotated[dict[_Name, ArmSettings], Field(min_length=1)]
     sweep: SweepSettings = SweepSettings()
     phases: dict[_Name, dict[str, Any]] = {}
@@ -194,6 +210,12 @@ def _expand(study: Study, cohort_digest: str) -> tuple[dict[str, SweepSpec], dic
         upstream: str | None = None
         names = []
         for phase, weights in settings.phases.items():
+            if weights not in ("random", "previous", *study.settings.weights):
+                named = "".join(f", {name}" for name in study.settings.weights)
+                raise StudyError(
+                    f"{study.file}: arms.{arm}.phases.{phase} is {weights!r}; allowed: random, previous{named} (files "
+                    "named under weights)"
+                )
             if weights == "previous" and upstream is None:
                 raise StudyError(
                     f"{study.file}: arms.{arm}.phases.{phase} is 'previous', but no phase is before it; allowed: random"
@@ -210,9 +232,7 @@ def _expand(study: Study, cohort_digest: str) -> tuple[dict[str, SweepSpec], dic
     return vertices, arms
 
 
-def _spec(
-    study: Study, *, arm: str, phase: str, weights: FirstWeights, upstream: str | None, cohort_digest: str
-) -> SweepSpec:
+def _spec(study: Study, *, arm: str, phase: str, weights: str, upstream: str | None, cohort_digest: str) -> SweepSpec:
     sweep = _sweep_settings(study.file, study.settings, phase)
     return SweepSpec(
         phase=phase,
@@ -229,6 +249,7 @@ def _spec(
         cohort_digest=cohort_digest,
         seed=study.settings.seed,
         precision=sweep.precision,
+        weights_file=_weights_file(study, weights),
         arms=(arm,),
         trials=sweep.trials,
         promote=sweep.promote,
@@ -240,6 +261,15 @@ def _spec(
         extensions=study.extensions,
         trunks=_trunks(study),
     )
+
+
+def _weights_file(study: Study, name: str) -> WeightsFile | None:
+    settings = study.settings.weights.get(name)
+    if settings is None:
+        return None
+    path = (study.file.resolve().parent / settings.file).resolve()
+    digest = digest_file(path) if path.is_file() else ""
+    return WeightsFile(path=path, digest=digest, layout=settings.layout, mapping=settings.mapping)
 
 
 def _trunks(study: Study) -> TrunkSpec:

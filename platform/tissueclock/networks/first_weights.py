@@ -23,16 +23,23 @@ class LoadReport:
         missing: Of the network, and not among the weights.
         unexpected: Among the weights, and not of the network.
         reshaped: Of both, in different shapes.
+        adapted: Of the matched ones, those that were made to fit before (a first convolution, to the series).
     """
 
     matched: tuple[str, ...]
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     reshaped: tuple[str, ...]
+    adapted: tuple[str, ...] = ()
 
 
 def load_weights(
-    network: nn.Module, weights: Mapping[str, Tensor], *, source: str, may_differ: Sequence[str] = ()
+    network: nn.Module,
+    weights: Mapping[str, Tensor],
+    *,
+    source: str,
+    may_differ: Sequence[str] = (),
+    adapted: tuple[str, ...] = (),
 ) -> LoadReport:
     """Loads `weights` into `network`, all of them or none.
 
@@ -42,6 +49,7 @@ def load_weights(
         source: What messages call the weights, for example their file.
         may_differ: Prefixes of keys that may be missing, unexpected or reshaped, and then stay as they are in the
             network, for example `slice_pooling.` where a parent pooled its slices in another way.
+        adapted: What the caller made to fit, for the report.
 
     Returns:
         What was loaded and what was not.
@@ -56,6 +64,7 @@ def load_weights(
         missing=tuple(key for key in own if key not in weights),
         unexpected=tuple(key for key in weights if key not in own),
         reshaped=tuple(key for key in own if key in weights and key not in fits),
+        adapted=adapted,
     )
     faults = [
         f"{len(keys)} {heading} ({_shown(keys)})"

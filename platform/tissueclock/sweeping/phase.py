@@ -32,6 +32,9 @@ class PhaseType(Protocol):
     def check_fixed(self, fixed: Mapping[str, Any]) -> None:
         """Raises InputError where a pinned value is not one that the phase can learn with."""
 
+    def check_weights(self, spec: SweepSpec, cohort: Path) -> None:
+        """Raises InputError where the phase cannot start from the sweep's first weights."""
+
     def count_classes(self, cohort: Path) -> Mapping[str, tuple[int, int]]:
         """Hemispheres that answer no and yes, by split."""
 

@@ -127,6 +127,7 @@ def _trial_facts(job: SweepJob, trial: TrialEntry, rank: int) -> dict[str, Any]:
         chain = [*above["lineage"]["chain"], chosen.digest]
     row = _best_row(trial)
     best = job.folder.trial(trial.name) / "best"
+    first_weights = job.folder.trial(trial.name) / "first_weights.json"
     return {
         "schema": SCHEMA,
         "study": job.study,
@@ -145,6 +146,7 @@ def _trial_facts(job: SweepJob, trial: TrialEntry, rank: int) -> dict[str, Any]:
             "weights": digest_file(best / WEIGHTS),
             "parent": parent,
             "chain": chain,
+            "first_weights": json.loads(first_weights.read_text()) if first_weights.exists() else {"from": "random"},
         },
     }
 

@@ -211,5 +211,6 @@ def _spec_facts(spec: SweepSpec) -> dict[str, Any]:
         "cohort": str(spec.cohort),
         "extensions": None if spec.extensions is None else str(spec.extensions),
         "arms": list(spec.arms),
+        "weights_file": spec.weights_file and {**spec.weights_file.as_facts(), "path": str(spec.weights_file.path)},
         "trunks": {**facts["trunks"], "folder": None if spec.trunks.folder is None else str(spec.trunks.folder)},
     }
