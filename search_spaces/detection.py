@@ -3,7 +3,7 @@
 from ray import tune
 
 SPACE = {
-    "optimiser": tune.choice(["adabound", "amsbound"]),
+    "optimiser": tune.choice(["adabound", "amsbound", "sgd", "adamw"]),
     "lr": tune.loguniform(3e-4, 1e-2),
     "final_lr": tune.loguniform(1e-3, 3e-1),
     "gamma": tune.loguniform(1e-4, 3e-2),
@@ -16,7 +16,7 @@ SPACE = {
 REASONS = {
     "optimiser": (
         "The paper trains with AdaBound; AMSBound is the same with a maximum over past gradients (Luo "
-        "2019). Pin sgd or adamw under fix for a control."
+        "2019). SGD and AdamW are the controls; pin one under fix to leave the others out."
     ),
     "lr": (
         "AdaBound's first, Adam-like steps: its default 1e-3, half a decade below and one above, for a "

@@ -3,7 +3,7 @@
 from ray import tune
 
 SPACE = {
-    "optimiser": tune.choice(["adabound", "amsbound"]),
+    "optimiser": tune.choice(["adabound", "amsbound", "sgd", "adamw"]),
     "lr": tune.loguniform(3e-4, 1e-2),
     "final_lr": tune.loguniform(1e-2, 1.0),
     "gamma": tune.loguniform(1e-4, 3e-2),

@@ -62,7 +62,8 @@ def make_space(
 ) -> Space:
     """The space of a sweep.
 
-    A frozen stage of a network with random first weights would keep random features, so `freeze_depth` is 0 there.
+    A frozen stage of a network with random first weights would keep random features, so `freeze_depth` is 0 there, also
+    where the study pins it for the phase: the pin is meant for the arms that have something to keep.
 
     Args:
         space: The phase's `SPACE`.
@@ -79,7 +80,7 @@ def make_space(
         if name not in accepted:
             raise StudyError(f"{where}: {name} is unknown; this phase understands {', '.join(sorted(accepted))}")
     if spec.weights == "random" and "freeze_depth" in space:
-        fixed.setdefault("freeze_depth", 0)
+        fixed["freeze_depth"] = 0
     domains: dict[str, Domain] = {}
     for name, domain in space.items():
         if not isinstance(domain, Domain):
