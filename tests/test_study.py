@@ -94,8 +94,8 @@ def test_a_phase_overrides_single_settings_and_joins_what_is_fixed(tmp_path: Pat
             r"sweep\.searcher is 'bayes' \(str\); input should be 'tpe', 'random' or 'grid'",
         ),
         (
-            {"sweep": {"gpus_per_trial": 2}},
-            r"sweep\.gpus_per_trial is 2 \(int\); input should be less than or equal to 1",
+            {"sweep": {"gpus_per_trial": 1.5}},
+            r"gpus_per_trial above 1 must be a whole number for each of 1 workers",
         ),
         ({"arms": {}}, "arms is {}"),
         (

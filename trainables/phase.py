@@ -73,11 +73,13 @@ class PhaseTrainable(Trial):
             device=self._device,
             precision=self._job.spec.precision,
             sharing=self._sharing,
+            shard=self._shard,
         )
 
     def _note_first_weights(self, facts: Mapping[str, Any]) -> None:
         """Beside the trial's checkpoints, so that promotion makes them part of the lineage."""
-        write_json(self._folder / "first_weights.json", {"from": self._job.spec.weights, **facts})
+        if self._shard.rank == 0:
+            write_json(self._folder / "first_weights.json", {"from": self._job.spec.weights, **facts})
 
     @classmethod
     def accepted(cls) -> frozenset[str]:

@@ -7,7 +7,7 @@ lost worker and a lost node are one case. Tune's checkpoints hold no weights: th
 import abc
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +18,12 @@ from tissueclock.cohort.store import Cohort
 from tissueclock.errors import CheckpointError, CohortError
 from tissueclock.files import write_json
 from tissueclock.learning.learner import Learner
+from tissueclock.learning.shard import Shard
 from tissueclock.records import SweepJob
+from trainables.distributed import train_distributed
+
+_KEPT = 2
+"""Checkpoints of a trial that are kept: one may be torn by a kill."""
 
 
 class Trial(tune.Trainable):  # type: ignore[misc, unused-ignore]
@@ -40,10 +45,12 @@ class Trial(tune.Trainable):  # type: ignore[misc, unused-ignore]
     needs_parent: ClassVar[bool] = False
     kinds: ClassVar[tuple[str, ...]] = ("slice", "volume")
 
+    _trial: str | None = None
+    _shard: Shard = Shard()
     _job: SweepJob
     _device: torch.device
     _learner: Learner
-    _unreported: dict[str, float] | None = None
+    _unreported: Sequence[dict[str, float]] = ()
 
     @abc.abstractmethod
     def open_cohort(self, cohort: Cohort) -> None:
@@ -58,12 +65,28 @@ class Trial(tune.Trainable):  # type: ignore[misc, unused-ignore]
             seed: The trial's.
         """
 
+    @classmethod
+    def as_tunable(cls, job: SweepJob) -> Any:
+        """What Tune is handed: this class, or a function that runs it on several devices."""
+        if job.spec.resources.workers == 1:
+            return tune.with_parameters(cls, job=job)
+
+        def train(config: dict[str, Any]) -> None:
+            train_distributed(config, phase=cls, job=job)
+
+        return train
+
+    def begin_shard(self, config: dict[str, Any], job: SweepJob, *, name: str, shard: Shard) -> None:
+        """Begins this process's part of the trial of that name, outside of Tune."""
+        self._trial, self._shard = name, shard
+        self.setup(config, job)
+
     def setup(self, config: dict[str, Any], job: SweepJob) -> None:
         """Opens the cohort, which all later trials of this actor share, and begins the first of them."""
         self._job = job
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if self._device.type == "cpu":
-            torch.set_num_threads(max(1, int(job.spec.resources.cpus)))
+            torch.set_num_threads(max(1, int(job.spec.resources.cpus / job.spec.resources.workers)))
         cohort = Cohort.open(job.spec.cohort)
         if cohort.digest != job.spec.cohort_digest:
             raise CohortError(f"{cohort.folder}: the cohort was changed since the study was planned; run it again")
@@ -78,21 +101,23 @@ class Trial(tune.Trainable):  # type: ignore[misc, unused-ignore]
     def step(self) -> dict[str, Any]:
         """Trains one epoch, writes the checkpoint, reports.
 
-        The first step after an interruption reports the checkpoint's epoch again: its report may have been lost.
+        The first step after an interruption reports the checkpoint's epoch again: its report may have been lost. Ray
+        Train holds one more back, so that several processes first report the epoch before it too.
         """
-        if self._unreported is not None:
-            metrics, self._unreported = self._unreported, None
+        if self._unreported:
+            metrics, *self._unreported = self._unreported
         else:
             metrics = self._learner.run_epoch()
             due = self._learner.epoch % self._job.spec.checkpoint_every == 0
             if due or self._learner.finished or metrics["best_epoch"] == metrics["epoch"]:
                 self._save(metrics)
+        finished = self._learner.finished and not self._unreported
         return {
-            "epoch": self._learner.epoch,
+            "epoch": int(metrics["epoch"]),
             "best_value": metrics["best_value"],
             "metrics": metrics,
-            "finished": self._learner.finished,
-            "done": self._learner.finished,
+            "finished": finished,
+            "done": finished,
         }
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
@@ -112,28 +137,31 @@ class Trial(tune.Trainable):  # type: ignore[misc, unused-ignore]
         if not whole:
             raise CheckpointError(f"{pointed}: the checkpoint that this trial was to copy is gone")
         self._learner.restore(whole[0])
-        self._unreported = None
+        self._unreported = ()
 
     def _begin(self, config: Mapping[str, Any]) -> None:
-        self._folder = self._job.folder.trial(self.trial_name)
+        self._folder = self._job.folder.trial(self._trial or self.trial_name)
         self._learner = self.make_learner({**self.defaults, **config["hyperparameters"]}, seed=config["seed"])
-        self._unreported = None
+        self._unreported = ()
         self._go_on()
 
     def _go_on(self) -> None:
-        for checkpoint in self._checkpoints():
+        for checkpoint in (kept := self._checkpoints()):
             try:
                 self._learner.restore(checkpoint)
             except CheckpointError:
                 continue  # torn by a kill: the one before it is whole
-            self._unreported = json.loads((checkpoint / "metrics.json").read_text())
+            lost = kept[kept.index(checkpoint) :][:_KEPT] if self._shard.size > 1 else [checkpoint]
+            self._unreported = [json.loads((each / "metrics.json").read_text()) for each in reversed(lost)]
             return
 
     def _save(self, metrics: dict[str, float]) -> None:
+        if self._shard.rank > 0:
+            return  # the first process writes for all
         target = self._folder / f"epoch-{self._learner.epoch:04d}"
         write_json(target / "metrics.json", metrics)
         self._learner.save(target)
-        for old in self._checkpoints()[2:]:
+        for old in self._checkpoints()[_KEPT:]:
             shutil.rmtree(old, ignore_errors=True)
 
     def _checkpoints(self) -> list[Path]:

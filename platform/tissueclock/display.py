@@ -254,7 +254,7 @@ class Notice:
 def _event_line(row: SweepProgress) -> str:
     parts = [f"{row.name} ({', '.join(row.arms)}): {row.state}, {row.ended}/{row.wanted} trials"]
     if row.best is not None:
-        parts.append(f"best validation AUC {row.best:.3f}")
+        parts.append(f"best {row.best:.3f}")
     if row.failed:
         parts.append(f"{row.failed} failed")
     if row.recovered:

@@ -53,7 +53,7 @@ class TrialEntry:
 
     @property
     def best_value(self) -> float | None:
-        """The best validation AUC at any epoch so far (what promotion ranks by)."""
+        """The best value of the phase's objective at any epoch so far (what promotion ranks by)."""
         return max((row["best_value"] for row in self.metrics.values()), default=None)
 
     @property

@@ -34,10 +34,17 @@ class NetworkSpec:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What one trial takes: CPUs (at least a fraction of one) and GPUs (0.5: two trials share a device)."""
+    """What one trial takes.
+
+    Attributes:
+        cpus: All its workers' together; at least a fraction of one.
+        gpus: All its workers' together; 0.5: two trials share a device.
+        workers: Processes that train it together, each on its part of a batch.
+    """
 
     cpus: float = 1.0
     gpus: float = 0.0
+    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,13 +75,25 @@ class SweepSettings(_Strict):
     scheduler: SchedulerSettings = SchedulerSettings()
     max_concurrent: _Count | None = None
     cpus_per_trial: Annotated[float, Field(ge=0.1)] = 1.0
-    gpus_per_trial: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    gpus_per_trial: Annotated[float, Field(ge=0.0)] = 0.0
+    workers_per_trial: _Count | None = None
     time_budget_min: Annotated[float, Field(gt=0)] | None = None
     max_failures: Annotated[int, Field(ge=0)] = 2
     checkpoint_every: _Count = 1
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     space: _Name | None = None
     fix: dict[str, _Pin] = {}
+
+    @model_validator(mode="after")
+    def _gives_each_worker_whole_gpus(self) -> "SweepSettings":
+        if self.gpus_per_trial > 1 and self.gpus_per_trial % self.workers:
+            raise ValueError(f"gpus_per_trial above 1 must be a whole number for each of {self.workers} workers")
+        return self
+
+    @property
+    def workers(self) -> int:
+        """One for each GPU, unless said otherwise."""
+        return self.workers_per_trial or max(1, int(self.gpus_per_trial))
 
 
 class WeightsSettings(_Strict):
@@ -254,7 +266,7 @@ def _spec(study: Study, *, arm: str, phase: str, weights: str, upstream: str | N
         trials=sweep.trials,
         promote=sweep.promote,
         max_concurrent=sweep.max_concurrent,
-        resources=Resources(cpus=sweep.cpus_per_trial, gpus=sweep.gpus_per_trial),
+        resources=Resources(cpus=sweep.cpus_per_trial, gpus=sweep.gpus_per_trial, workers=sweep.workers),
         time_budget_min=sweep.time_budget_min,
         max_failures=sweep.max_failures,
         checkpoint_every=sweep.checkpoint_every,

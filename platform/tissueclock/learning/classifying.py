@@ -20,6 +20,7 @@ from tissueclock.learning.learner import DivergedError, Learner
 from tissueclock.learning.metrics import classification_metrics
 from tissueclock.learning.precision import Precision, autocast
 from tissueclock.learning.samples import Samples, even_batches
+from tissueclock.learning.shard import Shard
 from tissueclock.learning.trunk_store import Maps
 from tissueclock.networks.staged import StagedNetwork
 from tissueclock.seeds import derive_seed
@@ -42,6 +43,7 @@ class Classifier(Learner):
         device: Where the network runs.
         precision: In which number format.
         sharing: How frozen stages are shared with other trials; None: not at all, each epoch augments afresh.
+        shard: This process's part, where several train together.
 
     Raises:
         HyperparameterError: A hyperparameter is unknown or out of range.
@@ -62,6 +64,7 @@ class Classifier(Learner):
         device: torch.device,
         precision: Precision = "auto",
         sharing: Sharing | None = None,
+        shard: Shard = Shard(),  # noqa: B008 (frozen)
     ) -> None:
         super().__init__(
             network=network,
@@ -73,7 +76,7 @@ class Classifier(Learner):
             device=device,
             precision=precision,
         )
-        self._train, self._validation = train, validation
+        self._train, self._validation, self._shard = train, validation, shard
         self._feed = Feed(
             network=self.network,
             depth=frozen_depth(network, depth=self.hyperparameters.freeze_depth, learned=self.hyperparameters.learned),
@@ -87,11 +90,14 @@ class Classifier(Learner):
 
     def validation_logits(self) -> Float32[ndarray, " sample"]:
         """The logits of the validation samples, in their order, as of the last epoch."""
-        positions = np.arange(len(self._validation))
+        positions = self._shard.of(np.arange(len(self._validation)))
         batches = even_batches(positions, batch_size=_VALIDATION_BATCHES * self.hyperparameters.batch_size)
         self.network.eval()
         with torch.inference_mode():
-            logits = torch.cat([self._logit(maps) for maps in self._feed.validation(self._validation, batches)])
+            mine = torch.cat([self._logit(maps) for maps in self._feed.validation(self._validation, batches)])
+            logits = torch.zeros(len(self._validation), device=self._device)
+            logits[torch.as_tensor(positions)] = mine
+            self._shard.total(logits)
         self.network.train()
         return logits.cpu().numpy()
 
@@ -107,23 +113,32 @@ class Classifier(Learner):
     def _train_epoch(self, i_epoch: int) -> float:
         order = np.random.default_rng(derive_seed(self._seed, "order", i_epoch)).permutation(len(self._train))
         batches = even_batches(order, batch_size=self.hyperparameters.batch_size)
-        labels = torch.as_tensor(self._train.labels[order], dtype=torch.float32, device=self._device)
+        mine = [self._shard.of(batch) for batch in batches]
+        labels = torch.as_tensor(self._train.labels, dtype=torch.float32, device=self._device)
         total = torch.zeros((), dtype=torch.float64, device=self._device)
         self.network.train()
         with torch.random.fork_rng(devices=_cuda_devices(self._device)):
-            torch.manual_seed(derive_seed(self._seed, "dropout", i_epoch))
-            seed = derive_seed(self._seed, "augmentation", i_epoch)
-            i_first = 0
-            for maps in self._feed.training(self._train, batches, i_epoch=i_epoch, seed=seed):
-                label = labels[i_first : i_first + len(maps[0])]
-                i_first += len(label)
-                total += self._step(maps, label) * len(label)
-        return float(total) / len(self._train)
+            torch.manual_seed(derive_seed(self._seed, "dropout", i_epoch, *self._own_stream))
+            seed = derive_seed(self._seed, "augmentation", i_epoch, *self._own_stream)
+            fed = self._feed.training(self._train, mine, i_epoch=i_epoch, seed=seed)
+            for batch, positions, maps in zip(batches, mine, fed, strict=True):
+                total += self._step(maps, labels[torch.as_tensor(positions)], n=len(batch))
+        self._shard.share_buffers(self.network)
+        return float(self._shard.total(total)) / len(self._train)
 
-    def _step(self, maps: Maps, label: Tensor) -> Tensor:
+    @property
+    def _own_stream(self) -> tuple[int, ...]:
+        """Names this process's chance, where there are several."""
+        return (self._shard.rank,) if self._shard.size > 1 else ()
+
+    def _step(self, maps: Maps, label: Tensor, *, n: int) -> Tensor:
+        """One step on this process's part of a batch of `n`; the sum of its losses."""
         self._optimiser.zero_grad(set_to_none=True)
-        loss = functional.binary_cross_entropy_with_logits(self._logit(maps), label, pos_weight=self._pos_weight)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = functional.binary_cross_entropy_with_logits(
+            self._logit(maps), label, pos_weight=self._pos_weight, reduction="sum"
+        )
+        (loss / n).backward()  # type: ignore[no-untyped-call]
+        self._shard.sum_gradients(self.network.parameters())
         self._optimiser.step()
         return loss.detach()
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from tissueclock.records import EpochBill, SweepSpec
+from tissueclock.records import EpochBill, SweepJob, SweepSpec
 
 
 @runtime_checkable
@@ -31,6 +31,9 @@ class PhaseType(Protocol):
 
     def check_fixed(self, fixed: Mapping[str, Any]) -> None:
         """Raises InputError where a pinned value is not one that the phase can learn with."""
+
+    def as_tunable(self, job: SweepJob) -> Any:
+        """What Tune is handed for a job."""
 
     def check_weights(self, spec: SweepSpec, cohort: Path) -> None:
         """Raises InputError where the phase cannot start from the sweep's first weights."""

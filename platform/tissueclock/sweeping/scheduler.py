@@ -27,11 +27,17 @@ def make_scheduler(spec: SweepSpec, domains: Mapping[str, Domain]) -> TrialSched
     """The scheduler that the spec names; its clock is the epoch, so that a resumed trial keeps its age.
 
     Raises:
-        StudyError: `pbt` where nothing that may change in flight is tuned.
+        StudyError: `pbt` where nothing that may change in flight is tuned; `hyperband` or `pbt` for trials of several
+            workers.
     """
     chosen = spec.scheduler
     shared = {"time_attr": "epoch", "metric": METRIC, "mode": "max"}
     grace = min(chosen.grace_epochs, spec.epochs)
+    if spec.resources.workers > 1 and chosen.name in ("hyperband", "pbt"):
+        raise StudyError(
+            f"phase {spec.phase}: scheduler is {chosen.name}, which pauses trials, and one of {spec.resources.workers} "
+            "workers cannot be; take asha or none"
+        )
     match chosen.name:
         case "asha":
             return AsyncHyperBandScheduler(

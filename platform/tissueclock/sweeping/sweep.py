@@ -31,6 +31,10 @@ _QUIET = {
 }
 
 
+_DRIVER_CPUS = 0.01
+"""Of a trial on several workers, whose own Ray Train takes; Tune wants some."""
+
+
 def inputs_digest(spec: SweepSpec, space: Space, parents: tuple[str, ...]) -> str:
     """All that a trial of the sweep depends on, digested: the spec's key, the space, the parents' weights."""
     return digest_facts({"key": spec.key, "space": space.digest, "parents": list(parents)})
@@ -134,19 +138,20 @@ def _fit(
     random.seed(scheduler_seed(spec))
     np.random.seed(scheduler_seed(spec))  # noqa: NPY002 (PBT draws from the global generators)
     recorder = Recorder(writer=writer, names=searcher.names, folder=job.folder, settles=spec.scheduler.name != "pbt")
-    trainable: Any = tune.with_parameters(phase.trainable, job=job)
+    trainable = phase.trainable.as_tunable(job)
+    own = spec.resources if spec.resources.workers == 1 else Resources(cpus=_DRIVER_CPUS)
     attempt = time.strftime("%Y%m%d-%H%M%S")
     budget_s = _budget_left_s(spec, writer)
     writer.append("attempt", trials_left=n_left)
     tuner = Tuner(
-        tune.with_resources(trainable, {"cpu": spec.resources.cpus, "gpu": spec.resources.gpus}),
+        tune.with_resources(trainable, {"cpu": own.cpus, "gpu": own.gpus}),
         tune_config=TuneConfig(
             search_alg=searcher,
             scheduler=scheduler,
             num_samples=n_left,
             max_concurrent_trials=min(n_left, spec.max_concurrent or slots(spec.resources)),
             time_budget_s=budget_s,
-            reuse_actors=True,
+            reuse_actors=spec.resources.workers == 1,
             trial_name_creator=_Names(searcher.names, ""),
             trial_dirname_creator=_Names(searcher.names, f"-{attempt}"),
         ),

@@ -1,0 +1,79 @@
+"""One trial on two processes: what one process would have learned, reported and resumed alike."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.trainables.test_phases import make_job
+from tissueclock.catalog import load_phase
+from tissueclock.cohort.store import Cohort
+from tissueclock.ledger import LedgerState, read_ledger
+from tissueclock.records import Parent, Resources, SchedulerSpec, SweepJob
+from tissueclock.sweeping.promotion import read_parents
+from tissueclock.sweeping.sweep import run_sweep
+
+pytestmark = pytest.mark.ray
+
+TWO = Resources(cpus=1.0, workers=2)
+EXACT = {"batch_size": 16, "augmentation": 0.0, "dropout": 0.0}
+
+
+def swept(cohort: Cohort, folder: Path, **changes: Any) -> tuple[SweepJob, LedgerState]:
+    job = make_job(
+        cohort, folder, **{"trials": 1, "epochs": 3, "promote": 1, "scheduler": SchedulerSpec(name="none"), **changes}
+    )
+    run_sweep(job, load_phase(job.spec))
+    return job, read_ledger(job.folder.ledger)
+
+
+@pytest.fixture(scope="module")
+def parents(ray_here: None, toy_cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> tuple[Parent, ...]:
+    job, _ = swept(toy_cohort, tmp_path_factory.mktemp("detection"), fixed=EXACT)
+    return read_parents(job.folder)
+
+
+def test_two_processes_learn_what_one_does(parents: tuple[Parent, ...], toy_cohort: Cohort, tmp_path: Path) -> None:
+    # The phase whose norms all stand still: each process would else normalise by its own half of a batch.
+    frozen = {"phase": "attention", "space": "attention", "weights": "previous", "upstream": "x", "parents": parents}
+    pinned = {**EXACT, "learned": "gates+slices+head", "attention": "softmax", "lr": 0.01}
+
+    curves = []
+    for name, resources in (("one", Resources()), ("two", TWO)):
+        _, ledger = swept(toy_cohort, tmp_path / name, resources=resources, fixed=pinned, **frozen)
+        (trial,) = ledger.trials.values()
+        curves.append([[row["train_loss"], row["val_loss"], row["val_auc"]] for row in trial.metrics.values()])
+
+    assert np.shape(curves[1]) == (3, 3)
+    np.testing.assert_allclose(curves[1], curves[0], rtol=1e-4)
+
+
+def test_a_killed_process_costs_an_epoch_and_leaves_no_gap(ray_here: None, toy_cohort: Cohort, tmp_path: Path) -> None:
+    killed: list[int] = []
+
+    def kill_one() -> None:
+        while not list((tmp_path / "trials").glob("*/epoch-0002/facts.json")):
+            time.sleep(0.05)
+        for process in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                if b"RayTrainWorker" in process.read_bytes():
+                    os.kill(int(process.parent.name), signal.SIGKILL)
+                    killed.append(int(process.parent.name))
+                    return
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+
+    killer = threading.Thread(target=kill_one, daemon=True)
+    killer.start()
+    job, ledger = swept(toy_cohort, tmp_path, resources=TWO, fixed=EXACT, epochs=12, patience=12)
+
+    (trial,) = ledger.trials.values()
+    assert killed
+    assert trial.status == "finished"
+    assert sorted(trial.metrics) == list(range(1, 13))
+    assert (job.folder.promoted(1) / "holdout.json").exists()
