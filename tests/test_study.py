@@ -95,7 +95,7 @@ def test_a_phase_overrides_single_settings_and_joins_what_is_fixed(tmp_path: Pat
         ),
         (
             {"sweep": {"gpus_per_trial": 1.5}},
-            r"gpus_per_trial above 1 must be a whole number for each of 1 workers",
+            r"sweep is .*; gpus_per_trial above 1 must be a whole number for each of 1 workers",
         ),
         ({"arms": {}}, "arms is {}"),
         (
