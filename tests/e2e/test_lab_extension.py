@@ -34,4 +34,7 @@ def test_without_the_extensions_the_phase_is_unknown_and_the_known_ones_are_name
     done = run("plan", study, cwd=study_dir)
 
     assert done.returncode == 2
-    assert "phase tss_6h: no module trainables/tss_6h.py; known: attention, detection, tss_3h, tss_4h5" in done.stderr
+    assert (
+        "phase tss_6h: no module trainables/tss_6h.py; known: attention, detection, genesis, tss_3h, tss_4h5"
+        in done.stderr
+    )
