@@ -17,6 +17,10 @@ class StudyError(InputError):
     """The study file is wrong, or does not fit the cohort, the phases or the spaces."""
 
 
+class ImageError(InputError):
+    """A scan, its header, or a folder of scans is wrong, incomplete or ambiguous."""
+
+
 class CohortError(InputError):
     """A manifest or a packed cohort is wrong, incomplete or damaged."""
 

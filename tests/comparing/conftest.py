@@ -12,7 +12,6 @@ from sklearn.metrics import roc_auc_score
 
 from tissueclock.cohort.manifest import Patient
 from tissueclock.cohort.store import Cohort
-from tissueclock.cohort.tsv import write_rows
 from tissueclock.cohort.writer import CohortWriter
 from tissueclock.comparing.holdout import read_study
 from tissueclock.comparing.report import write_report
@@ -20,6 +19,7 @@ from tissueclock.comparing.results import StudyResult
 from tissueclock.files import write_json
 from tissueclock.ledger import LedgerWriter
 from tissueclock.records import StudyFolder
+from tissueclock.tsv import write_rows
 
 CUTS = {"tss_3h": 180.0, "tss_4h5": 270.0, "attention": 270.0, "detection": None}
 ARMS = {

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast, get_args
 
-from tissueclock.cohort.tsv import MISSING, Row, read_rows, write_rows
 from tissueclock.errors import CohortError
+from tissueclock.tsv import MISSING, Row, read_rows, write_rows
 
 LesionSide = Literal["left", "right", "both", "none"]
 

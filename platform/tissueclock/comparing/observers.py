@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from tissueclock.cohort.manifest import Patient
-from tissueclock.cohort.tsv import MISSING, read_rows
 from tissueclock.comparing.scores import Confusion, Scores, count_calls
 from tissueclock.comparing.statistics import AucDifference, AucEstimate, compare_aucs, estimate_auc
 from tissueclock.errors import InputError
+from tissueclock.tsv import MISSING, read_rows
 
 OBSERVER = "lesion-feature observer"
 """What tables and figures call it."""

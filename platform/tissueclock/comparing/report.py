@@ -9,7 +9,6 @@ from pathlib import Path
 
 import jinja2
 
-from tissueclock.cohort.tsv import write_rows
 from tissueclock.comparing.figures import draw_roc, draw_trials, save_figure
 from tissueclock.comparing.holdout import read_study
 from tissueclock.comparing.results import StudyResult
@@ -17,6 +16,7 @@ from tissueclock.comparing.table import HEADINGS, ResultRow, make_rows
 from tissueclock.comparing.view import describe_study
 from tissueclock.files import write_text
 from tissueclock.records import StudyFolder
+from tissueclock.tsv import write_rows
 
 _TEMPLATE = "report.html.j2"
 

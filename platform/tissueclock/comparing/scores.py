@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from tissueclock.cohort.tsv import read_rows
 from tissueclock.comparing.statistics import AucEstimate, Interval, Rate, bootstrap_auc, estimate_auc, estimate_rate
 from tissueclock.errors import InputError
+from tissueclock.tsv import read_rows
 
 COLUMNS = ("unit", "patient", "label", "logit")
 _TOLERANCE = 1e-3

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 
-from tissueclock.cohort.phantom.anatomy import Tissues, make_grid, mirror, resample_box, split_halves, template
+from tissueclock.cohort.phantom.anatomy import Tissues, resample_box, template
 from tissueclock.cohort.phantom.fields import draw_field
 from tissueclock.cohort.phantom.person import draw_tissues, widen_sulci
 from tissueclock.cohort.phantom.render import Background, brain_mask, mix_signals, normalise
 from tissueclock.errors import CohortError
+from tissueclock.imaging.grid import make_grid, mirror, split_halves
 
 GRID = make_grid((8, 24, 12))
 

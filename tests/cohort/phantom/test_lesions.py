@@ -5,11 +5,12 @@ import nibabel
 import numpy as np
 import pytest
 
-from tissueclock.cohort.phantom.anatomy import make_grid, mirror, split_halves, template
+from tissueclock.cohort.phantom.anatomy import template
 from tissueclock.cohort.phantom.lesions import Focus, LesionPlan, draw_volume_ml, grow_lesion, plan_lesion
 from tissueclock.cohort.phantom.realmasks import draw_mask, list_masks, read_mask, side_of
 from tissueclock.cohort.phantom.territories import TERRITORIES
 from tissueclock.errors import CohortError
+from tissueclock.imaging.grid import make_grid, mirror, split_halves
 
 GRID = make_grid((16, 48, 24))
 REAL_MASKS = Path(__file__).parents[4] / "shared" / "data" / "soop_lesions" / "masks"

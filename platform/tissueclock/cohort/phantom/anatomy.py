@@ -1,10 +1,8 @@
 """The template: tissue fractions of the ICBM152 brain on any grid, and one person's variation on it.
 
-Whole brains are arrays (slice, height, width) from inferior to superior, from anterior to posterior, from the patient's
-left to right; a half has its lateral side first and the midline last, the right one after mirroring.
+Whole brains are arrays (slice, height, width), as `tissueclock.imaging.grid` lays them out.
 """
 
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -13,45 +11,9 @@ import numpy.typing as npt
 from jaxtyping import Float
 from nilearn.datasets import load_mni152_brain_mask, load_mni152_gm_template, load_mni152_wm_template
 
-from tissueclock.errors import CohortError
+from tissueclock.imaging.grid import Grid
 
 Brain = Float[np.ndarray, "slice height width"]
-
-BOX_MM = (136.0, 184.0, 74.0)
-"""What is imaged: vertex to the lower cerebellum, frontal to occipital pole, midline to the side."""
-
-_BOX_CENTRE_MM = (15.0, -17.0)
-"""MNI z and y of the box's centre; x is 0 at the midline."""
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """Where the voxels of a hemisphere lie: in MNI space, the box's centre in the middle.
-
-    Attributes:
-        shape: Slices, height and width of a half.
-        spacing_mm: Distance of slices, rows and columns.
-    """
-
-    shape: tuple[int, int, int]
-    spacing_mm: tuple[float, float, float]
-
-    @property
-    def whole_shape(self) -> tuple[int, int, int]:
-        """Of both halves side by side."""
-        return self.shape[0], self.shape[1], 2 * self.shape[2]
-
-    @property
-    def voxel_ml(self) -> float:
-        """Volume of a voxel."""
-        return math.prod(self.spacing_mm) / 1000.0
-
-    def axes_mm(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """MNI z of the slices, y of the rows and x of the whole brain's columns."""
-        n_slices, height, width = self.whole_shape
-        (slice_mm, row_mm, column_mm), (z_mm, y_mm) = self.spacing_mm, _BOX_CENTRE_MM
-        slices, rows, columns = (np.arange(n, dtype=np.float64) - (n - 1) / 2 for n in (n_slices, height, width))
-        return z_mm + slices * slice_mm, y_mm - rows * row_mm, columns * column_mm
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,26 +33,6 @@ class Tissues:
     def inside(self) -> Brain:
         """Brain of any kind."""
         return np.asarray(self.gm + self.wm + self.csf)
-
-
-def make_grid(shape: tuple[int, int, int], spacing_mm: tuple[float, float, float] | None = None) -> Grid:
-    """A grid of halves.
-
-    Args:
-        shape: Slices, height and width, each at least 2.
-        spacing_mm: Distances; None spreads the shape over the whole half brain.
-
-    Raises:
-        CohortError: An axis is shorter than 2 voxels, or a spacing is not above 0.
-    """
-    if min(shape) < 2:
-        raise CohortError(f"phantom: shape {shape} found; each axis needs at least 2 voxels")
-    if spacing_mm is None:
-        slice_mm, row_mm, column_mm = (extent / n for extent, n in zip(BOX_MM, shape, strict=True))
-        spacing_mm = (round(slice_mm, 4), round(row_mm, 4), round(column_mm, 4))
-    if not all(0 < spacing < math.inf for spacing in spacing_mm):
-        raise CohortError(f"phantom: spacing_mm {spacing_mm} found; each must be above 0")
-    return Grid(shape, spacing_mm)
 
 
 @lru_cache(maxsize=4)
@@ -148,16 +90,3 @@ def _overlaps(
     apart = np.abs(centres_mm[:, None] - sources[None, :])
     covered = np.minimum(half - apart, min(width_mm, abs(step_mm)))
     return (np.clip(covered, 0.0, None) / width_mm).astype(np.float32)
-
-
-def mirror(whole: Float[np.ndarray, "*leading width"]) -> Float[np.ndarray, "*leading width"]:
-    """The brain seen in a mirror: left and right change places."""
-    return whole[..., ::-1]
-
-
-def split_halves(
-    whole: npt.NDArray[np.generic],
-) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]]:
-    """The left half and the right one mirrored onto it (last axis is width)."""
-    width = whole.shape[-1] // 2
-    return whole[..., :width], whole[..., width:][..., ::-1]

@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float
 
-from tissueclock.cohort.phantom.anatomy import Grid
+from tissueclock.imaging.grid import Grid
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from sklearn.utils.parallel import Parallel, delayed
 from tissueclock.cohort.arrayfile import ArrayFile
 from tissueclock.cohort.manifest import Patient
 from tissueclock.cohort.phantom import truth
-from tissueclock.cohort.phantom.anatomy import Grid, make_grid
 from tissueclock.cohort.phantom.clock import draw_fates
 from tissueclock.cohort.phantom.features import FEATURES
 from tissueclock.cohort.phantom.lesions import plan_lesion
@@ -22,6 +21,7 @@ from tissueclock.cohort.phantom.realmasks import draw_mask, list_masks, side_of
 from tissueclock.cohort.store import Cohort
 from tissueclock.cohort.writer import CohortWriter
 from tissueclock.errors import CohortError
+from tissueclock.imaging.grid import Grid, make_grid
 from tissueclock.seeds import derive_seed
 
 

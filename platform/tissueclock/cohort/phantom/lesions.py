@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from tissueclock.cohort.manifest import LesionSide
-from tissueclock.cohort.phantom.anatomy import Brain, Grid, Tissues
+from tissueclock.cohort.phantom.anatomy import Brain, Tissues
 from tissueclock.cohort.phantom.fields import draw_field
 from tissueclock.cohort.phantom.territories import POSTERIOR_SHARE, TERRITORIES, Territory, draw_territory
 from tissueclock.cohort.table import Side
+from tissueclock.imaging.grid import Grid
 
 MEDIAN_ML, LOG_SD, LOG_RISE, REFERENCE_H = 8.0, 1.6, 0.15, 4.0
 MIN_ML, MAX_ML = 0.05, 300.0

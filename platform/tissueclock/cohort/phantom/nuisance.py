@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import affine_transform
 
-from tissueclock.cohort.phantom.anatomy import Brain, Grid, Tissues, mirror
+from tissueclock.cohort.phantom.anatomy import Brain, Tissues
 from tissueclock.cohort.phantom.fields import draw_field
 from tissueclock.cohort.phantom.signal import FieldStrength, Series
+from tissueclock.imaging.grid import Grid, mirror
 
 SHARE_3T = 0.75
 AGE_MEAN_Y, AGE_SD_Y, AGE_RANGE_Y = 69.0, 13.0, (25.0, 98.0)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float16
 
 from tissueclock.cohort.manifest import LesionSide
-from tissueclock.cohort.phantom.anatomy import Brain, Grid, Tissues, mirror, split_halves
+from tissueclock.cohort.phantom.anatomy import Brain, Tissues
 from tissueclock.cohort.phantom.clock import Fate, draw_clock
 from tissueclock.cohort.phantom.features import measure_lesion
 from tissueclock.cohort.phantom.lesions import LesionPlan, grow_lesion
@@ -20,6 +20,7 @@ from tissueclock.cohort.phantom.render import BRAIN_SHARE, render_patient
 from tissueclock.cohort.phantom.signal import SERIES
 from tissueclock.cohort.phantom.truth import TrueLesion
 from tissueclock.errors import CohortError
+from tissueclock.imaging.grid import Grid, mirror, split_halves
 from tissueclock.seeds import derive_seed
 
 LESION_SHARE = 0.5

@@ -4,8 +4,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy.ndimage import map_coordinates
 
-from tissueclock.cohort.phantom.anatomy import Brain, Grid, Tissues, mirror, template
+from tissueclock.cohort.phantom.anatomy import Brain, Tissues, template
 from tissueclock.cohort.phantom.fields import draw_field
+from tissueclock.imaging.grid import Grid, mirror
 
 WARP_LENGTH_MM, WARP_SYMMETRIC_SD_MM, WARP_ASYMMETRIC_SD_MM = 45.0, 2.5, 0.5
 SCALE_SD = 0.02

@@ -11,9 +11,10 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 
 from tissueclock.cohort.manifest import LesionSide
-from tissueclock.cohort.phantom.anatomy import Brain, Grid, mirror, resample_box, split_halves
+from tissueclock.cohort.phantom.anatomy import Brain, resample_box
 from tissueclock.cohort.phantom.lesions import MAX_ML
 from tissueclock.errors import CohortError
+from tissueclock.imaging.grid import Grid, mirror, split_halves
 
 _SIDE_SHARE = 0.02
 """A half holds lesion if at least this share of the volume lies in it."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from tissueclock.cohort.phantom.anatomy import Brain, Grid, Tissues
+from tissueclock.cohort.phantom.anatomy import Brain, Tissues
 from tissueclock.cohort.phantom.clock import ADC_SHARES, TissueClock, tissue_changes
 from tissueclock.cohort.phantom.fields import draw_field
 from tissueclock.cohort.phantom.nuisance import (
@@ -37,6 +37,7 @@ from tissueclock.cohort.phantom.signal import (
     normal_tissue,
     signals,
 )
+from tissueclock.imaging.grid import Grid
 
 SUBREGION_LENGTH_MM = 10.0
 SUBREGION_EDGE = 0.5

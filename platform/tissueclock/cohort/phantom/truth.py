@@ -11,8 +11,8 @@ import numpy.typing as npt
 from tissueclock.cohort.phantom.features import FEATURES
 from tissueclock.cohort.phantom.observer import CUTS_MIN
 from tissueclock.cohort.phantom.signal import SERIES
-from tissueclock.cohort.tsv import MISSING, read_rows, write_rows
 from tissueclock.errors import CohortError
+from tissueclock.tsv import MISSING, read_rows, write_rows
 
 FOLDER, MASKS, LESIONS, OBSERVER = "truth", "masks.npy", "lesions.tsv", "observer.tsv"
 CLEAN_RATIOS = tuple(f"clean_ratio_{series}" for series in SERIES)
