@@ -50,7 +50,7 @@ def pick_b(
 def without_b(bvals: Sequence[float], *, wanted: float, tolerance: float) -> str:
     """What to say where no b-value is near enough: those found, that needed, and the option that would take one.
 
-    >>> without_b([0, 1500, 1500], wanted=1000, tolerance=300)
+    >>> without_b([0.0, 1500.0, 1500.0], wanted=1000.0, tolerance=300.0)
     'b-values 0, 1500 found; 1000 +- 300 is needed; --b-tolerance 500 would take it'
     """
     found = ", ".join(f"{value:g}" for value in sorted(set(bvals))) or "none"

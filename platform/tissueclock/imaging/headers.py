@@ -1,0 +1,256 @@
+"""From one DICOM header to the facts that recognition needs and the identity that must not leave it.
+
+Knows tags, standard and private; refuses to know files and what a series is.
+"""
+
+import math
+import re
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
+
+from tissueclock.imaging.recognition import Facts
+
+_SHARED, _PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
+
+_IDENTITY = (
+    "PatientName", "PatientID", "OtherPatientIDs", "OtherPatientNames", "PatientBirthName", "PatientBirthDate",
+    "PatientAddress", "PatientMotherBirthName", "MedicalRecordLocator", "PatientTelephoneNumbers", "AccessionNumber",
+    "InstitutionName", "InstitutionAddress", "InstitutionalDepartmentName", "StationName", "DeviceSerialNumber",
+    "ReferringPhysicianName", "PerformingPhysicianName", "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy",
+    "OperatorsName", "RequestingPhysician", "StudyID",
+)  # fmt: skip
+
+_READ = (
+    "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "StudyDate", "SeriesTime", "AcquisitionTime",
+    "Modality", "Manufacturer", "SeriesDescription", "AcquisitionContrast", "ComplexImageComponent",
+    "IssuerOfPatientID", "ScanningSequence", "SequenceName", "RepetitionTime", "EchoTime", "InversionTime", "ProtocolName",
+    "PulseSequenceName",
+    "EchoPulseSequence", "EchoPlanarPulseSequence", "InversionTimes", "InversionRecovery", "EffectiveEchoTime",
+    "DiffusionBValue", "DiffusionDirectionality", "MRDiffusionSequence", "StudyInstanceUID", "SeriesInstanceUID",
+    "SeriesNumber", "InstanceNumber", "ImageOrientationPatient", "SamplesPerPixel", "PhotometricInterpretation",
+    "NumberOfFrames", "Rows", "Columns", "BitsAllocated", _SHARED, _PER_FRAME,
+)  # fmt: skip
+
+_PRIVATE_B = (
+    ("SIEMENS MR HEADER", 0x0019, 0x0C, "siemens"),
+    ("GEMS_PARM_01", 0x0043, 0x39, "ge"),
+    ("Philips Imaging DD 001", 0x2001, 0x03, "philips"),
+    ("Image Private Header", 0x0065, 0x09, "uih"),
+)
+"""Creator, group, element and a word of the manufacturer. Canon and Toshiba write the standard tag."""
+
+_PRIVATE_DIRECTION = (
+    ("SIEMENS MR HEADER", 0x0019, 0x0D, "siemens"),
+    ("Philips Imaging DD 001", 0x2001, 0x04, "philips"),
+)
+_DIRECTIONS = {"I": "ISOTROPIC", "ISOTROPIC": "ISOTROPIC", "DIRECTIONAL": "DIRECTIONAL"}
+
+_GE_OFFSET_S_MM2 = 1e9
+"""GE adds it to b-values since software DV24: 1000001000 is 1000."""
+
+_MAX_B_S_MM2 = 1e5
+
+TAGS = [
+    *(Tag(keyword) for keyword in (*_READ, *_IDENTITY)),
+    *(Tag(group, block) for _, group, _, _ in _PRIVATE_B for block in range(0x10, 0x18)),
+    *(Tag(group, block << 8 | element) for _, group, element, _ in _PRIVATE_B for block in range(0x10, 0x18)),
+    *(Tag(group, block << 8 | element) for _, group, element, _ in _PRIVATE_DIRECTION for block in range(0x10, 0x18)),
+]
+"""All that is read of a file; private blocks may lie at 10 to 17."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who was scanned and when: what must reach the key file only.
+
+    Attributes:
+        patient_id: Empty where the header has none.
+        issuer: Of the patient ID.
+        name: As written.
+        birth_date: YYYYMMDD, or empty.
+        study_uid: Of the study.
+        study_date: YYYYMMDD, or empty.
+        words: Whatever else may name a person, a place or a machine, in lower case, words of three letters or more.
+    """
+
+    patient_id: str
+    issuer: str
+    name: str
+    birth_date: str
+    study_uid: str
+    study_date: str
+    words: frozenset[str]
+
+
+def read_identity(header: Dataset) -> Identity:
+    """Who a header speaks of."""
+    texts = (text for keyword in _IDENTITY for text in _texts(header, keyword))
+    # A word of two letters is in every model's name.
+    words = frozenset(word for text in texts for word in re.split(r"[\W_]+", text.casefold()) if len(word) > 2)
+    return Identity(
+        patient_id=first_text(header, "PatientID"),
+        issuer=first_text(header, "IssuerOfPatientID"),
+        name=first_text(header, "PatientName"),
+        birth_date=first_text(header, "PatientBirthDate"),
+        study_uid=first_text(header, "StudyInstanceUID"),
+        study_date=first_text(header, "StudyDate"),
+        words=words,
+    )
+
+
+def read_facts(header: Dataset) -> Facts:
+    """What a header says of its pictures, all frames together."""
+    parts = [header, *_functional_groups(header)]
+    return Facts(
+        modality=_set(parts, "Modality"),
+        manufacturer=_set(parts, "Manufacturer"),
+        colour=frozenset(
+            word for word in _set(parts, "PhotometricInterpretation") if not word.startswith("MONOCHROME")
+        ),
+        image_types=frozenset(
+            tuple(word.upper() for word in words)
+            for part in parts
+            for keyword in ("ImageType", "FrameType")
+            if (words := list(_texts(part, keyword)))
+        ),
+        contrasts=_set(parts, "AcquisitionContrast"),
+        components=_set(parts, "ComplexImageComponent"),
+        standard_b=_b_values(value for part in parts for value in _numbers(part, "DiffusionBValue")),
+        private_b=_b_values(_private_b(header)),
+        directionality=_set(parts, "DiffusionDirectionality") | _private_directions(header),
+        sequences=_sequences(parts),
+        inversion_times_ms=frozenset(
+            value for part in parts for keyword in ("InversionTime", "InversionTimes")
+            for value in _numbers(part, keyword) if value > 0
+        ),
+        echo_times_ms=frozenset(
+            value for part in parts for keyword in ("EchoTime", "EffectiveEchoTime")
+            for value in _numbers(part, keyword)
+        ),
+        repetition_times_ms=frozenset(value for part in parts for value in _numbers(part, "RepetitionTime")),
+        axes=frozenset(axis for part in parts if (axis := _axis(part)) is not None),
+        texts=frozenset(
+            text
+            for keyword in ("SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName")
+            for text in _texts(header, keyword)
+        ),
+    )  # fmt: skip
+
+
+def first_text(header: Dataset, keyword: str) -> str:
+    """The first value as text on one line; empty where there is none."""
+    return next(iter(_texts(header, keyword)), "")
+
+
+def first_number(header: Dataset, keyword: str) -> float | None:
+    """The first value as a number; None where there is none."""
+    return next(iter(_numbers(header, keyword)), None)
+
+
+def _functional_groups(header: Dataset) -> Iterator[Dataset]:
+    """The items of all functional groups of an enhanced image, shared and of each frame."""
+    for keyword in (_SHARED, _PER_FRAME):
+        for group in header.get(keyword) or ():
+            for element in group:
+                if element.VR == "SQ":
+                    yield from element.value
+
+
+def _set(parts: Iterable[Dataset], keyword: str) -> frozenset[str]:
+    return frozenset(
+        text if keyword == "Manufacturer" else text.upper() for part in parts for text in _texts(part, keyword)
+    )
+
+
+def _texts(part: Dataset, keyword: str) -> Iterator[str]:
+    value = part.get(keyword)
+    for one in value if _is_many(value) else (value,):
+        # Line breaks, tabs and zeros would break tables and messages.
+        if one is not None and (text := " ".join(re.split(r"[\s\x00-\x1f]+", str(one))).strip()):
+            yield text
+
+
+def _numbers(part: Dataset, keyword: str) -> Iterator[float]:
+    value = part.get(keyword)
+    for one in value if _is_many(value) else (value,):
+        if (number := _number(one)) is not None:
+            yield number
+
+
+def _is_many(value: Any) -> bool:
+    return hasattr(value, "__iter__") and not isinstance(value, str | bytes) and not hasattr(value, "components")
+
+
+def _number(value: Any) -> float | None:
+    """A number from whatever a private tag holds; implicit VR leaves bytes."""
+    try:
+        if isinstance(value, bytes):
+            unpacked = {4: "<f", 8: "<d"}.get(len(value))
+            text = value.strip(b" \0").decode("ascii", "replace")
+            is_text = re.fullmatch(r"[-+0-9.eE]+(\\.*)?", text) is not None
+            value = text.split("\\")[0] if is_text or unpacked is None else struct.unpack(unpacked, value)[0]
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _b_values(values: Iterable[float]) -> frozenset[float]:
+    return frozenset(value for value in values if 0 <= value <= _MAX_B_S_MM2)
+
+
+def _private_b(header: Dataset) -> Iterator[float]:
+    for value in _private(header, _PRIVATE_B):
+        if (number := _number(value)) is not None:
+            yield number % _GE_OFFSET_S_MM2 if number >= _GE_OFFSET_S_MM2 else number
+
+
+def _private_directions(header: Dataset) -> frozenset[str]:
+    found = (
+        value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
+        for value in _private(header, _PRIVATE_DIRECTION)
+    )
+    return frozenset(_DIRECTIONS[word] for one in found if (word := one.strip(" \0").upper()) in _DIRECTIONS)
+
+
+def _private(header: Dataset, wanted: Iterable[tuple[str, int, int, str]]) -> Iterator[Any]:
+    """First values of private elements, by their creator; where that was stripped, at 10 of the right manufacturer."""
+    maker = first_text(header, "Manufacturer").casefold()
+    for creator, group, element, word in wanted:
+        blocks = [block for block in range(0x10, 0x18) if str(_raw(header, group, block)).strip() == creator]
+        if not blocks and _raw(header, group, 0x10) is None and word in maker:
+            blocks = [0x10]
+        for block in blocks:
+            value = _raw(header, group, block << 8 | element)
+            if value is not None:
+                yield (value[0] if len(value) else None) if _is_many(value) else value
+
+
+def _raw(header: Dataset, group: int, element: int) -> Any:
+    found = header.get(Tag(group, element))
+    return None if found is None else found.value
+
+
+def _sequences(parts: list[Dataset]) -> frozenset[str]:
+    named = set(_set(parts, "ScanningSequence"))
+    if "YES" in _set(parts, "InversionRecovery"):
+        named.add("IR")
+    if "YES" in _set(parts, "EchoPlanarPulseSequence"):
+        named.add("EP")
+    if "GRADIENT" in _set(parts, "EchoPulseSequence"):
+        named.add("GR")
+    return frozenset(named)
+
+
+def _axis(part: Dataset) -> int | None:
+    """The patient's axis across which a slice lies."""
+    cosines = list(_numbers(part, "ImageOrientationPatient"))
+    if len(cosines) != 6:
+        return None
+    return int(np.argmax(np.abs(np.cross(cosines[:3], cosines[3:]))))
