@@ -41,6 +41,7 @@ class File:
         time: Its series' or its acquisition's, HHMMSS.
         identity: Whose it is.
         facts: What it shows.
+        n_frames: Pictures in it.
         damage: Why it cannot be used; empty if it can.
     """
 
@@ -51,6 +52,7 @@ class File:
     time: str
     identity: Identity
     facts: Facts
+    n_frames: int = 1
     damage: str = ""
 
 
@@ -78,6 +80,11 @@ class Series:
         """How a message names it, without any text of the header."""
         number = self.files[0].number
         return f"series {number}" if number is not None else "series without a number"
+
+    @property
+    def n_frames(self) -> int:
+        """Pictures in all its files."""
+        return sum(file.n_frames for file in self.files)
 
     @property
     def damage(self) -> str:
@@ -157,6 +164,7 @@ def read_file(path: Path) -> File:
                 time=first_text(header, "AcquisitionTime") or first_text(header, "SeriesTime"),
                 identity=read_identity(header),
                 facts=read_facts(header),
+                n_frames=int(first_number(header, "NumberOfFrames") or 1),
                 damage=_damage(header, stream),
             )
     except (_LeftError, ImageError):

@@ -29,8 +29,8 @@ _IDENTITY = (
 _READ = (
     "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "StudyDate", "SeriesTime", "AcquisitionTime",
     "Modality", "Manufacturer", "SeriesDescription", "AcquisitionContrast", "ComplexImageComponent",
-    "IssuerOfPatientID", "ScanningSequence", "SequenceName", "RepetitionTime", "EchoTime", "InversionTime", "ProtocolName",
-    "PulseSequenceName",
+    "IssuerOfPatientID", "ScanningSequence", "SequenceName", "RepetitionTime", "EchoTime", "InversionTime",
+    "ProtocolName", "PulseSequenceName",
     "EchoPulseSequence", "EchoPlanarPulseSequence", "InversionTimes", "InversionRecovery", "EffectiveEchoTime",
     "DiffusionBValue", "DiffusionDirectionality", "MRDiffusionSequence", "StudyInstanceUID", "SeriesInstanceUID",
     "SeriesNumber", "InstanceNumber", "ImageOrientationPatient", "SamplesPerPixel", "PhotometricInterpretation",

@@ -35,7 +35,8 @@ _LEFT_WORDS = {
     "a computed b-value, not a measured one": {"CALC_BVALUE", "COMPUTED_BVALUE", "SYNTHETIC"},
     "susceptibility-weighted": {"SWI", "SWI_MAP", "VENBOLD", "QSM"},
     "perfusion": {
-        "PERFUSION", "CBF", "CBV", "MTT", "TTP", "TMAX", "RCBF", "RCBV", "RELCBF", "RELCBV", "RELMTT", "ASL", "PBP", "GBP",
+        "PERFUSION", "CBF", "CBV", "MTT", "TTP", "TMAX", "RCBF", "RCBV", "RELCBF", "RELCBV", "RELMTT", "ASL", "PBP",
+        "GBP",
     },
     "angiography": {"TOF", "PCA", "VELOCITY", "FLOW", "FLOW_ENCODED", "TIME_OF_FLIGHT", "TIMEOFFLIGHT"},
     "a map, not a weighted image": {
@@ -199,7 +200,7 @@ def _diffusion(facts: Facts) -> Verdict | None:
     if facts.sequences & {"IR"} or facts.inversion_times_ms or _MAP_TEXT.search(facts.text):
         return None
     if _ADC_TEXT.search(facts.text):
-        return Verdict("adc", f"the free text says ADC: {facts.text}", "free text")
+        return Verdict("adc", "the free text says ADC", "free text")
     if found := _DIFFUSION_TEXT.search(facts.text):
         return Verdict(
             "dwi", f"{said}; the free text says {found.group(0)!r}", "free text", "trace" in facts.text.lower()

@@ -1,0 +1,67 @@
+"""Which b-value a converted volume has, found by its pixels among the frames of the DICOM it was made from.
+
+For series whose b-values the converter does not tell. Refuses to know what a series is.
+"""
+
+import hashlib
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+from jaxtyping import Float
+
+from tissueclock.imaging.headers import read_facts
+
+
+def b_by_pixels(paths: Sequence[Path], data: npt.NDArray[Any]) -> Float[np.ndarray, " n"] | None:
+    """The b-value of each volume.
+
+    Args:
+        paths: Plain DICOM files, classic or enhanced.
+        data: Stored values, slices along the third axis, volumes along the fourth.
+
+    Returns:
+        s/mm2, or None where a slice is not found, is found under two b-values, or a volume's slices disagree.
+    """
+    try:
+        frames = [found for path in paths for found in _frames(path)]
+    except Exception:  # a compressed syntax without its decoder: pydicom raises whatever its plug-ins do
+        return None
+    b_values: dict[bytes, set[float]] = {}
+    for pixels, b_value in frames:
+        b_values.setdefault(_digest(pixels), set()).add(b_value)
+    found: list[float] = []
+    for i in range(data.shape[3]):
+        # Slices without signal are alike whatever their b-value: they are asked last, and need not answer.
+        slices = [b_values.get(_digest(data[:, :, k, i]), set()) for k in range(data.shape[2])]
+        told = {next(iter(values)) for values in slices if len(values) == 1}
+        if len(told) != 1 or not all(slices):
+            return None
+        found.append(told.pop())
+    return np.array(found, dtype=np.float64)
+
+
+def _frames(path: Path) -> Iterator[tuple[npt.NDArray[Any], float]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image = pydicom.dcmread(path)
+        pixels = image.pixel_array
+    groups = image.get("PerFrameFunctionalGroupsSequence")
+    if not groups:
+        (b_value,) = read_facts(image).b_values
+        yield pixels, b_value
+        return
+    for frame, group in zip(pixels, groups, strict=True):
+        one = pydicom.Dataset()
+        one.PerFrameFunctionalGroupsSequence = [group]
+        (b_value,) = read_facts(one).b_values
+        yield frame, b_value
+
+
+def _digest(pixels: npt.NDArray[Any]) -> bytes:
+    """Of the sorted values: the converter may have turned or mirrored the slice."""
+    return hashlib.sha256(np.sort(pixels, axis=None).astype("<i4").tobytes()).digest()

@@ -1,0 +1,205 @@
+"""A folder of DICOM to a BIDS folder without names: each patient on his own, whole or not at all.
+
+Walks, numbers and writes. Knows neither tags (`recognition`) nor which series are taken (`patient`).
+"""
+
+import tempfile
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+from tissueclock.errors import ImageError, StorageError
+from tissueclock.files import atomic_path, write_json
+from tissueclock.imaging.dicom import Series, survey
+from tissueclock.imaging.keyfile import Entry, log_path, number_patients, read_key, write_key, write_log
+from tissueclock.imaging.patient import SeriesLine, take
+from tissueclock.imaging.selection import Choice, Duplicates
+from tissueclock.tsv import MISSING, read_rows, write_rows
+
+_PARTICIPANTS = ("participant_id", "onset_to_mri_min", "lesion_side")
+
+
+@dataclass(frozen=True, slots=True)
+class PatientLine:
+    """What became of one patient.
+
+    Attributes:
+        subject: As `sub-0001`.
+        outcome: `kept` was there from an earlier run.
+        reason: Why he was refused, in one line; else what is missing, or empty.
+        series: In the order of acquisition; none if he was kept.
+    """
+
+    subject: str
+    outcome: Literal["written", "kept", "refused"]
+    reason: str = ""
+    series: tuple[SeriesLine, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """What became of a folder.
+
+    Attributes:
+        patients: In the order of their numbers.
+        left_files: How many files were no image, by reason.
+        damaged_files: One line for each file whose header cannot be read.
+        key_file: Who the patients are.
+        log_file: The same series, with their free text.
+    """
+
+    patients: tuple[PatientLine, ...]
+    left_files: Mapping[str, int]
+    damaged_files: tuple[str, ...]
+    key_file: Path
+    log_file: Path
+
+
+def ingest(
+    source: Path,
+    target: Path,
+    *,
+    key_file: Path,
+    choice: Choice | None = None,
+    duplicates: Duplicates = "refuse",
+    progress: Callable[[int, int], None] | None = None,
+) -> IngestReport:
+    """Converts all patients under a folder to BIDS; running again adds what is new.
+
+    Args:
+        source: DICOM files, plain or gzipped, at any depth under any names.
+        target: The BIDS folder; subjects that are in it stay as they are.
+        key_file: Maps patients to subjects; kept from run to run, mode 0600, outside `target`.
+        choice: The b-value wanted; 1000 +- 300 if None.
+        duplicates: Which of two equally good series is taken; `refuse` refuses the patient.
+        progress: Called with work done and work in all; the unit is a file read or converted.
+
+    Returns:
+        What became of each patient and series. A bad patient is refused in it, and the others go on.
+
+    Raises:
+        ImageError: There is no DICOM in `source`, or the key file lies in `target` or does not know its subjects.
+        CohortError: The key file or `participants.tsv` is no table.
+        StorageError: A folder cannot be written, or the disk is full.
+    """
+    if key_file.resolve().is_relative_to(target.resolve()):
+        raise ImageError(f"{key_file}: the key file lies inside {target}, which is to be given away; put it elsewhere")
+    known = read_key(key_file)
+    _check_subjects(target, key_file, {entry.participant_id for entry in known.values()})
+    found = survey(
+        source,
+        ignored=[target, key_file, log_path(key_file)],
+        progress=None if progress is None else lambda done, total: progress(done, 2 * total),
+    )
+    entries = number_patients(known, [_entry(patient, series) for patient, series in found.patients.items()])
+    write_dataset_description(target)
+    # Before the first subject: a number that is on the disk must be known.
+    write_key(key_file, entries.values())
+    lines: list[PatientLine] = []
+    n_files = sum(len(one.files) for series in found.patients.values() for one in series)
+    n_done = 0
+    for patient in sorted(found.patients, key=lambda one: entries[one].participant_id):
+        series = found.patients[patient]
+        lines.append(_write(entries[patient].participant_id, series, target, choice or Choice(), duplicates))
+        n_done += sum(len(one.files) for one in series)
+        if progress is not None:
+            progress(n_files + n_done, 2 * n_files)
+    _log(key_file, lines)
+    _write_participants(target, {entry.participant_id for entry in entries.values()})
+    return IngestReport(tuple(lines), found.left, found.damaged, key_file, log_path(key_file))
+
+
+def write_dataset_description(target: Path) -> None:
+    """Says what made the folder, where nothing says so yet.
+
+    Raises:
+        StorageError: The folder cannot be written.
+    """
+    path = target / "dataset_description.json"
+    if path.exists():
+        return
+    facts = {
+        "Name": "Stroke MRI",
+        "BIDSVersion": "1.10.0",
+        "DatasetType": "raw",
+        "GeneratedBy": [{"Name": "tissueclock", "Version": version("tissueclock")}],
+    }
+    write_json(path, facts)
+
+
+def _write(subject: str, series: Sequence[Series], target: Path, choice: Choice, duplicates: Duplicates) -> PatientLine:
+    if (target / subject).is_dir():
+        return PatientLine(subject, "kept")
+    try:
+        # Mode 0700: DICOM with its names is unpacked there.
+        folder = tempfile.TemporaryDirectory(prefix="tissueclock-ingest-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise StorageError(f"{tempfile.gettempdir()}: cannot be written ({error.strerror or error})") from error
+    with folder as work:
+        taken = take(series, Path(work), choice=choice, duplicates=duplicates)
+        if taken.refusal:
+            return PatientLine(subject, "refused", taken.refusal, taken.series)
+        with atomic_path(target / subject) as temporary:
+            for (kind, suffix), image in taken.images.items():
+                (temporary / kind).mkdir(parents=True, exist_ok=True)
+                image.write(temporary / kind / f"{subject}_{suffix}")
+    return PatientLine(subject, "written", taken.missing, taken.series)
+
+
+def _entry(patient: tuple[str, str], series: Sequence[Series]) -> Entry:
+    """A patient as the key file has him, still without a number."""
+    identities = [one.files[0].identity for one in series]
+    return Entry(
+        participant_id="",
+        patient_id=patient[0],
+        issuer=patient[1] if patient[0] else "",
+        study_uid="" if patient[0] else patient[1],
+        patient_name=max((who.name for who in identities), key=len),
+        birth_date=max(who.birth_date for who in identities),
+        study_dates=" ".join(sorted({who.study_date for who in identities if who.study_date})),
+    )
+
+
+def _check_subjects(target: Path, key_file: Path, known: Collection[str]) -> None:
+    """Refuses to add to subjects of another key: two patients would share a number."""
+    if strangers := sorted(path.name for path in target.glob("sub-*") if path.name not in known):
+        raise ImageError(
+            f"{target}: holds {strangers[0]}, which {key_file} does not know; "
+            "give the key file that it was made with, or an empty folder"
+        )
+
+
+def _log(key_file: Path, lines: Sequence[PatientLine]) -> None:
+    worked = [line for line in lines if line.outcome != "kept"]
+    rows = [
+        (
+            line.subject,
+            one.study_date,
+            "" if one.number is None else str(one.number),
+            one.description,
+            str(one.n_files),
+            one.taken_as,
+            one.reason,
+        )
+        for line in worked
+        for one in line.series
+    ]
+    write_log(key_file, rows, replaced=[line.subject for line in worked])
+
+
+def _write_participants(target: Path, subjects: Collection[str]) -> None:
+    """Adds a line for each subject that is new; what the lab has filled in stays."""
+    path = target / "participants.tsv"
+    old = read_rows(path, required=_PARTICIPANTS) if path.exists() else ()
+    named = {row.cells["participant_id"] for row in old}
+    new = sorted(name for name in subjects if (target / name).is_dir() and name not in named)
+    if not new:
+        return
+    columns = list(old[0].cells) if old else list(_PARTICIPANTS)
+    rows = [
+        *(dict(row.cells) for row in old),
+        *(dict.fromkeys(columns, MISSING) | {"participant_id": name} for name in new),
+    ]
+    write_rows(path, columns=columns, rows=rows)

@@ -1,0 +1,251 @@
+"""One patient's series to the images that are taken of them, each other series with the reason why it was left.
+
+Refuses to know other patients, subject numbers and the output's folder.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+
+from tissueclock.errors import ImageError
+from tissueclock.imaging.conversion import Converted, convert
+from tissueclock.imaging.dicom import Series
+from tissueclock.imaging.headers import Identity
+from tissueclock.imaging.recognition import Verdict, recognise
+from tissueclock.imaging.selection import Candidate, Choice, Duplicates, choose_adc, choose_dwi, choose_flair
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesLine:
+    """What became of one series.
+
+    Attributes:
+        name: As `series 5`.
+        number: In the study, or None.
+        study_date: YYYYMMDD; private.
+        description: Free text of the header; private.
+        n_files: Files in it.
+        taken_as: `dwi`, `b0`, `b1000`, `adc` or `flair`; empty where it was left.
+        reason: Why, in one line.
+    """
+
+    name: str
+    number: int | None
+    study_date: str
+    description: str
+    n_files: int
+    taken_as: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Taken:
+    """What is taken of a patient.
+
+    Attributes:
+        images: By folder and the part of the name behind the subject's, as `("dwi", "dwi")`; none if refused.
+        series: One line each, in the order of acquisition.
+        refusal: Why nothing is taken, in one line; or empty.
+        missing: What the patient lacks and can do without; or empty.
+    """
+
+    images: Mapping[tuple[str, str], Converted]
+    series: tuple[SeriesLine, ...]
+    refusal: str = ""
+    missing: str = ""
+
+
+@dataclass(slots=True)
+class _Desk:
+    """Where one patient's series are converted, each once, and what is said of each."""
+
+    work: Path
+    images: dict[str, Converted] = field(default_factory=dict)
+    said: dict[str, tuple[str, str]] = field(default_factory=dict)
+    n_begun: int = 0
+
+    def convert(self, series: Series) -> Converted:
+        """The image of a series; raises ImageError."""
+        uid = series.files[0].series_uid
+        if uid not in self.images:
+            self.n_begun += 1
+            self.images[uid] = convert(series, self.work / f"{self.n_begun:04d}")
+        return self.images[uid]
+
+    def leave(self, series: Series, reason: str) -> None:
+        """Says why a series is left."""
+        self.said[series.files[0].series_uid] = ("", reason.removeprefix(f"{series.name}: "))
+
+    def take(self, one: Candidate, role: str) -> None:
+        """Says as what a series is taken."""
+        uid = one.series.files[0].series_uid
+        note = f"; {self.images[uid].note}" if self.images[uid].note else ""
+        self.said[uid] = (role, f"{one.verdict.reason} (by {one.verdict.evidence}){note}")
+
+    def works(self, one: Candidate) -> bool:
+        """Whether a series can be converted; where not, says why."""
+        try:
+            self.convert(one.series)
+        except ImageError as error:
+            self.leave(one.series, str(error))
+            return False
+        return True
+
+
+def take(series: Sequence[Series], work: Path, *, choice: Choice, duplicates: Duplicates) -> Taken:
+    """Chooses and converts.
+
+    Args:
+        series: All of one patient's, in the order of acquisition.
+        work: A folder of ours; the images are read from it until they are written.
+        choice: The b-value wanted.
+        duplicates: Which of two equally good series is taken.
+
+    Returns:
+        Images, or the reason why there are none.
+
+    Raises:
+        StorageError: The work folder cannot be written.
+    """
+    desk = _Desk(work)
+    verdicts = {one.files[0].series_uid: recognise(one.facts) for one in series}
+    candidates: dict[str, list[Candidate]] = {"dwi": [], "adc": [], "flair": []}
+    for one in series:
+        verdict = verdicts[one.files[0].series_uid]
+        if verdict.kind == "left":
+            desk.leave(one, verdict.reason)
+        elif one.damage:
+            desk.leave(one, one.damage)
+        else:
+            candidates[verdict.kind].append(Candidate(one, verdict, tuple(sorted(one.facts.b_values))))
+    try:
+        _check_person(series)
+        _check_dwi(series, candidates["dwi"], verdicts)
+        images = _images(desk, candidates, choice, duplicates)
+        refusal = ""
+    except ImageError as error:
+        images, refusal = {}, str(error)
+    missing = "" if refusal or ("anat", "FLAIR") in images else "no FLAIR"
+    return Taken(images, _lines(desk, series, verdicts, refused=bool(refusal)), refusal, missing)
+
+
+def _dwi(desk: _Desk, candidates: Sequence[Candidate], choice: Choice, duplicates: Duplicates) -> tuple[Candidate, ...]:
+    """The best that can be converted: where one cannot, the next best."""
+    left = [known for one in candidates if (known := _with_b_values(desk, one)) is not None]
+    while left:
+        try:
+            chosen = choose_dwi(left, choice, duplicates=duplicates)
+        except ImageError as error:
+            raise ImageError(f"{error}{_failures(desk, candidates)}") from error
+        unusable = [one for one in chosen if not desk.works(one)]
+        if not unusable:
+            return chosen
+        left = [one for one in left if one not in unusable]
+    raise ImageError(f"no diffusion series can be used{_failures(desk, candidates)}")
+
+
+def _with_b_values(desk: _Desk, one: Candidate) -> Candidate | None:
+    """A candidate whose tags tell no b-value, with those that its conversion finds; None where it finds none."""
+    if one.b_values:
+        return one
+    if not desk.works(one):
+        return None
+    bvals = desk.convert(one.series).bvals
+    if bvals is None:
+        desk.leave(one.series, "diffusion, but neither tags nor dcm2niix nor free text tell its b-values")
+        return None
+    return replace(one, b_values=tuple(sorted(set(bvals.tolist()))))
+
+
+def _failures(desk: _Desk, candidates: Sequence[Candidate]) -> str:
+    said = [(one.series.name, desk.said.get(one.series.files[0].series_uid)) for one in candidates]
+    told = [f"{name}: {word[1]}" for name, word in said if word is not None]
+    return f" ({'; '.join(told)})" if told else ""
+
+
+def _flair(desk: _Desk, candidates: Sequence[Candidate], duplicates: Duplicates) -> Candidate | None:
+    left = list(candidates)
+    while left:
+        chosen = choose_flair(left, duplicates=duplicates)
+        if desk.works(chosen):
+            return chosen
+        left.remove(chosen)
+    return None
+
+
+def _diffusion_images(desk: _Desk, dwi: Sequence[Candidate]) -> dict[tuple[str, str], Converted]:
+    if len(dwi) == 1:
+        desk.take(dwi[0], "dwi")
+        return {("dwi", "dwi"): desk.convert(dwi[0].series)}
+    low, high = dwi
+    desk.take(low, "b0")
+    desk.take(high, "b1000")
+    kind = "trace" if high.verdict.trace else "b1000"
+    return {("dwi", "acq-b0_dwi"): desk.convert(low.series), ("dwi", f"acq-{kind}_dwi"): desk.convert(high.series)}
+
+
+def _adc_image(desk: _Desk, candidates: Sequence[Candidate], dwi: Candidate) -> dict[tuple[str, str], Converted]:
+    """The map beside the diffusion series; it is a help, so that doubt about it refuses nobody."""
+    chosen = choose_adc(candidates, dwi=dwi)
+    if chosen is None or not desk.works(chosen):
+        return {}
+    desk.take(chosen, "adc")
+    # An ADC map has no b-value, whatever a vendor's header says.
+    return {("dwi", "ADC"): replace(desk.convert(chosen.series), bvals=None, bvecs=None)}
+
+
+def _check_person(series: Sequence[Series]) -> None:
+    """Refuses two persons under one patient ID: mixing their images would be worse than leaving both."""
+    for one, other in pairwise(series):
+        first, second = one.files[0].identity, other.files[0].identity
+        if _differ(first, second):
+            raise ImageError(
+                f"{one.name} and {other.name} have one patient ID but two names or birth dates; one person is needed"
+            )
+    for one in series:
+        if any(_differ(one.files[0].identity, file.identity) for file in one.files[1:]):
+            raise ImageError(f"{one.name}: files with two patients' names or birth dates; one person is needed")
+
+
+def _differ(one: Identity, other: Identity) -> bool:
+    if one.birth_date and other.birth_date and one.birth_date != other.birth_date:
+        return True
+    names = [set(re.split(r"[\W_]+", who.name.casefold())) - {""} for who in (one, other)]
+    # A middle name more or less is the same person.
+    return not (names[0] <= names[1] or names[1] <= names[0])
+
+
+def _check_dwi(series: Sequence[Series], candidates: Sequence[Candidate], verdicts: Mapping[str, Verdict]) -> None:
+    if candidates:
+        return
+    dwi = [one for one in series if verdicts[one.files[0].series_uid].kind == "dwi"]
+    if damaged := [f"{one.name}: {one.damage}" for one in dwi if one.damage]:
+        raise ImageError(f"no diffusion series can be used ({'; '.join(damaged)})")
+    raise ImageError(f"no diffusion series found among {len(series)}; b0 and b1000 are needed")
+
+
+def _lines(
+    desk: _Desk, series: Sequence[Series], verdicts: Mapping[str, Verdict], *, refused: bool
+) -> tuple[SeriesLine, ...]:
+    lines = []
+    for one in series:
+        first, verdict = one.files[0], verdicts[one.files[0].series_uid]
+        why = "the patient was refused" if refused else f"another series was taken as {verdict.kind}"
+        if verdict.kind == "adc" and not refused:
+            why = "another map was taken, or none lies beside the diffusion series"
+        taken_as, reason = desk.said.get(first.series_uid, ("", f"{verdict.reason}; {why}"))
+        texts = " | ".join(sorted(one.facts.texts))
+        lines.append(
+            SeriesLine(
+                name=one.name,
+                number=first.number,
+                study_date=first.identity.study_date,
+                description=texts,
+                n_files=len(one.files),
+                taken_as=taken_as,
+                reason=reason,
+            )
+        )
+    return tuple(lines)

@@ -1,0 +1,139 @@
+"""Which of a patient's series are taken: one diffusion series, or b0 and b1000 apart; an ADC map; FLAIR.
+
+Knows verdicts, b-values and the order of acquisition; refuses to know files and patients.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tissueclock.errors import ImageError
+from tissueclock.imaging.bvalues import SHELL_S_MM2, without_b
+from tissueclock.imaging.dicom import Series
+from tissueclock.imaging.recognition import Verdict
+
+Duplicates = Literal["refuse", "first", "last"]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The b-value that is wanted beside b0.
+
+    Attributes:
+        b_s_mm2: In s/mm2.
+        tolerance_s_mm2: How far from it the nearest may be, s/mm2.
+    """
+
+    b_s_mm2: float = 1000.0
+    tolerance_s_mm2: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A series that may be taken.
+
+    Attributes:
+        series: It.
+        verdict: What it is.
+        b_values: Its b-values, s/mm2, where it is diffusion.
+    """
+
+    series: Series
+    verdict: Verdict
+    b_values: tuple[float, ...] = ()
+
+    @property
+    def has_b0(self) -> bool:
+        """Holds an image without diffusion weighting."""
+        return any(value <= SHELL_S_MM2 for value in self.b_values)
+
+    def distance_s_mm2(self, choice: Choice) -> float:
+        """From the wanted b-value to its nearest one, infinite where that is beyond the tolerance."""
+        weighted = [abs(value - choice.b_s_mm2) for value in self.b_values if value > SHELL_S_MM2]
+        nearest = min(weighted, default=float("inf"))
+        return nearest if nearest <= choice.tolerance_s_mm2 else float("inf")
+
+
+def choose_dwi(candidates: Sequence[Candidate], choice: Choice, *, duplicates: Duplicates) -> tuple[Candidate, ...]:
+    """The diffusion series of a patient: one that holds all, a trace before directions, or else b0 and trace apart.
+
+    Args:
+        candidates: All diffusion series in the order of acquisition.
+        choice: The b-value wanted.
+        duplicates: What to do where two are equally good.
+
+    Returns:
+        One series, or two: b0 and b1000.
+
+    Raises:
+        ImageError: A b-value is missing, or two series would do and neither was asked for.
+    """
+    weighted = [one for one in candidates if one.distance_s_mm2(choice) < float("inf")]
+    if not weighted:
+        found = [value for one in candidates for value in one.b_values]
+        raise ImageError(without_b(found, wanted=choice.b_s_mm2, tolerance=choice.tolerance_s_mm2))
+
+    def rank(one: Candidate) -> tuple[Any, ...]:
+        return not one.verdict.trace, one.distance_s_mm2(choice)
+
+    if complete := [one for one in weighted if one.has_b0]:
+        return (_best(complete, rank, role="dwi", duplicates=duplicates),)
+    plain = [one for one in candidates if one.has_b0]
+    if not plain:
+        found = sorted({value for one in candidates for value in one.b_values})
+        listed = ", ".join(f"{value:g}" for value in found)
+        raise ImageError(
+            f"b-values {listed} found; b0 is needed beside {choice.b_s_mm2:g} +- {choice.tolerance_s_mm2:g}"
+        )
+    high = _best(weighted, rank, role="b1000", duplicates=duplicates)
+    study = _study(high)
+    low = _best(plain, lambda one: (_study(one) != study, len(one.b_values)), role="b0", duplicates=duplicates)
+    return low, high
+
+
+def choose_flair(candidates: Sequence[Candidate], *, duplicates: Duplicates) -> Candidate:
+    """The FLAIR of a patient: one as acquired before a reformatted one, one by its tags before one by its text.
+
+    Raises:
+        ImageError: Two would do and neither was asked for.
+    """
+    return _best(
+        candidates,
+        lambda one: (one.verdict.reformatted, one.verdict.evidence == "free text"),
+        role="flair",
+        duplicates=duplicates,
+    )
+
+
+def choose_adc(candidates: Sequence[Candidate], *, dwi: Candidate) -> Candidate | None:
+    """The ADC map of the diffusion series that was taken: of its study, next to it in number; None in doubt."""
+    number = dwi.series.files[0].number
+
+    def distance(one: Candidate) -> float:
+        own = one.series.files[0].number
+        return float("inf") if own is None or number is None else abs(own - number)
+
+    same = [one for one in candidates if _study(one) == _study(dwi)]
+    nearest = [one for one in same if distance(one) == min(distance(other) for other in same)]
+    return nearest[0] if len(nearest) == 1 else None
+
+
+def _best(
+    candidates: Sequence[Candidate],
+    rank: Callable[[Candidate], tuple[Any, ...]],
+    *,
+    role: str,
+    duplicates: Duplicates,
+) -> Candidate:
+    ranked = [rank(one) for one in candidates]
+    equals = [one for one, own in zip(candidates, ranked, strict=True) if own == min(ranked)]
+    if len(equals) == 1 or duplicates == "first":
+        return equals[0]
+    if duplicates == "last":
+        return equals[-1]
+    names = " and ".join(one.series.name for one in equals)
+    raise ImageError(f"{names} would each do as {role}; one is needed; --duplicates first or last takes one")
+
+
+def _study(one: Candidate) -> str:
+    return one.series.files[0].identity.study_uid
