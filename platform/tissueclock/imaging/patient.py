@@ -131,6 +131,18 @@ def take(series: Sequence[Series], work: Path, *, choice: Choice, duplicates: Du
     return Taken(images, _lines(desk, series, verdicts, refused=bool(refusal)), refusal, missing)
 
 
+def _images(
+    desk: _Desk, candidates: Mapping[str, Sequence[Candidate]], choice: Choice, duplicates: Duplicates
+) -> dict[tuple[str, str], Converted]:
+    dwi = _dwi(desk, candidates["dwi"], choice, duplicates)
+    flair = _flair(desk, candidates["flair"], duplicates)
+    images = _diffusion_images(desk, dwi) | _adc_image(desk, candidates["adc"], dwi[-1])
+    if flair is not None:
+        desk.take(flair, "flair")
+        images["anat", "FLAIR"] = desk.convert(flair.series)
+    return images
+
+
 def _dwi(desk: _Desk, candidates: Sequence[Candidate], choice: Choice, duplicates: Duplicates) -> tuple[Candidate, ...]:
     """The best that can be converted: where one cannot, the next best."""
     left = [known for one in candidates if (known := _with_b_values(desk, one)) is not None]
