@@ -18,6 +18,7 @@ from tissueclock.cohort.phantom.observer import CUTS_MIN, score_patients
 from tissueclock.cohort.phantom.patient import MadePatient, MaskPlan, PatientPlan, make_patient
 from tissueclock.cohort.phantom.presets import Preset, find_preset
 from tissueclock.cohort.phantom.realmasks import draw_mask, list_masks, side_of
+from tissueclock.cohort.phantom.truth import TrueLesion
 from tissueclock.cohort.store import Cohort
 from tissueclock.cohort.writer import CohortWriter
 from tissueclock.errors import CohortError
@@ -64,7 +65,7 @@ def make_phantom(
         raise CohortError(f"phantom: n_patients is {n_patients}; at least 1 is needed")
     preset, grid = find_preset(preset), make_grid(shape, spacing_mm)
     plans = plan_patients(n_patients, grid=grid, seed=seed, lesions=lesions)
-    shown = _shown_onsets(plans, seed=seed, permute=permute_onset)
+    shown = shown_onsets(plans, seed=seed, permute=permute_onset)
     source = {
         "tool": "tissueclock phantom",
         "version": version("tissueclock"),
@@ -109,7 +110,8 @@ def _plan_mask(masks: Sequence[Path], *, grid: Grid, rng: np.random.Generator) -
     return MaskPlan(path, mirrored=mirrored, side=side_of(lesion))
 
 
-def _shown_onsets(plans: Sequence[PatientPlan], *, seed: int, permute: bool) -> list[float]:
+def shown_onsets(plans: Sequence[PatientPlan], *, seed: int, permute: bool) -> list[float]:
+    """The onset times that the manifest gives, in minutes: the patients' own, or dealt out anew."""
     onsets = [plan.fate.onset_to_mri_min for plan in plans]
     if not permute:
         return onsets
@@ -129,7 +131,7 @@ def _make_all(plans: Sequence[PatientPlan], *, grid: Grid, preset: Preset, n_job
 def _write_patients(
     writer: CohortWriter,
     made: Iterator[MadePatient],
-    shown_onsets: Sequence[float],
+    onsets_min: Sequence[float],
     grid: Grid,
     seed: int,
     progress: Callable[[int], None] | None,
@@ -148,10 +150,19 @@ def _write_patients(
             lesions.append(patient.truth)
             if progress is not None:
                 progress(i + 1)
+    write_truth(folder, lesions, onsets_min=onsets_min, seed=seed)
+
+
+def write_truth(folder: Path, lesions: Sequence[TrueLesion], *, onsets_min: Sequence[float], seed: int) -> None:
+    """Writes the lesions, and what the observer makes of them and of the onset times that the manifest gives.
+
+    Raises:
+        StorageError: The folder cannot be written, or the disk is full.
+    """
     truth.write_lesions(folder / truth.LESIONS, lesions)
     features = np.array([[lesion.numbers[name] for name in FEATURES] for lesion in lesions])
     scores = {
-        column: score_patients(features, np.array(shown_onsets) < cut_min, seed=seed)
+        column: score_patients(features, np.array(onsets_min) < cut_min, seed=seed)
         for column, cut_min in CUTS_MIN.items()
     }
     truth.write_observer(folder / truth.OBSERVER, [lesion.patient for lesion in lesions], scores)

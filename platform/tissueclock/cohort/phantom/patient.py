@@ -1,6 +1,7 @@
 """One phantom patient from a plan: everything that chance decides about him comes from his own seed."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -8,16 +9,16 @@ from jaxtyping import Bool, Float16
 
 from tissueclock.cohort.manifest import LesionSide
 from tissueclock.cohort.phantom.anatomy import Brain, Tissues
-from tissueclock.cohort.phantom.clock import Fate, draw_clock
+from tissueclock.cohort.phantom.clock import Fate, TissueClock, draw_clock
 from tissueclock.cohort.phantom.features import measure_lesion
 from tissueclock.cohort.phantom.lesions import LesionPlan, grow_lesion
-from tissueclock.cohort.phantom.nuisance import draw_scan
+from tissueclock.cohort.phantom.nuisance import Scan, draw_scan
 from tissueclock.cohort.phantom.person import draw_tissues
 from tissueclock.cohort.phantom.presets import Preset
 from tissueclock.cohort.phantom.readers import read_mismatch
 from tissueclock.cohort.phantom.realmasks import read_mask
 from tissueclock.cohort.phantom.render import BRAIN_SHARE, render_patient
-from tissueclock.cohort.phantom.signal import SERIES
+from tissueclock.cohort.phantom.signal import SERIES, Series
 from tissueclock.cohort.phantom.truth import TrueLesion
 from tissueclock.errors import CohortError
 from tissueclock.imaging.grid import Grid, mirror, split_halves
@@ -53,6 +54,11 @@ class PatientPlan:
     lesion: LesionPlan | MaskPlan
     seed: int
 
+    @property
+    def territory(self) -> str:
+        """Of the stroke; for a mask from a file, the file's name."""
+        return self.lesion.territory if isinstance(self.lesion, LesionPlan) else self.lesion.path.name.split(".")[0]
+
 
 @dataclass(frozen=True, slots=True)
 class MadePatient:
@@ -83,37 +89,63 @@ def make_patient(plan: PatientPlan, *, grid: Grid, preset: Preset) -> MadePatien
     """
     rng = np.random.default_rng(derive_seed(plan.seed, "patient", plan.participant_id))
     scan = draw_scan(plan.fate.field_rank, rng)
-    invisible = plan.lesion.invisible_probability if isinstance(plan.lesion, LesionPlan) else 0.0  # drawn on DWI
-    clock = draw_clock(plan.fate, preset=preset, invisible_probability=invisible, rng=rng)
+    clock = draw_patient_clock(plan, preset=preset, rng=rng)
     tissues = draw_tissues(grid, age_y=scan.age_y, csf_asymmetry_sd=preset.csf_asymmetry_sd, rng=rng)
-    lesion = _lesion(plan.lesion, grid=grid, tissues=tissues, rng=rng)
+    lesion = place_lesion(plan.lesion, grid=grid, tissues=tissues, rng=rng)
     rendered = render_patient(grid, tissues=tissues, lesion=lesion, clock=clock, scan=scan, preset=preset, rng=rng)
     halves = np.stack(split_halves(rendered.series)).astype(np.float16)
     masks = np.stack(split_halves(lesion >= LESION_SHARE))
     features = measure_lesion(halves.astype(np.float32), masks, voxel_ml=grid.voxel_ml)
-    solid_ml = float((lesion * tissues.solid).sum()) * grid.voxel_ml
-    numbers = {
-        "onset_to_mri_min": plan.fate.onset_to_mri_min,
-        "effective_min": clock.effective_h * 60.0,
-        "volume_ml": solid_ml,
-        "white_matter_share": float((lesion * tissues.wm).sum()) * grid.voxel_ml / solid_ml,
-        **{f"clean_ratio_{series}": rendered.clean_ratios[series] for series in SERIES},
-        **features,
-    }
-    territory = plan.lesion.territory if isinstance(plan.lesion, LesionPlan) else plan.lesion.path.name.split(".")[0]
-    words = {"territory": territory, "dwi_visible": "yes" if clock.visible else "no", "field": scan.field}
-    nihss = int(np.clip(np.round(2.0 + 2.5 * np.log1p(solid_ml) * np.exp(0.4 * rng.standard_normal())), 0, 42))
+    made = true_lesion(
+        plan, clock=clock, scan=scan, grid=grid, tissues=tissues, lesion=lesion, ratios=rendered.clean_ratios
+    )
+    extra = draw_findings(scan, volume_ml=made.numbers["volume_ml"], rng=rng)
     return MadePatient(
         plan=plan,
         halves=halves,
         masks=masks,
-        truth=TrueLesion(plan.participant_id, words, numbers),
+        truth=replace(made, numbers={**made.numbers, **features}),
         readers=read_mismatch(features, rng),
-        extra={"age": f"{scan.age_y:.0f}", "sex": scan.sex, "nihss": str(nihss), "field": scan.field},
+        extra=extra,
     )
 
 
-def _lesion(plan: LesionPlan | MaskPlan, *, grid: Grid, tissues: Tissues, rng: np.random.Generator) -> Brain:
+def draw_patient_clock(plan: PatientPlan, *, preset: Preset, rng: np.random.Generator) -> TissueClock:
+    """Draws a patient's clock; what people have drawn on DWI is visible on DWI."""
+    invisible = plan.lesion.invisible_probability if isinstance(plan.lesion, LesionPlan) else 0.0
+    return draw_clock(plan.fate, preset=preset, invisible_probability=invisible, rng=rng)
+
+
+def true_lesion(
+    plan: PatientPlan,
+    *,
+    clock: TissueClock,
+    scan: Scan,
+    grid: Grid,
+    tissues: Tissues,
+    lesion: Brain,
+    ratios: Mapping[Series, float],
+) -> TrueLesion:
+    """What was put into a patient; what can be measured of it (`FEATURES`) is still to be added."""
+    white_ml, solid_ml = (float((lesion * share).sum()) * grid.voxel_ml for share in (tissues.wm, tissues.solid))
+    numbers = {
+        "onset_to_mri_min": plan.fate.onset_to_mri_min,
+        "effective_min": clock.effective_h * 60.0,
+        "volume_ml": solid_ml,
+        "white_matter_share": white_ml / solid_ml,
+        **{f"clean_ratio_{series}": ratios[series] for series in SERIES},
+    }
+    words = {"territory": plan.territory, "dwi_visible": "yes" if clock.visible else "no", "field": scan.field}
+    return TrueLesion(plan.participant_id, words, numbers)
+
+
+def draw_findings(scan: Scan, *, volume_ml: float, rng: np.random.Generator) -> dict[str, str]:
+    """Age, sex, NIHSS (which rises with the lesion's volume) and field strength, as the manifest's text."""
+    nihss = int(np.clip(np.round(2.0 + 2.5 * np.log1p(volume_ml) * np.exp(0.4 * rng.standard_normal())), 0, 42))
+    return {"age": f"{scan.age_y:.0f}", "sex": scan.sex, "nihss": str(nihss), "field": scan.field}
+
+
+def place_lesion(plan: LesionPlan | MaskPlan, *, grid: Grid, tissues: Tissues, rng: np.random.Generator) -> Brain:
     """The lesion of a plan: on each planned side somewhere above one half, on the other nowhere."""
     if isinstance(plan, LesionPlan):
         return grow_lesion(plan, grid=grid, tissues=tissues, rng=rng)

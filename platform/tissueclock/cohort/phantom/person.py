@@ -13,6 +13,9 @@ SCALE_SD = 0.02
 SULCUS_LENGTH_MM = 14.0
 MEAN_AGE_Y, ATROPHY_PER_YEAR = 70.0, 0.006
 
+Warp = Float[np.ndarray, "axis slice height width"]
+"""Slice, row and column of the template, in voxels, for each voxel of the person."""
+
 
 def draw_tissues(grid: Grid, *, age_y: float, csf_asymmetry_sd: float, rng: np.random.Generator) -> Tissues:
     """Draws the tissue fractions of one person.
@@ -23,16 +26,28 @@ def draw_tissues(grid: Grid, *, age_y: float, csf_asymmetry_sd: float, rng: np.r
         csf_asymmetry_sd: How differently, here and there.
         rng: Where chance comes from.
     """
-    base = template(grid)
-    coordinates = _warp(grid, rng)
-    gm, wm, csf = (
-        map_coordinates(fraction, coordinates, order=1, mode="constant", prefilter=False)
-        for fraction in (base.gm, base.wm, base.csf)
+    bent = bend(template(grid), draw_warp(grid, rng))
+    return draw_sulci(grid, tissues=bent, age_y=age_y, csf_asymmetry_sd=csf_asymmetry_sd, rng=rng)
+
+
+def bend(base: Tissues, coordinates: Warp) -> Tissues:
+    """The tissues as a warp moves them: each voxel takes its fractions from where the coordinates say."""
+    return Tissues(
+        *(
+            map_coordinates(fraction, coordinates, order=1, mode="constant", prefilter=False)
+            for fraction in (base.gm, base.wm, base.csf)
+        )
     )
+
+
+def draw_sulci(
+    grid: Grid, *, tissues: Tissues, age_y: float, csf_asymmetry_sd: float, rng: np.random.Generator
+) -> Tissues:
+    """Draws how wide the sulci are; the arguments are those of `draw_tissues`."""
     widening = ATROPHY_PER_YEAR * (age_y - MEAN_AGE_Y) + csf_asymmetry_sd * draw_field(
         grid, length_mm=SULCUS_LENGTH_MM, rng=rng
     )
-    return widen_sulci(Tissues(gm, wm, csf), widening)
+    return widen_sulci(tissues, widening)
 
 
 def widen_sulci(tissues: Tissues, widening: Brain) -> Tissues:
@@ -48,8 +63,8 @@ def widen_sulci(tissues: Tissues, widening: Brain) -> Tissues:
     return Tissues(tissues.gm * solid, tissues.wm * solid, (inside * widened).astype(np.float32))
 
 
-def _warp(grid: Grid, rng: np.random.Generator) -> Float[np.ndarray, "axis slice height width"]:
-    """Voxel coordinates from which each voxel takes its tissue: a scale, a smooth shift mostly alike on both sides."""
+def draw_warp(grid: Grid, rng: np.random.Generator) -> Warp:
+    """Draws from where each voxel takes its tissue: a scale, and a smooth shift mostly alike on both sides."""
     coordinates = np.indices(grid.whole_shape, dtype=np.float32)
     for i, (n_voxels, spacing) in enumerate(zip(grid.whole_shape, grid.spacing_mm, strict=True)):
         middle = (n_voxels - 1) / 2

@@ -154,17 +154,7 @@ def render_patient(
         preset: How much scatter.
         rng: Where chance comes from.
     """
-    cavity, gliosis = draw_old_infarct(grid, tissues=tissues, lesion=lesion, rng=rng)
-    wmh = draw_wmh(grid, tissues=tissues, load=scan.wmh_load, rng=rng)
-    background = Background(tissues, wmh=wmh, cavity=cavity, gliosis=gliosis)
-    clean = mix_signals(background, scan.field)
-    added, ratios = lesion_signals(
-        background,
-        field=scan.field,
-        lesion=lesion,
-        clock=clock,
-        subregions=draw_subregions(grid, lesion=lesion, rng=rng),
-    )
+    clean, added, ratios = draw_clean(grid, tissues=tissues, lesion=lesion, clock=clock, scan=scan, rng=rng)
     covered = draw_coverage(grid, lesion=lesion, rng=rng)
     brain = brain_mask(tissues, covered=covered)
     series = []
@@ -179,6 +169,22 @@ def render_patient(
         gain = float(np.median(signal[brain])) / typical
         series.append(normalise(add_rician(signal, sd=scan.noise * typical * gain, rng=rng), brain=brain))
     return Rendered(series=np.stack(series), clean_ratios=ratios)
+
+
+def draw_clean(
+    grid: Grid, *, tissues: Tissues, lesion: Brain, clock: TissueClock, scan: Scan, rng: np.random.Generator
+) -> tuple[dict[Series, Brain], dict[Series, Brain], dict[Series, float]]:
+    """Draws what else is in the brain, and gives the series before scanner, movement and noise.
+
+    Returns:
+        Signals without the acute lesion, what the lesion adds to them, and its noise-free ratios.
+    """
+    cavity, gliosis = draw_old_infarct(grid, tissues=tissues, lesion=lesion, rng=rng)
+    wmh = draw_wmh(grid, tissues=tissues, load=scan.wmh_load, rng=rng)
+    background = Background(tissues, wmh=wmh, cavity=cavity, gliosis=gliosis)
+    subregions = draw_subregions(grid, lesion=lesion, rng=rng)
+    clean = mix_signals(background, scan.field)
+    return clean, *lesion_signals(background, field=scan.field, lesion=lesion, clock=clock, subregions=subregions)
 
 
 def brain_mask(tissues: Tissues, *, covered: slice) -> Bool[np.ndarray, "slice height width"]:
