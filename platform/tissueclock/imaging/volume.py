@@ -26,9 +26,10 @@ MIN_SLICES = 8
 """Fewer slices are a localiser or a broken export."""
 
 MIN_EXTENT_MM, MAX_EXTENT_MM = 50.0, 600.0
-_MAX_FORM_DISAGREEMENT_MM = 1.0
+MAX_FORMS_APART_MM = 3.0
+"""How far sform and qform may differ at a corner where both claim the same space."""
+
 _UNITS = {1: "metre", 3: "micron"}
-_FORM = "sform"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,10 +120,13 @@ def write_nifti(
     image.header.set_xyzt_units("mm", "sec")
     image.set_sform(affine, code="scanner")
     image.set_qform(affine, code="scanner")
-    with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        # No name and no time in the gzip header, or equal images would differ.
-        with gzip.GzipFile(filename="", mode="wb", fileobj=stream, compresslevel=5, mtime=0) as packed:
-            packed.write(image.to_bytes())
+    # No name and no time in the gzip header, or equal images would differ.
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("wb") as stream,
+        gzip.GzipFile(filename="", mode="wb", fileobj=stream, compresslevel=5, mtime=0) as packed,
+    ):
+        packed.write(image.to_bytes())
 
 
 def _load(path: Path) -> Any:
@@ -159,17 +163,13 @@ def _affine(path: Path, image: Any) -> Float[np.ndarray, "4 4"]:
     except (ValueError, HeaderDataError):
         return affine
     if np.linalg.det(qform[:3, :3]) * np.linalg.det(affine[:3, :3]) < 0:
+        raise ImageError(f"{path}: sform and qform disagree on left and right (one is flipped); they must say the same")
+    corner = np.array([*image.shape[:3], 1.0])
+    apart = max(float(np.linalg.norm(((qform - affine) @ at)[:3])) for at in (np.eye(4)[3], corner))
+    if int(header["qform_code"]) == int(header["sform_code"]) and apart > MAX_FORMS_APART_MM:
         raise ImageError(
-            f"{path}: {_FORM} and qform disagree on left and right (one is flipped); they must say the same"
-        )
-    corners = np.array([[i, j, k, 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)]) * [*image.shape[:3], 1]
-    turned = np.linalg.norm(((qform - affine)[:3] @ corners.T)[:3], axis=0)
-    between = float(turned.max() - turned.min()) if int(header["qform_code"]) != int(header["sform_code"]) else 0.0
-    worst = between if between else float(turned.max())
-    if int(header["qform_code"]) == int(header["sform_code"]) and worst > _MAX_FORM_DISAGREEMENT_MM:
-        raise ImageError(
-            f"{path}: {_FORM} and qform have the same code and lie up to {worst:.0f} mm apart; "
-            f"at most {_MAX_FORM_DISAGREEMENT_MM:.0f} mm is allowed"
+            f"{path}: sform and qform, said to be of one space, lie {apart:.0f} mm apart; "
+            f"at most {MAX_FORMS_APART_MM:g} is allowed"
         )
     return affine
 
@@ -187,7 +187,7 @@ def _check_size(path: Path, image: Any, affine: Float[np.ndarray, "4 4"]) -> Non
     if extent.min() < MIN_EXTENT_MM or extent.max() > MAX_EXTENT_MM:
         found = " x ".join(f"{edge:.0f}" for edge in extent)
         raise ImageError(
-            f"{path}: {found} mm covered; a head scan covers {MIN_EXTENT_MM:.0f} to {MAX_EXTENT_MM:.0f} mm along each axis"
+            f"{path}: {found} mm covered; a head scan covers {MIN_EXTENT_MM:.0f} to {MAX_EXTENT_MM:.0f} along each axis"
         )
 
 

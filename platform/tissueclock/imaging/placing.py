@@ -1,0 +1,165 @@
+"""Where a patient's series lie: bias divided out, brain found, atlas found in it, other series put onto b0.
+
+The steps are those of Zhang et al. (2021, doi 10.1016/j.compmedimag.2021.101926): N4, MNI orientation, brain, affine map
+of b0 to the atlas, brain again, other series onto b0. Here they are only found; nothing is interpolated yet.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import binary_dilation, binary_fill_holes
+
+from tissueclock.errors import ImageError
+from tissueclock.imaging.atlas import Atlas
+from tissueclock.imaging.backend import Backend, RegistrationKind
+from tissueclock.imaging.bias import estimate_bias
+from tissueclock.imaging.extraction import Mask, is_stripped, refine_mask
+from tissueclock.imaging.registration import Found, find_brain
+from tissueclock.imaging.series import Series
+from tissueclock.imaging.stopwatch import Stopwatch
+from tissueclock.imaging.transform import Affine, Transform, resample
+from tissueclock.imaging.volume import Volume
+
+UPSIDE_DOWN = 1.0
+"""Where the atlas fits a head that stands on its top better by this ratio, the header is wrong."""
+
+MIN_SIMILARITY = 0.02
+_RIM_MM = 6.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Placed:
+    """A patient's series, corrected for bias on their own voxels, and where they lie.
+
+    Attributes:
+        b0: With all that surrounds the brain.
+        b1000: The same.
+        flair: The same, or None.
+        own_mask: b0's own brain mask, before the atlas was asked.
+        mask: The brain on b0's voxels.
+        b0_from_atlas: The map from atlas to b0.
+        b1000_from_b0: Rigid.
+        flair_from_b0: Rigid, or None.
+        found: What the coarse search found.
+        stripped: Whether the skull was gone already.
+        bias_range: 1st and 99th percentile of b0's bias field in the brain.
+    """
+
+    b0: Volume
+    b1000: Volume
+    flair: Volume | None
+    own_mask: Mask
+    mask: Mask
+    b0_from_atlas: Transform
+    b1000_from_b0: Affine
+    flair_from_b0: Affine | None
+    found: Found
+    stripped: bool
+    bias_range: tuple[float, float]
+
+
+def place(
+    series: Series, *, subject: str, atlas: Atlas, backend: Backend, kind: RegistrationKind, watch: Stopwatch
+) -> Placed:
+    """Finds where everything lies.
+
+    Args:
+        series: The patient's.
+        subject: Who, for messages.
+        atlas: What b0 is registered to.
+        backend: Who extracts and registers.
+        kind: Affine, or SyN on top.
+        watch: Is told what each step took.
+
+    Raises:
+        ImageError: No brain is found, or the head stands on its top.
+    """
+    with watch.step("extract"):
+        own, stripped = _own_mask(series.b0, backend)
+    with watch.step("bias"):
+        field = estimate_bias(series.b0, mask=own)
+        b0 = series.b0.like(series.b0.data / field)
+        b1000 = _divide_alike(series.b1000, series.b0.like(field), own)
+    with watch.step("find"):
+        found = find_brain(b0, atlas)
+        _check_found(found, subject)
+    with watch.step("register"):
+        rough = backend.to_atlas(b0, atlas, start=found.b0_from_atlas, kind="affine")
+    with watch.step("refine"):
+        mask = refine_mask(own, b0=b0, atlas=atlas, b0_from_atlas=rough)
+    with watch.step("register"):
+        brain = b0.like(np.where(mask, b0.data, 0.0))
+        b0_from_atlas = backend.to_atlas(brain, atlas, start=rough.affine, kind=kind)
+    with watch.step("refine"):
+        mask = refine_mask(own, b0=b0, atlas=atlas, b0_from_atlas=Transform(b0_from_atlas.affine))
+        if not mask.any():
+            raise ImageError(f"{subject}: no brain found in b0; is it a head, and is its unit millimetres?")
+    with watch.step("register series"):
+        near = _grown(mask, b0)
+        b1000_from_b0 = backend.rigid(b1000, b0, mask=near)
+        flair_from_b0 = None if series.flair is None else backend.rigid(series.flair, b0, mask=near)
+    flair = None
+    if series.flair is not None and flair_from_b0 is not None:
+        with watch.step("bias"):
+            flair_mask = _seen_from(series.flair, b0.like(mask), np.linalg.inv(flair_from_b0))
+            flair = series.flair.like(series.flair.data / estimate_bias(series.flair, mask=flair_mask))
+    low, high = (float(value) for value in np.percentile(field[mask], (1, 99)))
+    return Placed(
+        b0=b0,
+        b1000=b1000,
+        flair=flair,
+        own_mask=own,
+        mask=mask,
+        b0_from_atlas=b0_from_atlas,
+        b1000_from_b0=b1000_from_b0,
+        flair_from_b0=flair_from_b0,
+        found=found,
+        stripped=stripped,
+        bias_range=(low, high),
+    )
+
+
+def _own_mask(b0: Volume, backend: Backend) -> tuple[Mask, bool]:
+    """b0's own brain mask, and whether the skull was gone already: then it is what is not 0."""
+    own = backend.extract(b0)
+    if is_stripped(b0, own):
+        return np.asarray(binary_fill_holes(b0.data != 0)), True
+    return own, False
+
+
+def _divide_alike(b1000: Volume, field: Volume, mask: Mask) -> Volume:
+    """b1000 over b0's bias field: one acquisition, one coil, and no lesion is taken for unevenness.
+
+    Where b1000 came from another acquisition, on other voxels, its own field is estimated.
+    """
+    if b1000.data.shape == field.data.shape and np.allclose(b1000.affine, field.affine, atol=1e-2):
+        return b1000.like(b1000.data / field.data)
+    seen = _seen_from(b1000, field.like(mask), np.eye(4))
+    return b1000.like(b1000.data / estimate_bias(b1000, mask=seen))
+
+
+def _check_found(found: Found, subject: str) -> None:
+    if found.upside_down > UPSIDE_DOWN * max(found.similarity, 0.0):
+        raise ImageError(
+            f"{subject}: the head fits the atlas better upside down (similarity {found.upside_down:.3f} against "
+            f"{found.similarity:.3f}); the header's slice axis is flipped"
+        )
+    if found.similarity < MIN_SIMILARITY:
+        raise ImageError(
+            f"{subject}: no brain found in b0 (similarity to the atlas {found.similarity:.3f}; "
+            f"at least {MIN_SIMILARITY} is needed)"
+        )
+
+
+def _grown(mask: Mask, volume: Volume) -> Mask:
+    """The mask and a rim in the plane of the slices; across thick slices it does not grow."""
+    x, y, z = (min(4, round(_RIM_MM / edge)) for edge in volume.spacing_mm)
+    footprint = np.ones((2 * x + 1, 2 * y + 1, 2 * (z if z > 1 else 0) + 1), dtype=bool)
+    return np.asarray(binary_dilation(mask, structure=footprint))
+
+
+def _seen_from(volume: Volume, mask: Volume, mask_from_volume: Affine) -> Mask:
+    """A mask on the voxels of another volume."""
+    x, y, z = volume.data.shape
+    moved = resample(mask, shape=(x, y, z), affine=volume.affine, transform=Transform(mask_from_volume))
+    return np.asarray(moved.data >= 0.5)

@@ -1,0 +1,251 @@
+"""One patient, from raw files to registered, normalised series on the grid, with figures and a picture.
+
+The same input gives the same bytes, all but the file of times.
+"""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK
+
+from tissueclock.errors import ImageError
+from tissueclock.files import atomic_path, digest_facts, digest_file, write_json
+from tissueclock.imaging.backend import find_backend
+from tissueclock.imaging.derivatives import SCHEMA, Derivatives, PatientFolder, read_facts
+from tissueclock.imaging.extraction import Mask
+from tissueclock.imaging.gridding import OnGrid, atlas_on_grid, bring_to_grid, onto_grid
+from tissueclock.imaging.intensity import match_histogram, quantiles, scale_to_median
+from tissueclock.imaging.picture import draw_patient
+from tissueclock.imaging.placing import Placed, place
+from tissueclock.imaging.quality import Quality, measure
+from tissueclock.imaging.raw import RawFiles, find_files
+from tissueclock.imaging.series import Series, read_series
+from tissueclock.imaging.settings import Reference, Settings
+from tissueclock.imaging.stopwatch import Stopwatch
+from tissueclock.imaging.volume import Volume, read_volume, write_volume
+
+SERIES = ("b0", "b1000", "flair")
+_DIGITS = 6
+
+
+def input_digest(
+    raw: Path, subject: str, *, settings: Settings, reference: Reference | None, lesion: Path | None
+) -> str:
+    """SHA-256 of all that a patient's result depends on; where it is the same, he need not be preprocessed again.
+
+    Raises:
+        ImageError: His files are missing or ambiguous, or a setting is wrong.
+    """
+    files = find_files(raw, subject, session=settings.session, duplicates=settings.duplicates)
+    return digest_facts(
+        {
+            "settings": settings.as_facts(),
+            "reference": None if reference is None else reference.digest,
+            "files": _file_digests(files),
+            "lesion": None if lesion is None else digest_file(lesion),
+        }
+    )
+
+
+def preprocess_patient(
+    raw: Path,
+    subject: str,
+    *,
+    settings: Settings,
+    target: Derivatives,
+    reference: Reference | None,
+    lesion: Path | None,
+) -> None:
+    """Preprocesses one patient and writes his folder, whole or not at all; an older folder of his is replaced.
+
+    Args:
+        raw: The BIDS folder.
+        subject: Who.
+        settings: How.
+        target: Where to.
+        reference: Whose histogram he gets; None: he keeps his own (he is the reference, or nothing is matched).
+        lesion: A mask of his lesion, in the space of b0, to be carried along.
+
+    Raises:
+        ImageError: A file is missing, ambiguous or wrong, or the head cannot be placed.
+        StorageError: The folder cannot be written, or the disk is full.
+    """
+    watch = Stopwatch()
+    with watch.step("read"):
+        digest = input_digest(raw, subject, settings=settings, reference=reference, lesion=lesion)
+        files = find_files(raw, subject, session=settings.session, duplicates=settings.duplicates)
+        series = read_series(files, b_values=settings.b_values, duplicates=settings.duplicates)
+        lesion_volume = None if lesion is None else read_lesion(lesion)
+    atlas, backend = settings.load_atlas(), find_backend(settings.backend)
+    placed = place(series, subject=subject, atlas=atlas, backend=backend, kind=settings.registration, watch=watch)
+    with watch.step("resample"):
+        on_grid = bring_to_grid(placed, settings.grid)
+        carried = None if lesion_volume is None else onto_grid(lesion_volume, placed.b0_from_atlas, settings.grid)
+        if not on_grid.mask.any():
+            raise ImageError(f"{subject}: the brain lies outside the grid, or no two series cover the same part of it")
+    with watch.step("normalise"):
+        scaled = {name: scale_to_median(volume, mask=on_grid.mask) for name, volume in on_grid.series.items()}
+        final = scaled if reference is None else match(scaled, mask=on_grid.mask, reference=reference)
+    with watch.step("quality"):
+        atlas_mask = atlas_on_grid(atlas, settings.grid)
+        quality = measure(placed, on_grid, scaled=scaled, atlas_mask=atlas_mask)
+    facts = {
+        "schema": SCHEMA,
+        "subject": subject,
+        "input_digest": digest,
+        "settings": settings.as_facts(),
+        "reference": None if reference is None else reference.subject,
+        "complete": all(name in final for name in SERIES),
+        **_input_facts(files, series),
+        **_placed_facts(placed),
+        "quality": _quality_facts(quality),
+        "lesion": None if carried is None else _lesion_facts(lesion_volume, carried),
+    }
+    folder = target.patient(subject)
+    with atomic_path(folder.path) as staging_path:
+        staging = PatientFolder(staging_path, subject)
+        with watch.step("write"):
+            _write_images(staging, final, on_grid=on_grid, placed=placed, carried=carried)
+        with watch.step("picture"):
+            _draw(staging, quality, on_grid=on_grid, atlas_mask=atlas_mask, carried=carried)
+        written = sorted(path for path in staging.path.rglob("*") if path.is_file())
+        facts["digests"] = {str(path.relative_to(staging.path)): digest_file(path) for path in written}
+        write_json(staging.times, {"seconds": watch.seconds, "peak_mb": watch.peak_mb})
+        write_json(staging.facts, facts)
+        if folder.path.exists():  # of other settings or other files
+            shutil.rmtree(folder.path)
+
+
+def match(scaled: Mapping[str, Volume], *, mask: Mask, reference: Reference) -> dict[str, Volume]:
+    """The series with the reference's histograms, where it has them."""
+    return {
+        name: match_histogram(volume, mask=mask, reference=reference.of(name))
+        if name in reference.quantiles
+        else volume
+        for name, volume in scaled.items()
+    }
+
+
+def read_reference(folder: PatientFolder) -> Reference:
+    """What the others need to know of the reference study.
+
+    Raises:
+        ImageError: The patient was not preprocessed, or a file of his is damaged.
+    """
+    read_facts(folder.facts)
+    mask = read_volume(folder.mask).data > 0.5
+    found = {
+        name: tuple(round(float(value), _DIGITS) for value in quantiles(read_volume(folder.series(name)), mask=mask))
+        for name in SERIES
+        if folder.series(name).exists()
+    }
+    return Reference(folder.subject, found)
+
+
+def read_lesion(path: Path) -> Volume:
+    """A lesion mask of zeros and ones (or shares), with its place.
+
+    Raises:
+        ImageError: The file cannot be read, or a value is below 0 or above 1.
+    """
+    try:
+        lesion = read_volume(path)
+    except ImageError as error:
+        if "has one value everywhere" in str(error):
+            raise ImageError(f"{path}: an empty lesion mask; leave it out where there is no lesion") from error
+        raise
+    if float(lesion.data.min()) < 0 or float(lesion.data.max()) > 1:
+        low, high = float(lesion.data.min()), float(lesion.data.max())
+        raise ImageError(f"{path}: values from {low:g} to {high:g} found; a mask holds 0 to 1")
+    return lesion
+
+
+def _write_images(
+    staging: PatientFolder, final: Mapping[str, Volume], *, on_grid: OnGrid, placed: Placed, carried: Volume | None
+) -> None:
+    for name, volume in final.items():
+        write_volume(staging.series(name), volume)
+    write_volume(staging.mask, final["b0"].like(on_grid.mask), dtype=np.uint8)
+    write_volume(staging.native_mask, placed.b0.like(placed.mask), dtype=np.uint8)
+    if carried is not None:
+        write_volume(staging.lesion, carried)
+    if placed.b0_from_atlas.displacement is not None:
+        with atomic_path(staging.warp) as temporary:
+            whole = temporary.with_name(temporary.name + ".nii.gz")
+            SimpleITK.WriteImage(SimpleITK.Cast(placed.b0_from_atlas.displacement, SimpleITK.sitkVectorFloat32), whole)
+            whole.rename(temporary)
+
+
+def _draw(
+    staging: PatientFolder,
+    quality: Quality,
+    *,
+    on_grid: OnGrid,
+    atlas_mask: Mask,
+    carried: Volume | None,
+) -> None:
+    """The picture shows what surrounds the brain too, on the brain's own scale."""
+    shown: dict[str, Volume | None] = dict.fromkeys(SERIES)
+    for name, volume in on_grid.series.items():
+        typical = float(np.median(volume.data[on_grid.mask]))
+        shown[name] = volume.like(volume.data / max(typical, 1e-12))
+    draw_patient(
+        staging.picture,
+        title=f"{staging.subject}:  {'; '.join(quality.flags) or 'nothing flagged'}",
+        series=shown,
+        mask=on_grid.mask,
+        atlas_mask=atlas_mask,
+        lesion=None if carried is None else np.asarray(carried.data >= 0.5),
+    )
+
+
+def _file_digests(files: RawFiles) -> dict[str, str]:
+    return {path.name: digest_file(path) for path in files.paths}
+
+
+def _input_facts(files: RawFiles, series: Series) -> dict[str, Any]:
+    return {"files": _file_digests(files), "b_s_mm2": _round(series.b_s_mm2), "notes": list(series.notes)}
+
+
+def _placed_facts(placed: Placed) -> dict[str, Any]:
+    """Every transform, RAS mm: `b_from_a` maps a point of space a to the same anatomy in space b."""
+    flair = placed.flair_from_b0
+    return {
+        "skull_stripped": placed.stripped,
+        "b0_bias_percentiles_1_99": [_round(value) for value in placed.bias_range],
+        "transforms": {
+            "b0_from_atlas": _matrix(placed.b0_from_atlas.affine),
+            "displacement_first": placed.b0_from_atlas.displacement is not None,
+            "b1000_from_b0": _matrix(placed.b1000_from_b0),
+            "flair_from_b0": None if flair is None else _matrix(flair),
+        },
+    }
+
+
+def _quality_facts(quality: Quality) -> dict[str, Any]:
+    figures = {name: None if value is None else _round(value) for name, value in quality.figures.items()}
+    return {
+        "figures": figures,
+        "brighter_side": quality.brighter_side,
+        "remarks": list(quality.remarks),
+    }
+
+
+def _lesion_facts(lesion: Volume | None, carried: Volume) -> dict[str, float]:
+    volumes = {"ml": lesion, "ml_in_atlas_space": carried}
+    return {
+        name: _round(float(volume.data.sum()) * volume.voxel_ml)
+        for name, volume in volumes.items()
+        if volume is not None
+    }
+
+
+def _matrix(affine: Any) -> list[list[float]]:
+    return [[round(float(value), 9) for value in row] for row in affine]
+
+
+def _round(value: float) -> float:
+    return round(float(value), _DIGITS)

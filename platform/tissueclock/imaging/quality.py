@@ -1,0 +1,200 @@
+"""How well a patient came through, in figures, and which of them a person should look at.
+
+A flag asks for a look; it excludes nobody. Bounds were set on raw phantoms and on the real heads in the tests' data.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from scipy.ndimage import binary_dilation, gaussian_filter
+
+from tissueclock.imaging.extraction import Mask, dice
+from tissueclock.imaging.gridding import OnGrid
+from tissueclock.imaging.midplane import find_midplane
+from tissueclock.imaging.placing import Placed
+from tissueclock.imaging.similarity import Pose, Similarity, climb
+from tissueclock.imaging.volume import Volume
+
+Side = Literal["left", "right"]
+_MIDDLE_MM = np.array([0.0, -17.0, 15.0])
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A quality figure: what it means, and beyond which value someone should look.
+
+    Attributes:
+        name: Column of `qc.tsv`; ends with its unit.
+        title: What a person reads.
+        low: Lowest value that raises no flag.
+        high: Highest value that raises no flag.
+        digits: Decimals shown.
+    """
+
+    name: str
+    title: str
+    low: float = -math.inf
+    high: float = math.inf
+    digits: int = 2
+
+    def badness(self, value: float | None) -> float:
+        """How far beyond its bound a value is, relative to the bound; 0 within, and where there is none."""
+        if value is None:
+            return 0.0
+        if not math.isfinite(value):
+            return math.inf
+        over, under = value - self.high, self.low - value
+        scale = max(abs(self.high if over > 0 else self.low), 1e-6)
+        return max(over, under, 0.0) / scale if max(over, under) > 0 else 0.0
+
+    @property
+    def allowed(self) -> str:
+        """The bounds, as a person reads them."""
+        if self.high == math.inf:
+            return f"at least {self.low:g}"
+        return f"at most {self.high:g}" if self.low == -math.inf else f"{self.low:g} to {self.high:g}"
+
+
+FIGURES: tuple[Figure, ...] = (
+    Figure("brain_atlas_dice", "brain and atlas overlap", low=0.90, digits=3),
+    Figure("b0_atlas_similarity", "b0 and atlas similarity", low=0.05, digits=3),
+    Figure("upside_down_ratio", "as well upside down", high=0.92),
+    Figure("b0_flair_shift_mm", "FLAIR shift left", high=1.5, digits=1),
+    Figure("flair_mirrored_ratio", "FLAIR as well mirrored", high=1.0, digits=3),
+    Figure("outside_signal_fraction", "signal left outside the mask", high=0.10),
+    Figure("midplane_tilt_deg", "mid-plane tilt", high=3.0, digits=1),
+    Figure("midplane_shift_mm", "mid-plane shift", low=-3.0, high=3.0, digits=1),
+    Figure("covered_fraction", "brain within the scan", low=0.75),
+    Figure("brain_ml", "brain volume", low=900.0, high=2000.0, digits=0),
+    Figure("n_nonfinite", "non-finite voxels", high=0.0, digits=0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """A patient's figures.
+
+    Attributes:
+        figures: By name; None where a figure cannot be had.
+        brighter_side: Where b1000 is brighter than in the mirror, if that is clear.
+        remarks: Other reasons to look, a sentence each.
+    """
+
+    figures: Mapping[str, float | None]
+    brighter_side: Side | None = None
+    remarks: tuple[str, ...] = field(default=())
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What to look at, worst first."""
+        beyond = [(figure.badness(self.figures.get(figure.name)), figure) for figure in FIGURES]
+        found = sorted(((bad, figure) for bad, figure in beyond if bad > 0), key=lambda entry: -entry[0])
+        lines = []
+        for _, figure in found:
+            value = self.figures[figure.name]
+            lines.append(f"{figure.title} {_shown(figure, value)} ({figure.allowed})")
+        return (*lines, *self.remarks)
+
+    @property
+    def badness(self) -> float:
+        """For sorting, worst first: how far beyond bounds, and how many."""
+        beyond = [figure.badness(self.figures.get(figure.name)) for figure in FIGURES]
+        return sum(min(bad, 10.0) + (1.0 if bad > 0 else 0.0) for bad in beyond) + len(self.remarks)
+
+
+def measure(placed: Placed, on_grid: OnGrid, *, scaled: Mapping[str, Volume], atlas_mask: Mask) -> Quality:
+    """Measures a patient.
+
+    Args:
+        placed: Where his series lie.
+        on_grid: His series on the grid.
+        scaled: The same, brain median 1 and 0 outside the brain.
+        atlas_mask: The atlas brain on the grid.
+    """
+    b0, mask = scaled["b0"], on_grid.mask
+    plane = find_midplane(b0, mask=mask, middle_mm=_MIDDLE_MM)
+    seen = atlas_mask & on_grid.scanned
+    typical = float(np.median(placed.b0.data[placed.mask]))
+    figures: dict[str, float | None] = {
+        "brain_atlas_dice": dice(on_grid.own_mask & on_grid.scanned, seen),
+        "b0_atlas_similarity": placed.found.similarity,
+        "upside_down_ratio": placed.found.upside_down / max(placed.found.similarity, 1e-6),
+        "outside_signal_fraction": outside_signal(placed.b0, mask=placed.mask, typical=typical),
+        "midplane_tilt_deg": plane.tilt_deg,
+        "midplane_shift_mm": plane.shift_mm,
+        "covered_fraction": float(seen.sum()) / max(int(atlas_mask.sum()), 1),
+        "brain_ml": float(placed.mask.sum()) * placed.b0.voxel_ml,
+        "n_nonfinite": float(sum(int((~np.isfinite(volume.data)).sum()) for volume in scaled.values())),
+        "b0_flair_shift_mm": None,
+        "flair_mirrored_ratio": None,
+    }
+    if (flair := scaled.get("flair")) is not None:
+        figures["b0_flair_shift_mm"] = shift_left(b0, flair, mask=mask)
+        figures["flair_mirrored_ratio"] = mirrored_ratio(b0, flair, mask=mask)
+    remarks = () if flair is not None else ("no FLAIR",)
+    return Quality(figures, brighter_side(scaled["b1000"], mask=mask), remarks)
+
+
+def shift_left(b0: Volume, flair: Volume, *, mask: Mask) -> float:
+    """How far FLAIR would still have to move to agree best with b0, in mm: 0 if they are registered.
+
+    Measured with what registration did not use: shifts alone, finely climbed from several sides, on the final voxels.
+    """
+    similarity = Similarity(b0, mask, flair, spacing_mm=3.0)
+    found = []
+    for start in (-2.0, 0.0, 2.0):
+        pose = Pose(np.eye(4), pivot_mm=np.zeros(3)).moved(np.array([start, start, start, 0.0, 0.0, 0.0]))
+        found.append(climb(similarity, pose, rounds=3, steps=(3.0,) * 3))
+    best, _ = max(found, key=lambda entry: entry[1])
+    return float(np.linalg.norm(best.affine[:3, 3]))
+
+
+def mirrored_ratio(b0: Volume, flair: Volume, *, mask: Mask) -> float:
+    """Similarity of b0 and the mirrored FLAIR over that of b0 and FLAIR; above 1, one of the two is flipped.
+
+    Both lie on a grid that is symmetric about x = 0.
+    """
+    upright = Similarity(b0, mask, flair, spacing_mm=4.0)(np.eye(4))
+    mirrored = Similarity(b0, mask, flair.like(flair.data[::-1]), spacing_mm=4.0)(np.eye(4))
+    return mirrored / upright if upright > 0 else math.inf
+
+
+def outside_signal(b0: Volume, *, mask: Mask, typical: float, reach_mm: float = 12.0) -> float:
+    """Share of the voxels just outside the mask (beyond 3 mm, up to `reach_mm`) that are as bright as brain.
+
+    A few are (eyes, scalp on some sequences); many mean that brain was cut off.
+
+    Args:
+        b0: Before it was masked.
+        mask: The brain.
+        typical: Median of b0 in the brain.
+        reach_mm: How far outside to look.
+    """
+    edge = min(b0.spacing_mm)
+    near = binary_dilation(mask, iterations=max(1, round(3.0 / edge)))
+    rim = binary_dilation(near, iterations=max(1, round((reach_mm - 3.0) / edge))) & ~near
+    return float((b0.data[rim] > 0.6 * typical).mean()) if rim.any() else 0.0
+
+
+def brighter_side(b1000: Volume, *, mask: Mask) -> Side | None:
+    """The half in which b1000 is clearly brighter than its mirror image: where a one-sided acute lesion lies.
+
+    Args:
+        b1000: On a grid symmetric about x = 0, x running from the patient's left to right, brain median 1.
+        mask: The brain.
+    """
+    soft = gaussian_filter(b1000.data, 2.0 / np.array(b1000.spacing_mm))
+    both = mask & mask[::-1]
+    difference = np.where(both, soft - soft[::-1], 0.0)
+    middle = difference.shape[0] // 2
+    left, right = (float(np.clip(half - 0.35, 0.0, None).sum()) for half in (difference[:middle], difference[middle:]))
+    if max(left, right) * b1000.voxel_ml < 0.05 or max(left, right) < 3.0 * min(left, right):
+        return None
+    return "left" if left > right else "right"
+
+
+def _shown(figure: Figure, value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.{figure.digits}f}"
