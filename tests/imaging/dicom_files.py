@@ -1,4 +1,4 @@
-"""Synthetic DICOM of a patient's head, as each vendor writes it: what ingest must recognise, convert and keep quiet about."""
+"""Synthetic DICOM as each vendor writes it, with a patient's name in every place where one can stand."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -124,14 +124,27 @@ def standard_b(b: float) -> list[tuple]:
     return [(0x0018, 0x9087, "FD", float(b))]
 
 
-SIEMENS = {"Manufacturer": "SIEMENS", "ManufacturerModelName": "Skyra", "ScanningSequence": "EP", "SequenceVariant": "SK",
-           "EchoTime": 89.0, "RepetitionTime": 6000.0, "SeriesDescription": "Zykerman ep2d", "ProtocolName": "Ottilie ep2d"}  # fmt: skip
-GE = {"Manufacturer": "GE MEDICAL SYSTEMS", "ManufacturerModelName": "Signa", "ScanningSequence": ["EP", "SE"], "SequenceVariant": "NONE",
-      "EchoTime": 80.0, "RepetitionTime": 8000.0, "SeriesDescription": "Zykerman"}  # fmt: skip
-PHILIPS = {"Manufacturer": "Philips Medical Systems", "ManufacturerModelName": "Ingenia", "ScanningSequence": "SE",
-           "SequenceVariant": "SK", "EchoTime": 80.0, "RepetitionTime": 4000.0, "SeriesDescription": "Zykerman"}  # fmt: skip
-CANON = {"Manufacturer": "CANON_MEC", "ManufacturerModelName": "Vantage", "ScanningSequence": ["EP", "SE"], "SequenceVariant": "NONE",
-         "EchoTime": 80.0, "RepetitionTime": 8000.0, "SeriesDescription": "Zykerman"}  # fmt: skip
+SIEMENS = {
+    "Manufacturer": "SIEMENS",
+    "ManufacturerModelName": "Skyra",
+    "ScanningSequence": "EP",
+    "SequenceVariant": "SK",
+    "EchoTime": 89.0,
+    "RepetitionTime": 6000.0,
+    "SeriesDescription": "Zykerman ep2d",
+    "ProtocolName": "Ottilie ep2d",
+}
+GE = {
+    "Manufacturer": "GE MEDICAL SYSTEMS",
+    "ManufacturerModelName": "Signa",
+    "ScanningSequence": ["EP", "SE"],
+    "SequenceVariant": "NONE",
+    "EchoTime": 80.0,
+    "RepetitionTime": 8000.0,
+    "SeriesDescription": "Zykerman",
+}
+PHILIPS = GE | {"Manufacturer": "Philips Medical Systems", "ManufacturerModelName": "Ingenia", "ScanningSequence": "SE"}
+CANON = GE | {"Manufacturer": "CANON_MEC", "ManufacturerModelName": "Vantage"}
 
 
 def siemens_trace(

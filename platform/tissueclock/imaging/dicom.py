@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import pydicom
 from pydicom.dataset import Dataset
@@ -201,7 +200,7 @@ def _walk(source: Path, *, ignored: set[Path]) -> Iterator[Path]:
         yield from (path for name in sorted(names) if (path := here / name).resolve() not in ignored and path.is_file())
 
 
-def _opened(path: Path) -> IO[bytes]:
+def _opened(path: Path) -> io.BufferedIOBase:
     """The file's plain bytes, after a look whether they may be DICOM: a NIfTI of gigabytes is not unpacked."""
     with path.open("rb") as stream:
         packed = stream.read(2) == _GZIP
@@ -222,7 +221,7 @@ def _may_be_dicom(head: bytes) -> bool:
     return head[128:132] == b"DICM" or head[:2] in (b"\x02\x00", b"\x08\x00")
 
 
-def _read_header(stream: IO[bytes], path: Path) -> Dataset:
+def _read_header(stream: io.BufferedIOBase, path: Path) -> Dataset:
     head = stream.read(_PREAMBLE_BYTES)
     if not _may_be_dicom(head):
         raise _LeftError(_NOT_DICOM)
@@ -243,7 +242,7 @@ def _read_header(stream: IO[bytes], path: Path) -> Dataset:
     return header
 
 
-def _damage(header: Dataset, stream: IO[bytes]) -> str:
+def _damage(header: Dataset, stream: io.BufferedIOBase) -> str:
     """What is wrong with the pixels, to where the stream was read; empty if they are all there."""
     here = stream.tell()
     syntax = header.file_meta.get("TransferSyntaxUID") if hasattr(header, "file_meta") else None
@@ -258,7 +257,8 @@ def _damage(header: Dataset, stream: IO[bytes]) -> str:
     numbers = [first_number(header, keyword) for keyword in ("Rows", "Columns", "BitsAllocated")]
     frames, samples = first_number(header, "NumberOfFrames"), first_number(header, "SamplesPerPixel")
     size = int((numbers[0] or 0) * (numbers[1] or 0) * (numbers[2] or 8) / 8 * (frames or 1) * (samples or 1))
-    return "" if rest >= size + 8 else f"truncated ({rest} bytes of pixel data found; {size} are needed)"
+    found = rest - (8 if syntax is None or syntax.is_implicit_VR else 12)  # the element's own header
+    return "" if found >= size else f"truncated ({max(0, found)} bytes of pixel data found; {size} are needed)"
 
 
 def _by_patient(files: Sequence[File], left: Counter[str]) -> dict[tuple[str, str], tuple[Series, ...]]:

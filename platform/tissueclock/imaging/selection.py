@@ -111,7 +111,7 @@ def choose_adc(candidates: Sequence[Candidate], *, dwi: Candidate) -> Candidate 
 
     def distance(one: Candidate) -> float:
         own = one.series.files[0].number
-        return float("inf") if own is None or number is None else abs(own - number)
+        return float("inf") if own is None or number is None else float(abs(own - number))
 
     same = [one for one in candidates if _study(one) == _study(dwi)]
     nearest = [one for one in same if distance(one) == min(distance(other) for other in same)]

@@ -57,7 +57,7 @@ def clean_sidecar(facts: Mapping[str, Any], *, unspoken: Collection[str]) -> dic
     return {name: value for name, value in found.items() if value not in (None, [], "")}
 
 
-def _number(value: Any) -> float | None:
+def _number(value: Any) -> int | float | None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return value if is_number else None
 
