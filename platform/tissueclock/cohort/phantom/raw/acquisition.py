@@ -13,7 +13,7 @@ from jaxtyping import Float, Int16, UInt8
 
 from tissueclock.cohort.phantom.anatomy import Brain
 from tissueclock.cohort.phantom.nuisance import add_rician
-from tissueclock.cohort.phantom.raw.head import FINE_GRID, HEAD_GRID
+from tissueclock.cohort.phantom.raw.head import FINE_GRID, HEAD_GRID, Head
 from tissueclock.cohort.phantom.raw.pose import (
     B1000_MOVEMENT,
     FLAIR_MOVEMENT,
@@ -45,6 +45,11 @@ from tissueclock.imaging.grid import split_halves
 Variant = Literal["trace", "directions", "adc"]
 """DWI as b0 and a trace image; as b0 and three directions; as a trace image and an ADC map without b0."""
 
+AnyImage = Float[np.ndarray, "_ _ _"]
+"""Where b0's and FLAIR's images are beside each other: their shapes differ."""
+
+Points = Float[np.ndarray, "_ 3"]
+
 N_DIRECTIONS = 3
 OBLIQUE_SHARE, MAX_TILT_DEG, SMALL_TILT_SD_DEG = 0.5, 25.0, 3.0
 OTHER_PLANE_SHARE, OTHER_PLANE_SD_DEG = 1.0 / 3.0, 4.0
@@ -57,8 +62,8 @@ FLAIR_MATRIX_MM: Mapping[tuple[int, int], tuple[float, float]] = {
 """Columns (and rows) and the edges in the plane that go with them: fields of view of 215 to 260 mm."""
 
 THICKNESS_MM, GAP_MM = (5.0, 6.0), (0.0, 1.0)
-GAIN_RANGE = (150.0, 900.0)
-"""Stored value of typical tissue on b0 and FLAIR; a scanner's scale is arbitrary."""
+LOG_GAIN = (5.0, 6.8)
+"""Natural log of the stored value of typical tissue on b0 and FLAIR (150 to 900); a scanner's scale is arbitrary."""
 
 COIL_CHANGE = 0.15
 """How much b1000's unevenness differs from b0's: the coil is the same, the head has moved (assumed)."""
@@ -81,7 +86,7 @@ class Subject:
         noise: SD of the noise over that.
     """
 
-    head: Mapping[Series, Brain]
+    head: Mapping[Series, Head]
     brain: Brain
     lesion: Brain
     typical: Mapping[Series, float]
@@ -115,7 +120,7 @@ class Visit:
     frames: Mapping[Series, Frame]
     scanner_from_mni: Affine
     movements: Mapping[Series, Affine]
-    biases: Mapping[Series, Image]
+    biases: Mapping[Series, AnyImage]
     gains: Mapping[str, float]
     brain: UInt8[np.ndarray, "x y z"]
     lesion: UInt8[np.ndarray, "x y z"]
@@ -131,19 +136,18 @@ def scan_subject(subject: Subject, *, variant: Variant, rng: np.random.Generator
         "flair": draw_movement(FLAIR_MOVEMENT, rng, about_mm=middle),
     }
     poses = {name: movement @ pose for name, movement in movements.items()}
-    frames = _draw_frames(subject, poses, rng)
-    brains: dict[Series, Image] = {
-        "b0": _see(subject.brain, frame=frames["b0"], pose=pose),
-        "flair": _see(subject.brain, frame=frames["flair"], pose=poses["flair"]),
-    }
+    brain = _points_mm(subject.brain[::2, ::2, ::2] >= BRAIN_SHARE)
+    brains: dict[Series, Points] = {name: apply(poses[name], brain) for name in ("b0", "b1000", "flair")}
+    lesion = _points_mm(subject.lesion >= MASK_SHARE / 5)
+    frames = _draw_frames(brains, {name: apply(poses[name], lesion) for name in brains}, rng)
     biases = _draw_biases(frames, brains, rng)
     seen: dict[Series, Image] = {
         name: sample(subject.head[name], HEAD_GRID, frame=frames[name], grid_from_scanner=np.linalg.inv(poses[name]))
         * biases[name]
         for name in frames
     }
-    dwi_gain, flair_gain = np.exp(rng.uniform(*map(math.log, GAIN_RANGE), size=2)).tolist()
-    gains = {"dwi": dwi_gain / subject.typical["b0"], "flair": flair_gain / subject.typical["flair"]}
+    stored = {name: math.exp(rng.uniform(*LOG_GAIN)) for name in ("dwi", "flair")}
+    gains = {"dwi": stored["dwi"] / subject.typical["b0"], "flair": stored["flair"] / subject.typical["flair"]}
     dwi, b_values, adc = _store_dwi(subject, seen, variant=variant, gain=gains["dwi"], rng=rng)
     flair = add_rician(seen["flair"], sd=subject.noise * subject.typical["flair"], rng=rng)
     return Visit(
@@ -157,15 +161,15 @@ def scan_subject(subject: Subject, *, variant: Variant, rng: np.random.Generator
         movements=movements,
         biases=biases,
         gains=gains,
-        brain=(brains["b0"] >= MASK_SHARE).astype(np.uint8),
+        brain=(_see(subject.brain, frame=frames["b0"], pose=pose) >= MASK_SHARE).astype(np.uint8),
         lesion=_lesion_mask(subject.lesion, frame=frames["b0"], pose=pose),
     )
 
 
-def _draw_frames(subject: Subject, poses: Mapping[Series, Affine], rng: np.random.Generator) -> dict[Series, Frame]:
-    brain, lesion = (
-        _points_mm(held) for held in (subject.brain[::2, ::2, ::2] >= BRAIN_SHARE, subject.lesion >= MASK_SHARE / 5)
-    )
+def _draw_frames(
+    brains_mm: Mapping[Series, Points], lesions_mm: Mapping[Series, Points], rng: np.random.Generator
+) -> dict[Series, Frame]:
+    """Draws the planes of DWI and FLAIR and lays them over the head as it lies at the time of each."""
     tilt = np.append(rng.uniform(-MAX_TILT_DEG, MAX_TILT_DEG), SMALL_TILT_SD_DEG * rng.standard_normal(2))
     plane = rotation(tilt) if rng.uniform() < OBLIQUE_SHARE else np.eye(3)
     turn = rotation(OTHER_PLANE_SD_DEG * rng.standard_normal(3))
@@ -177,7 +181,7 @@ def _draw_frames(subject: Subject, poses: Mapping[Series, Affine], rng: np.rando
         "flair": _draw_protocol(flair_matrix, FLAIR_MATRIX_MM[flair_matrix], plane=flair_plane, rng=rng),
     }
     frames = {
-        name: prescribe(protocol, brain_mm=apply(poses[name], brain), lesion_mm=apply(poses[name], lesion))
+        name: prescribe(protocol, brain_mm=brains_mm[name], lesion_mm=lesions_mm[name])
         for name, protocol in protocols.items()
     }
     return {"b0": frames["b0"], "b1000": frames["b0"], "flair": frames["flair"]}
@@ -202,20 +206,23 @@ def _draw_protocol(
 
 
 def _draw_biases(
-    frames: Mapping[Series, Frame], brains: Mapping[Series, Image], rng: np.random.Generator
-) -> dict[Series, Image]:
+    frames: Mapping[Series, Frame], brains_mm: Mapping[Series, Points], rng: np.random.Generator
+) -> dict[Series, AnyImage]:
     coil, flair_coil = draw_bias(rng), draw_bias(rng)
-    moved = coil + COIL_CHANGE * draw_bias(rng)
     dwi_peak, flair_peak = (float(rng.uniform(*BIAS_PEAK_TO_PEAK)) for _ in range(2))
+    coils: dict[Series, tuple[Float[np.ndarray, " term"], float]] = {
+        "b0": (coil, dwi_peak),
+        "b1000": (coil + COIL_CHANGE * draw_bias(rng), dwi_peak),
+        "flair": (flair_coil, flair_peak),
+    }
     return {
-        "b0": bias_field(coil, frame=frames["b0"], brain=brains["b0"], peak_to_peak=dwi_peak),
-        "b1000": bias_field(moved, frame=frames["b1000"], brain=brains["b0"], peak_to_peak=dwi_peak),
-        "flair": bias_field(flair_coil, frame=frames["flair"], brain=brains["flair"], peak_to_peak=flair_peak),
+        name: bias_field(coefficients, frame=frames[name], brain_mm=brains_mm[name], peak_to_peak=peak)
+        for name, (coefficients, peak) in coils.items()
     }
 
 
 def _store_dwi(
-    subject: Subject, seen: Mapping[Series, Image], *, variant: Variant, gain: float, rng: np.random.Generator
+    subject: Subject, seen: Mapping[Series, AnyImage], *, variant: Variant, gain: float, rng: np.random.Generator
 ) -> tuple[Int16[np.ndarray, "x y z volume"], tuple[float, ...], Int16[np.ndarray, "x y z"] | None]:
     """The DWI's images, their b-values and, where b0 was not kept, the ADC map.
 

@@ -28,12 +28,14 @@ from tissueclock.cohort.phantom.signal import (
 )
 from tissueclock.imaging.grid import make_grid
 
-SPACING_MM = (1.5, 1.5, 1.5)
-FINE_GRID = make_grid((120, 128, 50), SPACING_MM)
-"""The whole brain, from brainstem to vertex; in front, behind and at the sides there is some room for the warp."""
+Head = Float[np.ndarray, "head_slice head_height head_width"]
 
-HEAD_GRID = make_grid((140, 160, 68), SPACING_MM)
-"""The head, its voxels where the brain's are: MNI x +-101, y -136 to 102, z -89 to 119 mm."""
+SPACING_MM = (1.5, 1.5, 1.5)
+FINE_GRID = make_grid((132, 138, 57), SPACING_MM)
+"""The whole brain, from brainstem to vertex, and at least 12 mm around it: there the warp is at its strongest."""
+
+HEAD_GRID = make_grid((152, 160, 68), SPACING_MM)
+"""The head, its voxels where the brain's are: MNI x +-101, y -136 to 102, z -98 to 128 mm."""
 
 CSF_MM, SKULL_MM, SCALP_MM = (2.5, 4.0), (5.0, 8.0), (4.0, 8.0)
 CSF_WAVE_MM, CSF_WAVE_LENGTH_MM = 0.6, 40.0
@@ -97,11 +99,11 @@ _SPINE_CENTRE_MM = (0.0, -44.0)
 class Surroundings:
     """Shares of each voxel of the head, 0 to 1, outside the brain; what they leave is brain, air or cortical bone."""
 
-    csf: Brain
-    cord: Brain
-    marrow: Brain
-    fat: Brain
-    flesh: Brain
+    csf: Head
+    cord: Head
+    marrow: Head
+    fat: Head
+    flesh: Head
 
 
 def draw_surroundings(brain: Brain, *, rng: np.random.Generator) -> Surroundings:
@@ -114,7 +116,7 @@ def draw_surroundings(brain: Brain, *, rng: np.random.Generator) -> Surroundings
     Returns:
         Shares on `HEAD_GRID`.
     """
-    inside = embed(brain)
+    inside = embed(np.minimum(brain, 1.0))
     csf_mm, skull_mm, scalp_mm = (float(rng.uniform(*limits)) for limits in (CSF_MM, SKULL_MM, SCALP_MM))
     brain_mm, hull_mm = _distances_mm(inside)
     above = hull_mm - csf_mm
@@ -140,7 +142,7 @@ def draw_surroundings(brain: Brain, *, rng: np.random.Generator) -> Surroundings
 
 def render_head(
     brain: Mapping[Series, Brain], around: Surroundings, *, field: FieldStrength, rng: np.random.Generator
-) -> dict[Series, Brain]:
+) -> dict[Series, Head]:
     """The noise-free series of a head.
 
     Args:
@@ -165,7 +167,7 @@ def render_head(
     }
 
 
-def embed(volume: Brain) -> Brain:
+def embed(volume: Brain) -> Head:
     """A volume on `FINE_GRID` put on `HEAD_GRID`, 0 around it."""
     width = [(big - small) // 2 for big, small in zip(HEAD_GRID.whole_shape, FINE_GRID.whole_shape, strict=True)]
     return np.pad(volume, [(n, n) for n in width])
@@ -180,7 +182,7 @@ def _fat_signals(field: FieldStrength) -> dict[Series, float]:
     }
 
 
-def _distances_mm(inside: Brain) -> tuple[Brain, Brain]:
+def _distances_mm(inside: Head) -> tuple[Head, Head]:
     """Distance from the brain, and from its hull, hollows bridged; the latter is below zero inside."""
     n_slices, height, width = (n // _COARSE for n in inside.shape)
     coarse = inside.reshape(n_slices, _COARSE, height, _COARSE, width, _COARSE).mean(axis=(1, 3, 5)) >= BRAIN_SHARE
@@ -196,7 +198,7 @@ def _distances_mm(inside: Brain) -> tuple[Brain, Brain]:
     return brain_mm, hull_mm
 
 
-def _apart_mm(*places: Ellipsoid) -> Brain:
+def _apart_mm(*places: Ellipsoid) -> Head:
     """About how far each voxel of the head is from the nearest of some ellipsoids; below zero inside."""
     z, y, x = (axis.astype(np.float32) for axis in HEAD_GRID.axes_mm())
     nearest = np.full(HEAD_GRID.whole_shape, np.inf, dtype=np.float32)
@@ -212,7 +214,7 @@ def _apart_mm(*places: Ellipsoid) -> Brain:
     return nearest
 
 
-def _spine(above: Brain) -> tuple[Brain, Brain, Brain]:
+def _spine(above: Head) -> tuple[Head, Head, Head]:
     """Cord, canal and vertebra: tubes below the skull."""
     z, y, x = HEAD_GRID.axes_mm()
     radius = np.hypot((y - _SPINE_CENTRE_MM[1])[:, None], (x - _SPINE_CENTRE_MM[0])[None, :]).astype(np.float32)

@@ -119,28 +119,44 @@ def draw_bias(rng: np.random.Generator) -> Float[np.ndarray, " term"]:
     return np.asarray(rng.standard_normal(12) / order)
 
 
-def bias_field(coefficients: Float[np.ndarray, " term"], *, frame: Frame, brain: Image, peak_to_peak: float) -> Image:
+def bias_field(
+    coefficients: Float[np.ndarray, " term"],
+    *,
+    frame: Frame,
+    brain_mm: Float[np.ndarray, "point 3"],
+    peak_to_peak: float,
+) -> Image:
     """The gain of a coil at each voxel: mean 1 over the brain, from lowest to highest there as asked.
 
     Args:
         coefficients: As drawn.
         frame: Where the voxels lie.
-        brain: Share of each voxel that is brain.
+        brain_mm: Points of the brain in the scanner, evenly spread.
         peak_to_peak: Highest minus lowest gain over the brain (0.5th to 99.5th percentile).
     """
-    i, j, k = np.ogrid[tuple(slice(0, n) for n in frame.shape)]
-    rows = frame.affine[:3].astype(np.float32) / np.float32(_BIAS_SCALE_MM)
-    x, y, z = (
-        (r[0] * i.astype(np.float32) + r[3]) + r[1] * j.astype(np.float32) + r[2] * k.astype(np.float32) for r in rows
-    )
-    terms = (x, y, z, x * x, y * y, z * z, x * y, x * z, y * z, x * x * x, y * y * y, z * z * z)
-    shape = sum(np.float32(c) * term for c, term in zip(coefficients, terms, strict=True))
-    inside = shape[brain >= 0.5]
+    inside = _polynomial(coefficients, *brain_mm.T)
     low, high = np.quantile(inside, [0.005, 0.995])
-    middle = float(inside.mean())
-    field = 1.0 + peak_to_peak * (shape - middle) / (high - low)
+    i, j, k = np.ogrid[tuple(slice(0, n) for n in frame.shape)]
+    x, y, z = (row[0] * i + row[1] * j + row[2] * k + row[3] for row in frame.affine[:3])
+    field = 1.0 + peak_to_peak * (_polynomial(coefficients, x, y, z) - inside.mean()) / (high - low)
     # Far from the head the polynomial may run anywhere; a gain stays above zero.
     return np.asarray(np.clip(np.round(field, 4), 0.2, 3.0), dtype=np.float32)
+
+
+def _polynomial(
+    coefficients: Float[np.ndarray, " term"],
+    x_mm: Float[np.ndarray, "..."],
+    y_mm: Float[np.ndarray, "..."],
+    z_mm: Float[np.ndarray, "..."],
+) -> Float[np.ndarray, "..."]:
+    x, y, z = (axis.astype(np.float32) / np.float32(_BIAS_SCALE_MM) for axis in (x_mm, y_mm, z_mm))
+    a = coefficients.astype(np.float32)
+    # Nested, so that volumes of millions of voxels are passed over few times.
+    return np.asarray(
+        x * (a[0] + x * (a[3] + x * a[9]) + y * a[6] + z * a[7])
+        + y * (a[1] + y * (a[4] + y * a[10]) + z * a[8])
+        + z * (a[2] + z * (a[5] + z * a[11]))
+    )
 
 
 def to_integers(signal: Image, *, gain: float) -> Int16[np.ndarray, "x y z"]:

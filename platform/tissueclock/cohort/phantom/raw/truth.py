@@ -32,6 +32,13 @@ LANDMARK_COLUMNS = (
     "name", "region", "scanner_x_mm", "scanner_y_mm", "scanner_z_mm", "mni_x_mm", "mni_y_mm", "mni_z_mm", "covered",
 )  # fmt: skip
 
+CONVENTIONS = (
+    "4x4 maps act on (x, y, z, 1) in mm. scanner_from_mni: the person's own frame (MNI but for the warp, where anatomy "
+    "is nonlinear) to the scanner at the time of b0. flair_from_b0, b1000_from_b0: a point of the head at the time of "
+    "b0 to the same point at that series' time, in scanner mm of the files' headers. Stored values are gain times bias "
+    "times signal, and noise."
+)
+
 _DEEP_MM: Mapping[str, tuple[float, float, float]] = {
     "caudate": (12.0, 12.0, 10.0),
     "putamen": (26.0, 4.0, 2.0),
@@ -111,6 +118,7 @@ def write_patient_truth(folder: Path, visit: Visit, *, landmarks: Landmarks, fac
         {
             **facts,
             **{name: affine.tolist() for name, affine in maps.items()},
+            "conventions": CONVENTIONS,
             "dwi_variant": visit.variant,
             "gains": dict(visit.gains),
             "thickness_mm": {name: visit.frames[name].thickness_mm for name in ("b0", "flair")},
