@@ -214,7 +214,7 @@ def _item(**tags: Any) -> Dataset:
 def enhanced_dwi(folder: Path, number: int = 12, *, b: Sequence[float] = (0.0, 1000.0), **tags: Any) -> Path:
     """One enhanced multi-frame object of b0 and trace."""
     made = header(
-        **({"Manufacturer": "SIEMENS", "ManufacturerModelName": "Vida", "SeriesDescription": "Zykerman"} | tags)
+        **({"Manufacturer": "CANON_MEC", "ManufacturerModelName": "Galan 3T", "SeriesDescription": "Zykerman"} | tags)
     )
     for keyword in ("PixelSpacing", "SliceThickness", "SpacingBetweenSlices", "ImageOrientationPatient"):
         delattr(made, keyword)
@@ -239,7 +239,7 @@ def enhanced_dwi(folder: Path, number: int = 12, *, b: Sequence[float] = (0.0, 1
             ],
             FrameContentSequence=[
                 _item(StackID="1", InStackPositionNumber=i + 1, TemporalPositionIndex=i_volume + 1,
-                      DimensionIndexValues=[i_volume + 1, i + 1])
+                      DimensionIndexValues=[i_volume + 1, 1, i + 1])
             ],
             PlanePositionSequence=[_item(ImagePositionPatient=[-20.0, -24.0, 5.0 * i])],
             MRImageFrameTypeSequence=[_item(FrameType=["DERIVED", "PRIMARY", "DIFFUSION", "NONE"])],
@@ -249,7 +249,19 @@ def enhanced_dwi(folder: Path, number: int = 12, *, b: Sequence[float] = (0.0, 1
     ]  # fmt: skip
     made.DimensionIndexSequence = [
         _item(DimensionIndexPointer=0x00189087, FunctionalGroupPointer=0x00189117),
+        _item(DimensionIndexPointer=0x00209056, FunctionalGroupPointer=0x00209111),
         _item(DimensionIndexPointer=0x00209057, FunctionalGroupPointer=0x00209111),
     ]
     made.PixelData = np.stack(volumes).astype("<u2").tobytes()
+    _without_lengths(made)
     return save(folder / "enhanced", made)
+
+
+def _without_lengths(dataset: Dataset) -> None:
+    """Delimits sequences as scanners do; dcm2niix loses the depth of those that give their length."""
+    for element in dataset:
+        if element.VR == "SQ":
+            element.is_undefined_length = True
+            for item in element.value:
+                item.is_undefined_length_sequence_item = True
+                _without_lengths(item)

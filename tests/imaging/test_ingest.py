@@ -60,9 +60,19 @@ def as_nifti(volume: np.ndarray) -> np.ndarray:
         (scanner.philips_dwi, [50, 51, 52, 53], [0, 1000, 1000, 1000]),
         (lambda path: scanner.philips_dwi(path, private_only=True), [50, 51, 52, 53], [0, 1000, 1000, 1000]),
         (scanner.canon_dwi, [60, 61], [0, 1000]),
-        (scanner.enhanced_dwi, [70, 71], [0, 1000]),  # dcm2niix gives no b-values at all
+        (scanner.enhanced_dwi, [70, 71], [0, 1000]),
+        (lambda path: scanner.enhanced_dwi(path, Manufacturer="Philips"), [70, 71], [0, 1000]),  # dcm2niix: 0, 2000
     ],
-    ids=["siemens-trace", "siemens-directions", "ge", "philips", "philips-private", "canon", "enhanced"],
+    ids=[
+        "siemens-trace",
+        "siemens-directions",
+        "ge",
+        "philips",
+        "philips-private",
+        "canon",
+        "enhanced",
+        "enhanced-philips",
+    ],
 )
 def test_every_vendors_voxels_arrive_with_their_b_values(lab, write, seeds, bvals):
     write(lab.scans)
@@ -72,6 +82,15 @@ def test_every_vendors_voxels_arrive_with_their_b_values(lab, write, seeds, bval
     assert lab.bvals() == bvals
     for i, seed in enumerate(seeds):
         assert np.array_equal(data[..., i], as_nifti(scanner.pixels(seed)))
+
+
+def test_volumes_that_the_converter_mixes_up_are_refused(lab):
+    scanner.enhanced_dwi(lab.scans, Manufacturer="SIEMENS")  # as syngo, but without its XA software version
+    (patient,) = lab.ingest().patients
+    assert patient.reason == (
+        "no diffusion series can be used (series 12: "
+        "dcm2niix mixed slices of b 0, 1000 into one volume; export it as classic DICOM)"
+    )
 
 
 def test_a_whole_stroke_protocol_becomes_a_bids_folder(lab):

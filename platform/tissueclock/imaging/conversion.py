@@ -213,25 +213,31 @@ def _joined(series: Series, parts: Sequence[_Part], given: Path) -> Converted:
 def _b_values(
     series: Series, parts: Sequence[_Part], data: npt.NDArray[Any], given: Path
 ) -> tuple[Float[np.ndarray, " n"] | None, str]:
-    """dcm2niix's where they are the header's, or else by finding each volume's pixels in the DICOM."""
+    """dcm2niix's where header and pixels agree with them, or else by finding each volume's pixels in the DICOM.
+
+    Checked always: of enhanced objects dcm2niix can mix up the volumes, or write another b-value, without a word.
+    """
     known = sorted(series.facts.b_values)
     found = [part.bvals for part in parts if part.bvals is not None]
     bvals = np.concatenate(found) if len(found) == len(parts) else None
-    if bvals is not None and (not known or _same_shells(bvals.tolist(), known)):
-        return bvals, ""
     if not known:
         named = series.facts.text_b
-        return (np.array(named), "b-value by the free text") if len(named) == data.shape[3] == 1 else (None, "")
+        if bvals is None and len(named) == data.shape[3] == 1:
+            return np.array(named), "b-value by the free text"
+        return bvals, ""
     if len(known) == 1:
-        return np.full(data.shape[3], known[0]), "b-value from the header"
-    by_pixels = b_by_pixels([given / f"{i:06d}.dcm" for i in range(len(series.files))], data)
+        return np.full(data.shape[3], known[0]), ""
+    by_pixels = b_by_pixels([given / f"{i:06d}.dcm" for i in range(len(series.files))], data, whose=series.name)
+    agreed = bvals is not None and _same_shells(bvals.tolist(), known)
+    if bvals is not None and agreed and (by_pixels is None or np.abs(bvals - by_pixels).max() <= SHELL_S_MM2):
+        return bvals, ""
     if by_pixels is None:
         said = "none" if bvals is None else ", ".join(f"{value:g}" for value in sorted(set(bvals.tolist())))
         listed = ", ".join(f"{value:g}" for value in known)
         raise ImageError(
             f"{series.name}: b-values {listed} in the header, {said} by dcm2niix; which volume has which is not known"
         )
-    return by_pixels, "b-values matched by pixels, since dcm2niix gave none or others"
+    return by_pixels, "b-values by pixels, since dcm2niix gave none or others"
 
 
 def _same_shells(found: Sequence[float], known: Sequence[float]) -> bool:

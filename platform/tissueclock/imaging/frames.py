@@ -14,18 +14,24 @@ import numpy.typing as npt
 import pydicom
 from jaxtyping import Float
 
+from tissueclock.errors import ImageError
 from tissueclock.imaging.headers import read_facts
 
 
-def b_by_pixels(paths: Sequence[Path], data: npt.NDArray[Any]) -> Float[np.ndarray, " n"] | None:
+def b_by_pixels(paths: Sequence[Path], data: npt.NDArray[Any], *, whose: str) -> Float[np.ndarray, " n"] | None:
     """The b-value of each volume.
 
     Args:
         paths: Plain DICOM files, classic or enhanced.
         data: Stored values, slices along the third axis, volumes along the fourth.
+        whose: The series, for the message.
 
     Returns:
-        s/mm2, or None where a slice is not found, is found under two b-values, or a volume's slices disagree.
+        s/mm2, or None where a slice is not found (mosaics, rescaled or compressed pixels), or is found only under
+        several b-values.
+
+    Raises:
+        ImageError: A volume holds slices of several b-values.
     """
     try:
         frames = [found for path in paths for found in _frames(path)]
@@ -36,12 +42,17 @@ def b_by_pixels(paths: Sequence[Path], data: npt.NDArray[Any]) -> Float[np.ndarr
         b_values.setdefault(_digest(pixels), set()).add(b_value)
     found: list[float] = []
     for i in range(data.shape[3]):
-        # Slices without signal are alike whatever their b-value: they are asked last, and need not answer.
         slices = [b_values.get(_digest(data[:, :, k, i]), set()) for k in range(data.shape[2])]
-        told = {next(iter(values)) for values in slices if len(values) == 1}
-        if len(told) != 1 or not all(slices):
+        # A slice without signal is found under every b-value: it tells nothing, and contradicts nothing.
+        told = sorted({next(iter(values)) for values in slices if len(values) == 1})
+        if len(told) > 1:
+            listed = ", ".join(f"{value:g}" for value in told)
+            raise ImageError(
+                f"{whose}: dcm2niix mixed slices of b {listed} into one volume; export it as classic DICOM"
+            )
+        if not told or not all(slices):
             return None
-        found.append(told.pop())
+        found.append(told[0])
     return np.array(found, dtype=np.float64)
 
 
