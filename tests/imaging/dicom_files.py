@@ -70,7 +70,13 @@ def save(path: Path, dataset: Dataset) -> Path:
 
 
 def write_series(
-    folder: Path, number: int, volumes: Sequence[tuple[np.ndarray, Sequence[tuple]]], *, uid: str = "", **tags: Any
+    folder: Path,
+    number: int,
+    volumes: Sequence[tuple[np.ndarray, Sequence[tuple]]],
+    *,
+    uid: str = "",
+    along: Sequence[float] = (0.0, 0.0, 1.0),
+    **tags: Any,
 ) -> list[Path]:
     """Writes a classic series, one file a slice.
 
@@ -79,6 +85,7 @@ def write_series(
         number: Series number.
         volumes: Pixels and the elements `(group, element, VR, value)` that are of this volume only.
         uid: Of the series; made of the number if empty.
+        along: Where slices follow each other.
         tags: What all its files share.
     """
     paths = []
@@ -90,7 +97,9 @@ def write_series(
             made.InstanceNumber = i_volume * len(volume) + i_slice + 1
             made.AcquisitionNumber = i_volume + 1
             made.SOPInstanceUID = f"{uid}.{made.InstanceNumber}"
-            made.ImagePositionPatient = [-20.0, -24.0, 5.0 * i_slice]
+            made.ImagePositionPatient = [
+                start + 5.0 * i_slice * step for start, step in zip((-20.0, -24.0, 0.0), along, strict=True)
+            ]
             made.SliceLocation = 5.0 * i_slice
             for group, element, vr, value in elements:
                 made.add_new((group, element), vr, value)

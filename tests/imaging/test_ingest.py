@@ -212,11 +212,45 @@ def test_a_truncated_file_leaves_its_series_and_is_named(lab):
     assert [line.outcome for line in report.patients if line is not refused] == ["written"]
 
 
-def test_a_missing_slice_is_no_volume(lab):
+def test_a_missing_slice_refuses_the_volume(lab):
     scanner.siemens_trace(lab.scans)[4].unlink()
     (patient,) = lab.ingest().patients
-    assert patient.outcome == "refused"
-    assert patient.reason.startswith("no diffusion series can be used (series 3: ")
+    assert patient.reason == (
+        "no diffusion series can be used (series 3: 1 of 10 slices have 1 images, the others 2; a volume is incomplete)"
+    )
+
+
+def test_a_flair_with_a_gap_is_left_and_the_patient_written(lab):
+    scanner.siemens_trace(lab.scans)
+    scanner.flair(lab.scans)[4].unlink()
+    (patient,) = lab.ingest().patients
+    assert (patient.outcome, patient.reason) == ("written", "no FLAIR")
+    assert patient.series[1].reason == "a gap of 10.0 mm found where slices lie 5.0 mm apart; a slice is missing"
+
+
+def test_a_sagittal_flair_in_3d_keeps_its_slices(lab):
+    scanner.siemens_trace(lab.scans)
+    scanner.flair(lab.scans, MRAcquisitionType="3D", ImageOrientationPatient=[0, 1, 0, 0, 0, -1], along=(1, 0, 0))
+    (patient,) = lab.ingest().patients
+    assert (patient.outcome, patient.reason) == ("written", "")
+    data = np.asarray(lab.image("sub-0001/anat/sub-0001_FLAIR.nii.gz").dataobj)
+    assert sorted(data.ravel()) == sorted(scanner.pixels(30).ravel())
+
+
+def test_what_the_converter_takes_for_computed_images_is_left_out_and_said(lab):
+    axes = [[0.0, 0.0, 0.0], *np.eye(3).tolist(), [0.0, 0.0, 0.0]]
+    volumes = [
+        (
+            scanner.pixels(50 + i),
+            [*scanner.philips_b(b, "NPRSI"[i]), *scanner.standard_b(b), (0x0018, 0x9089, "FD", axes[i])],
+        )
+        for i, b in enumerate((0, 1000, 1000, 1000, 1000))
+    ]
+    types = ["ORIGINAL", "PRIMARY", "M_SE", "M", "SE"]
+    scanner.write_series(lab.scans, 601, volumes, **(scanner.PHILIPS | {"ImageType": types}))
+    (patient,) = lab.ingest().patients
+    assert lab.bvals() == [0, 1000, 1000, 1000]
+    assert patient.series[0].reason.endswith("left out: images that dcm2niix takes for computed ones")
 
 
 def test_where_the_best_series_cannot_be_converted_the_next_best_is_taken(lab):

@@ -7,7 +7,7 @@ import gzip
 import json
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from tissueclock.imaging.bvalues import SHELL_FRACTION, SHELL_S_MM2, read_bvals
 from tissueclock.imaging.dicom import Series, copy_plain
 from tissueclock.imaging.frames import b_by_pixels
 from tissueclock.imaging.sidecar import clean_sidecar
+from tissueclock.imaging.stack import check_slices
 from tissueclock.imaging.volume import MIN_SLICES
 
 _TIMEOUT_S = 900
@@ -49,7 +50,7 @@ class Converted:
         bvals: One a volume, s/mm2; None where nothing tells them.
         bvecs: Unit vectors, or None.
         facts: The allowed part of the sidecar.
-        note: How b-values were found, if not by dcm2niix; or empty.
+        note: How b-values were found, if not by dcm2niix, and what was left out; or empty.
     """
 
     header: bytes
@@ -93,6 +94,7 @@ def convert(series: Series, work: Path) -> Converted:
         ImageError: dcm2niix fails, makes several images that do not fit each other, or leaves slices out.
         StorageError: The work folder cannot be written.
     """
+    check_slices(series)
     given, made = work / "in", work / "out"
     try:
         given.mkdir(parents=True)
@@ -102,36 +104,16 @@ def convert(series: Series, work: Path) -> Converted:
     except OSError as error:
         raise StorageError(f"{work}: cannot be written ({error.strerror or error})") from error
     _run(series, given, made)
-    parts = _parts(series, made)
-    return _joined(series, parts, given)
+    parts, left = _parts(series, made)
+    image = _joined(series, parts, given)
+    return replace(image, note="; ".join(note for note in (image.note, left) if note))
 
 
 def _run(series: Series, given: Path, made: Path) -> None:
     # -g i: a defaults file in somebody's home must not decide. -ba y alone is no de-identification: the sidecar keeps
-    # institution, serial number and free text, the NIfTI header the time.
-    options = [
-        "-g",
-        "i",
-        "-z",
-        "n",
-        "-b",
-        "y",
-        "-ba",
-        "y",
-        "-d",
-        "0",
-        "-w",
-        "2",
-        "-l",
-        "o",
-        "-m",
-        "2",
-        "-i",
-        "n",
-        "-x",
-        "n",
-    ]
-    command = [str(dcm2niix.bin), *options, "-f", _NAME, "-o", str(made), str(given)]
+    # institution, serial number and free text, the NIfTI header the time. -x i: slices stay slices, to be counted.
+    options = "-g i -z n -b y -ba y -d 0 -w 2 -l o -m 2 -i n -x i"
+    command = [str(dcm2niix.bin), *options.split(), "-f", _NAME, "-o", str(made), str(given)]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_S, check=False
@@ -141,8 +123,9 @@ def _run(series: Series, given: Path, made: Path) -> None:
     except OSError as error:
         raise StorageError(f"dcm2niix cannot be started ({error.strerror})") from error
     if done.returncode:
-        said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if "rror" in line or "arning" in line]
-        reason = (said or ["no message"])[-1].replace(str(given), "…").replace(str(made), "…")
+        lines = [line.strip() for line in (done.stdout + done.stderr).splitlines()]
+        said = [line for word in ("Error", "Warning") for line in lines if word in line]
+        reason = (said or ["no message"])[0].replace(str(given), "…").replace(str(made), "…")
         raise ImageError(f"{series.name}: dcm2niix failed with exit code {done.returncode} ({reason})")
 
 
@@ -164,7 +147,8 @@ class _Part:
         return self.data.shape[:3], self.data.dtype.str, float(proxy.slope), float(proxy.inter), affine
 
 
-def _parts(series: Series, made: Path) -> list[_Part]:
+def _parts(series: Series, made: Path) -> tuple[list[_Part], str]:
+    """What dcm2niix made, and a note on what of it is left out."""
     parts, left, n_slices = [], [], 0
     for path in sorted(made.glob("*.nii")):
         image: Any = nibabel.load(path)
@@ -182,7 +166,7 @@ def _parts(series: Series, made: Path) -> list[_Part]:
         raise ImageError(
             f"{series.name}: {series.n_frames} slices found, of which dcm2niix used {n_slices}; a volume is incomplete"
         )
-    return parts
+    return parts, f"left out: {', '.join(sorted(set(left)))}" if left else ""
 
 
 def _joined(series: Series, parts: Sequence[_Part], given: Path) -> Converted:

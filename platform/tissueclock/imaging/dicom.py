@@ -19,7 +19,15 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, MediaStorageDirectoryStorage
 
 from tissueclock.errors import ImageError
-from tissueclock.imaging.headers import TAGS, Identity, first_number, first_text, read_facts, read_identity
+from tissueclock.imaging.headers import (
+    TAGS,
+    Identity,
+    first_number,
+    first_text,
+    read_facts,
+    read_identity,
+    read_slice_mm,
+)
 from tissueclock.imaging.recognition import Facts, merge
 
 _GZIP = b"\x1f\x8b"
@@ -41,6 +49,7 @@ class File:
         identity: Whose it is.
         facts: What it shows.
         n_frames: Pictures in it.
+        slice_mm: Where its slice lies along the normal, if it is one slice.
         damage: Why it cannot be used; empty if it can.
     """
 
@@ -52,6 +61,7 @@ class File:
     identity: Identity
     facts: Facts
     n_frames: int = 1
+    slice_mm: float | None = None
     damage: str = ""
 
 
@@ -164,6 +174,7 @@ def read_file(path: Path) -> File:
                 identity=read_identity(header),
                 facts=read_facts(header),
                 n_frames=int(first_number(header, "NumberOfFrames") or 1),
+                slice_mm=read_slice_mm(header),
                 damage=_damage(header, stream),
             )
     except (_LeftError, ImageError):

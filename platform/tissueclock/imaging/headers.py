@@ -33,7 +33,8 @@ _READ = (
     "ProtocolName", "PulseSequenceName",
     "EchoPulseSequence", "EchoPlanarPulseSequence", "InversionTimes", "InversionRecovery", "EffectiveEchoTime",
     "DiffusionBValue", "DiffusionDirectionality", "MRDiffusionSequence", "StudyInstanceUID", "SeriesInstanceUID",
-    "SeriesNumber", "InstanceNumber", "ImageOrientationPatient", "SamplesPerPixel", "PhotometricInterpretation",
+    "SeriesNumber", "InstanceNumber", "ImageOrientationPatient", "ImagePositionPatient", "SamplesPerPixel",
+    "PhotometricInterpretation",
     "NumberOfFrames", "Rows", "Columns", "BitsAllocated", _SHARED, _PER_FRAME,
 )  # fmt: skip
 
@@ -151,6 +152,14 @@ def first_text(header: Dataset, keyword: str) -> str:
 def first_number(header: Dataset, keyword: str) -> float | None:
     """The first value as a number; None where there is none."""
     return next(iter(_numbers(header, keyword)), None)
+
+
+def read_slice_mm(header: Dataset) -> float | None:
+    """How far along its normal the slice of a classic image lies, in mm; None where the header does not tell."""
+    cosines, position = (list(_numbers(header, f"Image{what}Patient")) for what in ("Orientation", "Position"))
+    if len(cosines) != 6 or len(position) != 3:
+        return None
+    return float(np.dot(np.cross(cosines[:3], cosines[3:]), position))
 
 
 def _functional_groups(header: Dataset) -> Iterator[Dataset]:
