@@ -3,6 +3,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 from joblib import parallel_config
@@ -12,10 +13,11 @@ from tissueclock.cohort.manifest import read_manifest
 from tissueclock.cohort.phantom import truth as phantom_truth
 from tissueclock.cohort.phantom.anatomy import template
 from tissueclock.cohort.phantom.generate import make_phantom
+from tissueclock.cohort.phantom.patient import PatientPlan
 from tissueclock.cohort.phantom.raw.generate import make_raw_phantom, variant_of
 from tissueclock.cohort.phantom.raw.head import FINE_GRID
 from tissueclock.errors import CohortError
-from tissueclock.files import digest_file
+from tissueclock.files import digest_file, write_text
 from tissueclock.imaging.bvalues import read_bvals
 from tissueclock.imaging.volume import Volume, read_volume, read_volumes
 from tissueclock.tsv import read_rows
@@ -54,8 +56,6 @@ def flair(folder: Path, subject: str) -> Volume:
 
 def true_volume(folder: Path, subject: str, name: str) -> Volume:
     """Read without the checks of a scan: a mask may be of one value, a bias has no air."""
-    import nibabel
-
     image = nibabel.load(folder / TRUTH / subject / f"{name}.nii.gz")
     return Volume(np.asarray(image.dataobj, dtype=np.float32), np.asarray(image.affine, dtype=np.float64))
 
@@ -230,12 +230,14 @@ def test_one_seed_gives_the_same_bytes_however_many_jobs_make_them(straight: Pat
     assert digests(tmp_path / "two") == digests(straight)
 
 
-def test_a_phantom_that_is_interrupted_leaves_nothing(tmp_path: Path) -> None:
-    def stop(n_made: int) -> None:
+def test_a_phantom_that_is_interrupted_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(plan: PatientPlan, *, folder: Path, **options: Any) -> None:
+        write_text(folder / plan.participant_id / "half.txt", "a patient half made")
         raise KeyboardInterrupt
 
+    monkeypatch.setattr("tissueclock.cohort.phantom.raw.generate.make_raw_patient", stop)
     with pytest.raises(KeyboardInterrupt):
-        make_raw_phantom(tmp_path / "raw", n_patients=2, seed=1, progress=stop)
+        make_raw_phantom(tmp_path / "raw", n_patients=2, seed=1)
     assert not list(tmp_path.iterdir())
 
 

@@ -157,14 +157,13 @@ def render_head(
     texture = 1.0 + TEXTURE_SD * draw_field(HEAD_GRID, length_mm=TEXTURE_LENGTH_MM, rng=rng)
     fluid, white = (signals(normal_tissue(tissue, field)) for tissue in ("csf", "wm"))
     flesh, fat = signals(_MUSCLE[field]), _fat_signals(field)
-    uneven = {name: around.flesh * flesh[name] + (around.fat + around.marrow) * fat[name] for name in SERIES}
-    return {
-        name: np.asarray(
-            embed(brain[name]) + around.csf * fluid[name] + around.cord * white[name] + uneven[name] * texture,
-            dtype=np.float32,
-        )
-        for name in SERIES
-    }
+    heads: dict[Series, Head] = {}
+    for name in SERIES:
+        head = around.flesh * flesh[name] + (around.fat + around.marrow) * fat[name]
+        head *= texture
+        head += around.csf * fluid[name] + around.cord * white[name] + embed(brain[name])
+        heads[name] = np.asarray(head, dtype=np.float32)
+    return heads
 
 
 def embed(volume: Brain) -> Head:

@@ -57,7 +57,7 @@ _DEEP_MM: Mapping[str, tuple[float, float, float]] = {
 a point that has two names, not the middle of a structure."""
 
 _N_CORTEX, _N_VENTRICLES, _N_CEREBELLUM = 36, 14, 14
-_INVERSION_STEPS = 60
+_INVERSION_STEPS = 25
 
 
 @dataclass(frozen=True, slots=True)
