@@ -8,7 +8,7 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage
 
-SHAPE = (24, 20, 10)
+SHAPE = (24, 20, 8)
 """Rows, columns, slices."""
 
 SECRETS = {

@@ -138,7 +138,7 @@ def test_b0_and_trace_of_two_series_are_kept_apart(lab):
     assert [line.taken_as for line in patient.series] == ["b0", "b1000"]
     assert lab.bvals("sub-0001/dwi/sub-0001_acq-b0_dwi.bval") == [0]
     assert lab.bvals("sub-0001/dwi/sub-0001_acq-trace_dwi.bval") == [1000]
-    assert lab.image("sub-0001/dwi/sub-0001_acq-trace_dwi.nii.gz").shape == (20, 24, 10)
+    assert lab.image("sub-0001/dwi/sub-0001_acq-trace_dwi.nii.gz").shape == (20, 24, 8)
 
 
 def test_one_series_that_holds_all_comes_before_a_trace_without_b0(lab):
@@ -153,7 +153,7 @@ def test_one_series_that_holds_all_comes_before_a_trace_without_b0(lab):
     [
         ((0, 1500), "b-values 0, 1500 found; 1000 +- 300 is needed; --b-tolerance 500 would take it"),
         ((0,), "b-values 0 found; 1000 +- 300 is needed"),
-        ((1000,), "b-values 1000 found; b0 is needed beside 1000 +- 300"),
+        ((1000,), "b-values 1000 found; b0 of one day with 1000 +- 300 is needed"),
     ],
 )
 def test_a_missing_b_value_refuses_the_patient(lab, b, line):
@@ -193,12 +193,27 @@ def test_of_two_equal_series_the_one_asked_for_is_taken(lab, duplicates, seed):
 def test_two_equal_series_refuse_the_patient_with_both_numbers(lab, write, role):
     scanner.siemens_trace(lab.scans, 2)
     write(lab.scans, 3)
-    write(lab.scans, 13, StudyInstanceUID="1.2.99", StudyDate="20240201")
+    write(lab.scans, 13, StudyInstanceUID="1.2.99")
     if role == "dwi":
         shutil.rmtree(lab.scans / "002 Zykérman")
     (patient,) = lab.ingest().patients
     expected = f"series 3 and series 13 would each do as {role}; one is needed; --duplicates first or last takes one"
     assert (patient.outcome, patient.reason) == ("refused", expected)
+
+
+def test_a_flair_of_another_day_is_left(lab):
+    scanner.siemens_trace(lab.scans)
+    scanner.flair(lab.scans, 13, StudyInstanceUID="1.2.99", StudyDate="20240207")
+    (patient,) = lab.ingest().patients
+    assert (patient.outcome, patient.reason) == ("written", "no FLAIR")
+    assert patient.series[1].reason == "TI 2500, TE 93 ms; of another day than the diffusion series"
+
+
+def test_two_studies_of_one_patient_are_two_candidates(lab):
+    scanner.siemens_trace(lab.scans, 3)
+    scanner.siemens_trace(lab.scans, 4, StudyInstanceUID="1.2.99", StudyDate="20240207")
+    (patient,) = lab.ingest().patients
+    assert patient.reason.startswith("series 3 and series 4 would each do as dwi")
 
 
 def test_a_truncated_file_leaves_its_series_and_is_named(lab):
@@ -216,7 +231,7 @@ def test_a_missing_slice_refuses_the_volume(lab):
     scanner.siemens_trace(lab.scans)[4].unlink()
     (patient,) = lab.ingest().patients
     assert patient.reason == (
-        "no diffusion series can be used (series 3: 1 of 10 slices have 1 images, the others 2; a volume is incomplete)"
+        "no diffusion series can be used (series 3: 1 of 8 slices have 1 images, the others 2; a volume is incomplete)"
     )
 
 
@@ -411,7 +426,7 @@ def test_progress_counts_up_to_the_end(lab):
     seen = []
     lab.ingest(progress=lambda done, total: seen.append((done, total)))
     assert seen == sorted(seen)
-    assert seen[-1] == (40, 40)
+    assert seen[-1] == (32, 32)
 
 
 def test_dcm2niix_that_fails_is_one_line(lab, monkeypatch, tmp_path):

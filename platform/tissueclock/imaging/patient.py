@@ -14,7 +14,15 @@ from tissueclock.imaging.conversion import Converted, convert
 from tissueclock.imaging.dicom import Series
 from tissueclock.imaging.headers import Identity
 from tissueclock.imaging.recognition import Verdict, recognise
-from tissueclock.imaging.selection import Candidate, Choice, Duplicates, choose_adc, choose_dwi, choose_flair
+from tissueclock.imaging.selection import (
+    Candidate,
+    Choice,
+    Duplicates,
+    choose_adc,
+    choose_dwi,
+    choose_flair,
+    of_one_session,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +143,7 @@ def _images(
     desk: _Desk, candidates: Mapping[str, Sequence[Candidate]], choice: Choice, duplicates: Duplicates
 ) -> dict[tuple[str, str], Converted]:
     dwi = _dwi(desk, candidates["dwi"], choice, duplicates)
-    flair = _flair(desk, candidates["flair"], duplicates)
+    flair = _flair(desk, candidates["flair"], dwi[-1], duplicates)
     images = _diffusion_images(desk, dwi) | _adc_image(desk, candidates["adc"], dwi[-1])
     if flair is not None:
         desk.take(flair, "flair")
@@ -177,8 +185,11 @@ def _failures(desk: _Desk, candidates: Sequence[Candidate]) -> str:
     return f" ({'; '.join(told)})" if told else ""
 
 
-def _flair(desk: _Desk, candidates: Sequence[Candidate], duplicates: Duplicates) -> Candidate | None:
-    left = list(candidates)
+def _flair(desk: _Desk, candidates: Sequence[Candidate], dwi: Candidate, duplicates: Duplicates) -> Candidate | None:
+    left = [one for one in candidates if of_one_session(one, dwi)]
+    for one in candidates:
+        if one not in left:
+            desk.leave(one.series, f"{one.verdict.reason}; of another day than the diffusion series")
     while left:
         chosen = choose_flair(left, duplicates=duplicates)
         if desk.works(chosen):

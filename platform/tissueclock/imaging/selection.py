@@ -54,6 +54,12 @@ class Candidate:
         return nearest if nearest <= choice.tolerance_s_mm2 else float("inf")
 
 
+def of_one_session(one: Candidate, other: Candidate) -> bool:
+    """Whether two series are of one study or one day: a FLAIR of the week after tells nothing of the onset."""
+    first, second = one.series.files[0].identity, other.series.files[0].identity
+    return first.study_uid == second.study_uid or first.study_date == second.study_date != ""
+
+
 def choose_dwi(candidates: Sequence[Candidate], choice: Choice, *, duplicates: Duplicates) -> tuple[Candidate, ...]:
     """The diffusion series of a patient: one that holds all, a trace before directions, or else b0 and trace apart.
 
@@ -78,16 +84,15 @@ def choose_dwi(candidates: Sequence[Candidate], choice: Choice, *, duplicates: D
 
     if complete := [one for one in weighted if one.has_b0]:
         return (_best(complete, rank, role="dwi", duplicates=duplicates),)
-    plain = [one for one in candidates if one.has_b0]
+    high = _best(weighted, rank, role="b1000", duplicates=duplicates)
+    plain = [one for one in candidates if one.has_b0 and of_one_session(one, high)]
     if not plain:
         found = sorted({value for one in candidates for value in one.b_values})
         listed = ", ".join(f"{value:g}" for value in found)
         raise ImageError(
-            f"b-values {listed} found; b0 is needed beside {choice.b_s_mm2:g} +- {choice.tolerance_s_mm2:g}"
+            f"b-values {listed} found; b0 of one day with {choice.b_s_mm2:g} +- {choice.tolerance_s_mm2:g} is needed"
         )
-    high = _best(weighted, rank, role="b1000", duplicates=duplicates)
-    study = _study(high)
-    low = _best(plain, lambda one: (_study(one) != study, len(one.b_values)), role="b0", duplicates=duplicates)
+    low = _best(plain, lambda one: (len(one.b_values),), role="b0", duplicates=duplicates)
     return low, high
 
 
