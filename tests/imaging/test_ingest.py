@@ -93,6 +93,22 @@ def test_volumes_that_the_converter_mixes_up_are_refused(lab):
     )
 
 
+def test_an_enhanced_object_for_each_volume_is_one_series(lab):
+    for i, b in enumerate((0.0, 1000.0)):
+        path = scanner.enhanced_dwi(lab.scans, b=(b,), Manufacturer="SIEMENS", SoftwareVersions="syngo MR XA30")
+        volume = dcmread(path)
+        volume.SOPInstanceUID = volume.file_meta.MediaStorageSOPInstanceUID = f"1.2.826.7.{i}"
+        volume.InstanceNumber = volume.AcquisitionNumber = i + 1
+        volume.PixelData = scanner.pixels(70 + i).astype("<u2").tobytes()
+        volume.save_as(lab.scans / f"volume {i}")
+        path.unlink()
+    (patient,) = lab.ingest().patients
+    assert patient.outcome == "written", patient.reason
+    assert lab.bvals() == [0, 1000]
+    data = np.asarray(lab.image("sub-0001/dwi/sub-0001_dwi.nii.gz").dataobj)
+    assert np.array_equal(data[..., 1], as_nifti(scanner.pixels(71)))
+
+
 def test_a_whole_stroke_protocol_becomes_a_bids_folder(lab):
     scanner.siemens_directions(lab.scans)
     scanner.siemens_trace(lab.scans)
