@@ -18,8 +18,14 @@ from tissueclock.files import digest_file
 from tissueclock.imaging.transform import coarsen
 from tissueclock.imaging.volume import Volume, read_volume
 
-GREY, WHITE, FLUID = 0.42, 0.30, 1.3
-"""Brightness on b0 in arbitrary units, spin echo, TE 90 ms; grey over white as in the MNI-152 T2w average (1.24)."""
+T2W = (0.42, 0.30, 1.3)
+"""Brightness of grey matter, white matter and fluid on b0, arbitrary units: spin echo, TE 90 ms."""
+
+DIFFUSION = (1.0, 0.8, 0.3)
+"""... and on b1000 (ADC 0.88, 0.79 and 3 um2/ms): what was brightest is darkest."""
+
+_FLUID_FROM, _FLUID_OVER = 1.15, 0.5
+"""A user's T2w atlas has no tissue maps: from 1.15 of its median on, and wholly from 1.65 on, a voxel is fluid."""
 
 SPACING_MM = 2.0
 _MIN_BRAIN_ML, _MAX_BRAIN_ML = 700.0, 2500.0
@@ -33,12 +39,14 @@ class Atlas:
         name: What it is called in derivatives.
         digest: SHA-256 of what it was made of.
         brain: T2-weighted, 0 outside the brain, voxels of about 2 mm; MNI mm.
+        diffusion: The same brain diffusion-weighted.
         mask: Where the brain is, on the same voxels.
     """
 
     name: str
     digest: str
     brain: Volume
+    diffusion: Volume
     mask: Bool[np.ndarray, "x y z"]
 
     @property
@@ -79,7 +87,10 @@ def load_atlas(file: Path | None = None, mask_file: Path | None = None) -> Atlas
         allowed = f"a brain has {_MIN_BRAIN_ML:.0f} to {_MAX_BRAIN_ML:.0f}"
         raise ImageError(f"{mask_file or file}: {found_ml:.0f} ml inside; {allowed}; {hint}")
     digests = [digest_file(path) for path in (file, mask_file) if path is not None]
-    return _make_atlas(file.name, "+".join(digests), whole, binary_fill_holes(inside))
+    relative = whole.data / max(float(np.median(whole.data[inside])), 1e-12)
+    fluid = np.clip((relative - _FLUID_FROM) / _FLUID_OVER, 0.0, 1.0)
+    diffusion = whole.like(np.minimum(relative, 1.0) * (1.0 - fluid) + DIFFUSION[2] * fluid)
+    return _make_atlas(file.name, "+".join(digests), whole, diffusion, binary_fill_holes(inside))
 
 
 @lru_cache(maxsize=1)
@@ -88,14 +99,15 @@ def _default_atlas() -> Atlas:
         load(resolution=1) for load in (load_mni152_gm_template, load_mni152_wm_template, load_mni152_brain_mask)
     )
     gm, wm, inside = (np.asarray(image.dataobj, dtype=np.float32) for image in (grey, white, mask))
-    brain = GREY * gm + WHITE * wm + FLUID * np.clip(inside - gm - wm, 0.0, 1.0)
+    fluid = np.clip(inside - gm - wm, 0.0, 1.0)
     affine = np.asarray(grey.affine, dtype=np.float64)
-    return _make_atlas(
-        "ICBM2009a", f"nilearn GREY {GREY} WHITE {WHITE} FLUID {FLUID}", Volume(brain, affine), inside > 0.5
+    t2w, diffusion = (Volume(g * gm + w * wm + f * fluid, affine) for g, w, f in (T2W, DIFFUSION))
+    return _make_atlas("ICBM2009a", f"nilearn {T2W} {DIFFUSION}", t2w, diffusion, inside > 0.5)
+
+
+def _make_atlas(name: str, digest: str, t2w: Volume, diffusion: Volume, inside: Bool[np.ndarray, "x y z"]) -> Atlas:
+    brain, weighted = (
+        coarsen(whole.like(np.where(inside, whole.data, 0.0)), spacing_mm=SPACING_MM) for whole in (t2w, diffusion)
     )
-
-
-def _make_atlas(name: str, digest: str, whole: Volume, inside: Bool[np.ndarray, "x y z"]) -> Atlas:
-    brain = coarsen(whole.like(np.where(inside, whole.data, 0.0)), spacing_mm=SPACING_MM)
-    mask = coarsen(whole.like(inside), spacing_mm=SPACING_MM).data >= 0.5
-    return Atlas(name, digest, brain, mask)
+    mask = coarsen(t2w.like(inside), spacing_mm=SPACING_MM).data >= 0.5
+    return Atlas(name, digest, brain, weighted, mask)

@@ -2,11 +2,8 @@
 
 from typing import Literal, Protocol
 
-import numpy as np
-from jaxtyping import Bool
-
 from tissueclock.imaging import extraction, registration
-from tissueclock.imaging.atlas import Atlas
+from tissueclock.imaging.extraction import Mask
 from tissueclock.imaging.transform import Affine, Transform
 from tissueclock.imaging.volume import Volume
 
@@ -21,13 +18,15 @@ class Backend(Protocol):
     def name(self) -> str:
         """Tool and version, for the record."""
 
-    def extract(self, b0: Volume) -> Bool[np.ndarray, "x y z"]:
+    def extract(self, b0: Volume) -> Mask:
         """A first brain mask on b0's voxels."""
 
-    def to_atlas(self, b0: Volume, atlas: Atlas, *, start: Affine, kind: RegistrationKind) -> Transform:
-        """The map from the atlas to b0."""
+    def to_atlas(
+        self, moving: Volume, fixed: Volume, *, near: Mask, start: Affine, kind: RegistrationKind
+    ) -> Transform:
+        """The map from the atlas brain `fixed` to the head `moving`; `near` says where, on the voxels of `fixed`."""
 
-    def rigid(self, moving: Volume, fixed: Volume, *, mask: Bool[np.ndarray, "x y z"]) -> Affine:
+    def rigid(self, moving: Volume, fixed: Volume, *, mask: Mask) -> Affine:
         """The rigid map from `fixed` to `moving`; `mask` says where, on the voxels of `fixed`."""
 
 
@@ -41,17 +40,20 @@ class AntsBackend:
 
         return f"antspyx {version('antspyx')}, dipy {version('dipy')}"
 
-    def extract(self, b0: Volume) -> Bool[np.ndarray, "x y z"]:
+    def extract(self, b0: Volume) -> Mask:
         """A first brain mask by median-Otsu."""
         return extraction.extract_brain(b0)
 
-    def to_atlas(self, b0: Volume, atlas: Atlas, *, start: Affine, kind: RegistrationKind) -> Transform:
-        """The map from the atlas to b0, affine or SyN."""
-        if kind == "syn":
-            return registration.register_syn(b0, atlas, start=start)
-        return Transform(registration.register_affine(b0, atlas, start=start))
+    def to_atlas(
+        self, moving: Volume, fixed: Volume, *, near: Mask, start: Affine, kind: RegistrationKind
+    ) -> Transform:
+        """The map from the atlas brain to the head: affine, and SyN on top of it."""
+        affine = registration.register_affine(moving, fixed, near=near, start=start)
+        return (
+            Transform(affine) if kind == "affine" else registration.register_syn(moving, fixed, near=near, start=affine)
+        )
 
-    def rigid(self, moving: Volume, fixed: Volume, *, mask: Bool[np.ndarray, "x y z"]) -> Affine:
+    def rigid(self, moving: Volume, fixed: Volume, *, mask: Mask) -> Affine:
         """The rigid map from `fixed` to `moving`."""
         return registration.register_rigid(moving, fixed, mask=mask)
 

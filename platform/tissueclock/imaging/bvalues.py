@@ -5,6 +5,7 @@ Knows numbers and `.bval` files; refuses to know scanners and series. All b-valu
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,19 @@ SHELL_FRACTION = 0.05
 """... or closer than this fraction of the b-value, which is more above 1000."""
 
 _FLAG_STEP_S_MM2 = 50.0
+
+
+@dataclass(frozen=True, slots=True)
+class BValues:
+    """Which b-value counts as b1000.
+
+    Attributes:
+        b_s_mm2: The one wanted.
+        tolerance_s_mm2: How far the nearest one may lie from it.
+    """
+
+    b_s_mm2: float = 1000.0
+    tolerance_s_mm2: float = 300.0
 
 
 def pick_b(

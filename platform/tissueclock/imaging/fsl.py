@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool
 
 from tissueclock.errors import ImageError
-from tissueclock.imaging.atlas import Atlas
 from tissueclock.imaging.backend import RegistrationKind
+from tissueclock.imaging.extraction import Mask
 from tissueclock.imaging.transform import Affine, Transform
 from tissueclock.imaging.volume import Volume, read_volume, write_volume
 
@@ -62,7 +61,7 @@ class FslBackend:
         """Tool and version, for the record."""
         return f"FSL {self.version}"
 
-    def extract(self, b0: Volume) -> Bool[np.ndarray, "x y z"]:
+    def extract(self, b0: Volume) -> Mask:
         """A first brain mask by BET.
 
         Raises:
@@ -74,17 +73,20 @@ class FslBackend:
             _run(self.bet, folder / "b0.nii.gz", folder / "brain", "-m", "-n", "-R", "-f", BET_FRACTION)
             return np.asarray(read_volume(folder / "brain_mask.nii.gz").data > 0.5)
 
-    def to_atlas(self, b0: Volume, atlas: Atlas, *, start: Affine, kind: RegistrationKind) -> Transform:
-        """The affine map from the atlas to b0 by FLIRT, 12 parameters.
+    def to_atlas(
+        self, moving: Volume, fixed: Volume, *, near: Mask, start: Affine, kind: RegistrationKind
+    ) -> Transform:
+        """The affine map from the atlas brain to the head by FLIRT, 12 parameters.
 
         Raises:
             ImageError: SyN is asked for, which FSL does not have, or FLIRT failed.
         """
         if kind == "syn":
             raise ImageError("--backend fsl: registration syn asked for; FLIRT is affine, use --backend ants")
-        return Transform(np.linalg.inv(self._flirt(b0, atlas.brain, start=np.linalg.inv(start), dof=12)))
+        found = self._flirt(moving, fixed, start=np.linalg.inv(start), dof=12, weight=fixed.like(near))
+        return Transform(np.linalg.inv(found))
 
-    def rigid(self, moving: Volume, fixed: Volume, *, mask: Bool[np.ndarray, "x y z"]) -> Affine:
+    def rigid(self, moving: Volume, fixed: Volume, *, mask: Mask) -> Affine:
         """The rigid map from `fixed` to `moving` by FLIRT, 6 parameters.
 
         Raises:

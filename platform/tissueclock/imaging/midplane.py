@@ -11,11 +11,11 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.optimize import minimize
 from scipy.spatial.transform import Rotation
 
-from tissueclock.imaging.transform import Affine, voxel_centres_mm
+from tissueclock.imaging.transform import Affine, coarsen, voxel_centres_mm
 from tissueclock.imaging.volume import Volume
 
 _SCALE = np.array([4.0, 4.0, 4.0])
-_SOFTEN_MM = 2.0
+_WORK_MM, _SOFTEN_MM = 3.0, 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +56,27 @@ def find_midplane(brain: Volume, *, mask: Bool[np.ndarray, "x y z"], middle_mm: 
         mask: Where the brain is.
         middle_mm: A point of x = 0 about which tilts are meant.
     """
+    inside = coarsen(brain.like(mask), spacing_mm=_WORK_MM).data >= 0.5
+    brain = coarsen(brain, spacing_mm=_WORK_MM)
     soft = gaussian_filter(brain.data, _SOFTEN_MM / np.array(brain.spacing_mm))
-    points, values = voxel_centres_mm(mask, brain.affine), soft[mask]
     voxel_from_mm = np.linalg.inv(brain.affine)
+
+    def seen(points_mm: Float[np.ndarray, "point 3"]) -> Float[np.ndarray, " point"]:
+        voxels = voxel_from_mm[:3, :3] @ points_mm.T + voxel_from_mm[:3, 3:]
+        return np.asarray(map_coordinates(soft, voxels, order=1, mode="constant"))
+
+    # Off the voxels' centres, or x = 0 itself would be favoured: there alone nothing is interpolated.
+    jitter = np.random.default_rng(0).uniform(-0.5, 0.5, size=(int(inside.sum()), 3)) * brain.spacing_mm
+    points = voxel_centres_mm(inside, brain.affine) + jitter
+    values = seen(points)
 
     def unlike(x: Float[np.ndarray, "3"]) -> float:
         turn = _turn(*(x[:2] * _SCALE[:2]))
         origin = middle_mm + np.array([x[2] * _SCALE[2], 0.0, 0.0])
         mirrored = points - 2.0 * ((points - origin) @ turn[:, :1]) @ turn[:, :1].T
-        voxels = voxel_from_mm[:3, :3] @ mirrored.T + voxel_from_mm[:3, 3:]
-        return -_correlation(values, map_coordinates(soft, voxels, order=1, mode="constant"))
+        return -_correlation(values, seen(mirrored))
 
-    found = minimize(unlike, np.zeros(3), method="Powell", options={"maxiter": 4, "xtol": 0.01, "ftol": 1e-5})
+    found = minimize(unlike, np.zeros(3), method="Powell", options={"maxiter": 5, "xtol": 0.005, "ftol": 1e-7})
     roll, yaw, shift = (float(x) for x in found.x * _SCALE)
     return MidPlane(roll, yaw, shift, -float(found.fun))
 

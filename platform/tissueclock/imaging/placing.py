@@ -1,7 +1,7 @@
 """Where a patient's series lie: bias divided out, brain found, atlas found in it, other series put onto b0.
 
-The steps are those of Zhang et al. (2021, doi 10.1016/j.compmedimag.2021.101926): N4, MNI orientation, brain, affine map
-of b0 to the atlas, brain again, other series onto b0. Here they are only found; nothing is interpolated yet.
+The steps are those of Zhang et al. (2021, doi 10.1016/j.compmedimag.2021.101926): N4, MNI orientation, brain, affine
+map of b0 to the atlas, brain again, other series onto b0. Here they are only found; nothing is interpolated yet.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from tissueclock.imaging.atlas import Atlas
 from tissueclock.imaging.backend import Backend, RegistrationKind
 from tissueclock.imaging.bias import estimate_bias
 from tissueclock.imaging.extraction import Mask, is_stripped, refine_mask
-from tissueclock.imaging.registration import Found, find_brain
+from tissueclock.imaging.registration import REACH_MM, Found, find_brain
 from tissueclock.imaging.series import Series
 from tissueclock.imaging.stopwatch import Stopwatch
 from tissueclock.imaging.transform import Affine, Transform, resample
@@ -24,6 +24,12 @@ UPSIDE_DOWN = 1.0
 """Where the atlas fits a head that stands on its top better by this ratio, the header is wrong."""
 
 MIN_SIMILARITY = 0.02
+BRIGHTEST = 1.5
+"""Where b1000 is cut off for registration, relative to its median in the brain: acute lesions are brighter."""
+
+FLUID_PERCENTILE, DARK_FLUID = 98.0, 0.75
+"""The brightest voxels of b0 are fluid; on a diffusion image they keep less than this share of what tissue keeps."""
+
 _RIM_MM = 6.0
 
 
@@ -83,21 +89,19 @@ def place(
     with watch.step("find"):
         found = find_brain(b0, atlas)
         _check_found(found, subject)
+    with watch.step("register series"):
+        b1000_from_b0 = backend.rigid(b1000, b0, mask=_grown(own, b0))
     with watch.step("register"):
-        rough = backend.to_atlas(b0, atlas, start=found.b0_from_atlas, kind="affine")
+        moving, fixed, b0_from_moving = _contrast(b0, b1000, b1000_from_b0, own, atlas)
+        start = np.linalg.inv(b0_from_moving) @ found.b0_from_atlas
+        near = atlas.near(reach_mm=REACH_MM)
+        b0_from_atlas = backend.to_atlas(moving, fixed, near=near, start=start, kind=kind).then(b0_from_moving)
     with watch.step("refine"):
-        mask = refine_mask(own, b0=b0, atlas=atlas, b0_from_atlas=rough)
-    with watch.step("register"):
-        brain = b0.like(np.where(mask, b0.data, 0.0))
-        b0_from_atlas = backend.to_atlas(brain, atlas, start=rough.affine, kind=kind)
-    with watch.step("refine"):
-        mask = refine_mask(own, b0=b0, atlas=atlas, b0_from_atlas=Transform(b0_from_atlas.affine))
+        mask = refine_mask(own, b0=b0, atlas=atlas, b0_from_atlas=b0_from_atlas)
         if not mask.any():
             raise ImageError(f"{subject}: no brain found in b0; is it a head, and is its unit millimetres?")
     with watch.step("register series"):
-        near = _grown(mask, b0)
-        b1000_from_b0 = backend.rigid(b1000, b0, mask=near)
-        flair_from_b0 = None if series.flair is None else backend.rigid(series.flair, b0, mask=near)
+        flair_from_b0 = None if series.flair is None else backend.rigid(series.flair, b0, mask=_grown(mask, b0))
     flair = None
     if series.flair is not None and flair_from_b0 is not None:
         with watch.step("bias"):
@@ -136,6 +140,25 @@ def _divide_alike(b1000: Volume, field: Volume, mask: Mask) -> Volume:
         return b1000.like(b1000.data / field.data)
     seen = _seen_from(b1000, field.like(mask), np.eye(4))
     return b1000.like(b1000.data / estimate_bias(b1000, mask=seen))
+
+
+def _contrast(
+    b0: Volume, b1000: Volume, b1000_from_b0: Affine, own: Mask, atlas: Atlas
+) -> tuple[Volume, Volume, Affine]:
+    """What is registered to what, and the rigid map from it to b0.
+
+    b1000 is registered, in whose contrast fluid is dark: on b0 the fluid around the brain is as bright as that within,
+    and a head with much of it would be taken for a larger brain. A lesion's brightness is cut off. Where b1000 is no
+    darker in fluid than elsewhere (it is no diffusion image), b0 is registered itself.
+    """
+    x, y, z = b0.data.shape
+    seen = resample(b1000, shape=(x, y, z), affine=b0.affine, transform=Transform(b1000_from_b0))
+    ratio = seen.data / np.maximum(b0.data, 1e-6)
+    fluid = own & (b0.data > np.percentile(b0.data[own], FLUID_PERCENTILE))
+    if float(np.median(ratio[fluid])) > DARK_FLUID * float(np.median(ratio[own])):
+        return b0, atlas.brain, np.eye(4)
+    typical = float(np.median(seen.data[own]))
+    return b1000.like(np.minimum(b1000.data / typical, BRIGHTEST)), atlas.diffusion, np.linalg.inv(b1000_from_b0)
 
 
 def _check_found(found: Found, subject: str) -> None:

@@ -66,23 +66,24 @@ def find_brain(b0: Volume, atlas: Atlas) -> Found:
     return Found(fine.affine, score, flipped)
 
 
-def register_affine(b0: Volume, atlas: Atlas, *, start: Affine) -> Affine:
-    """The affine map from the atlas to b0, 12 parameters.
+def register_affine(moving: Volume, fixed: Volume, *, near: Bool[np.ndarray, "x y z"], start: Affine) -> Affine:
+    """The affine map from an atlas to a head, 12 parameters.
 
     Args:
-        b0: With its skull, or without: then voxels outside the brain are 0.
-        atlas: What it is registered to.
+        moving: The head, with or without its skull.
+        fixed: The atlas brain in a like contrast.
+        near: The atlas brain and its rim, on the voxels of `fixed`.
         start: Near enough to begin with.
     """
-    return _ants(atlas.brain, atlas.near(reach_mm=REACH_MM), b0, start=start, kind="Affine").affine
+    return _ants(fixed, near, moving, start=start, kind="Affine").affine
 
 
-def register_syn(b0: Volume, atlas: Atlas, *, start: Affine) -> Transform:
-    """The smooth, invertible map from the atlas to b0: affine, then symmetric normalisation (SyN).
+def register_syn(moving: Volume, fixed: Volume, *, near: Bool[np.ndarray, "x y z"], start: Affine) -> Transform:
+    """The smooth, invertible map from an atlas to a head by symmetric normalisation, beginning with an affine one.
 
     SyN: Avants et al. 2008, doi 10.1016/j.media.2007.06.004.
     """
-    return _ants(atlas.brain, atlas.near(reach_mm=REACH_MM), b0, start=start, kind="SyN")
+    return _ants(fixed, near, moving, start=start, kind="SyNOnly")
 
 
 def register_rigid(moving: Volume, fixed: Volume, *, mask: Bool[np.ndarray, "x y z"]) -> Affine:
@@ -135,7 +136,10 @@ def _ants(fixed: Volume, mask: Bool[np.ndarray, "x y z"], moving: Volume, *, sta
         )
         files = [Path(name) for name in done["fwdtransforms"]]
         affine = read_itk_affine(next(file for file in files if file.suffix == ".mat"))
-        field = next((SimpleITK.ReadImage(str(file)) for file in files if file.suffix == ".gz"), None)
+        field = next(
+            (SimpleITK.ReadImage(str(file), SimpleITK.sitkVectorFloat64) for file in files if file.suffix == ".gz"),
+            None,
+        )
     return Transform(affine, field)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tissueclock.errors import ImageError
-from tissueclock.imaging.bvalues import geometric_mean, pick_b, read_bvals, without_b
+from tissueclock.imaging.bvalues import BValues, geometric_mean, pick_b, read_bvals, without_b
 from tissueclock.imaging.raw import Duplicates, RawFiles, bval_path, stem
 from tissueclock.imaging.transform import resample
 from tissueclock.imaging.volume import Volume, read_volume, read_volumes
@@ -23,19 +23,6 @@ _ADC_UNITS = ((1e-6, 200.0, 5000.0), (1e-3, 0.2, 5.0), (1.0, 0.0002, 0.005))
 """mm2/s in one unit of the file, and the range of a brain's median in it."""
 
 _MAX_EXPONENT = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class BValues:
-    """Which b-value counts as b1000.
-
-    Attributes:
-        b_s_mm2: The one wanted.
-        tolerance_s_mm2: How far the nearest one may lie from it.
-    """
-
-    b_s_mm2: float = 1000.0
-    tolerance_s_mm2: float = 300.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -71,7 +71,7 @@ def climb(
         similarity: Of what.
         pose: Where to begin.
         rounds: Most rounds through the parameters.
-        steps: Scale of each parameter; a pose has as many as there are steps (6: rigid, 7: with one scale).
+        steps: Scale of each parameter; a pose has as many as there are steps (3: shifts, 6: rigid, 7: with one scale).
 
     Returns:
         The better pose and its similarity.
@@ -100,9 +100,8 @@ class Pose:
 
     def moved(self, change: npt.NDArray[np.float64]) -> "Pose":
         """This pose after shifts along x, y, z (mm), turns about them (degrees) and, if given, growth (per cent)."""
-        turn = Rotation.from_euler("xyz", change[3:6], degrees=True).as_matrix()
-        if len(change) > 6:
-            turn = turn * np.exp(change[6] / 100.0)
+        change = np.pad(change, (0, 7 - len(change)))
+        turn = Rotation.from_euler("xyz", change[3:6], degrees=True).as_matrix() * np.exp(change[6] / 100.0)
         step = np.eye(4)
         step[:3, :3] = turn
         step[:3, 3] = self._pivot + change[:3] - turn @ self._pivot

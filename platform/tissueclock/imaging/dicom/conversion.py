@@ -20,10 +20,10 @@ from jaxtyping import Float
 from tissueclock.errors import ImageError, StorageError
 from tissueclock.files import atomic_path, write_json, write_text
 from tissueclock.imaging.bvalues import SHELL_FRACTION, SHELL_S_MM2, read_bvals
-from tissueclock.imaging.dicom import Series, copy_plain
-from tissueclock.imaging.frames import b_by_pixels
-from tissueclock.imaging.sidecar import clean_sidecar
-from tissueclock.imaging.stack import check_slices
+from tissueclock.imaging.dicom.frames import b_by_pixels
+from tissueclock.imaging.dicom.objects import Series, copy_plain
+from tissueclock.imaging.dicom.sidecar import clean_sidecar
+from tissueclock.imaging.dicom.stack import check_slices
 from tissueclock.imaging.volume import MIN_SLICES
 
 _TIMEOUT_S = 900

@@ -5,27 +5,13 @@ Knows verdicts, b-values and the order of acquisition; refuses to know files and
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from tissueclock.errors import ImageError
-from tissueclock.imaging.bvalues import SHELL_S_MM2, without_b
-from tissueclock.imaging.dicom import Series
-from tissueclock.imaging.recognition import Verdict
-
-Duplicates = Literal["refuse", "first", "last"]
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The b-value that is wanted beside b0.
-
-    Attributes:
-        b_s_mm2: In s/mm2.
-        tolerance_s_mm2: How far from it the nearest may be, s/mm2.
-    """
-
-    b_s_mm2: float = 1000.0
-    tolerance_s_mm2: float = 300.0
+from tissueclock.imaging.bvalues import SHELL_S_MM2, BValues, without_b
+from tissueclock.imaging.dicom.objects import Series
+from tissueclock.imaging.dicom.recognition import Verdict
+from tissueclock.imaging.raw import Duplicates
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +33,11 @@ class Candidate:
         """Holds an image without diffusion weighting."""
         return any(value <= SHELL_S_MM2 for value in self.b_values)
 
-    def distance_s_mm2(self, choice: Choice) -> float:
+    def distance_s_mm2(self, b_values: BValues) -> float:
         """From the wanted b-value to its nearest one, infinite where that is beyond the tolerance."""
-        weighted = [abs(value - choice.b_s_mm2) for value in self.b_values if value > SHELL_S_MM2]
+        weighted = [abs(value - b_values.b_s_mm2) for value in self.b_values if value > SHELL_S_MM2]
         nearest = min(weighted, default=float("inf"))
-        return nearest if nearest <= choice.tolerance_s_mm2 else float("inf")
+        return nearest if nearest <= b_values.tolerance_s_mm2 else float("inf")
 
 
 def of_one_session(one: Candidate, other: Candidate) -> bool:
@@ -60,12 +46,12 @@ def of_one_session(one: Candidate, other: Candidate) -> bool:
     return first.study_uid == second.study_uid or first.study_date == second.study_date != ""
 
 
-def choose_dwi(candidates: Sequence[Candidate], choice: Choice, *, duplicates: Duplicates) -> tuple[Candidate, ...]:
+def choose_dwi(candidates: Sequence[Candidate], b_values: BValues, *, duplicates: Duplicates) -> tuple[Candidate, ...]:
     """The diffusion series of a patient: one that holds all, a trace before directions, or else b0 and trace apart.
 
     Args:
         candidates: All diffusion series in the order of acquisition.
-        choice: The b-value wanted.
+        b_values: The b-value wanted.
         duplicates: What to do where two are equally good.
 
     Returns:
@@ -74,13 +60,13 @@ def choose_dwi(candidates: Sequence[Candidate], choice: Choice, *, duplicates: D
     Raises:
         ImageError: A b-value is missing, or two series would do and neither was asked for.
     """
-    weighted = [one for one in candidates if one.distance_s_mm2(choice) < float("inf")]
+    weighted = [one for one in candidates if one.distance_s_mm2(b_values) < float("inf")]
     if not weighted:
         found = [value for one in candidates for value in one.b_values]
-        raise ImageError(without_b(found, wanted=choice.b_s_mm2, tolerance=choice.tolerance_s_mm2))
+        raise ImageError(without_b(found, wanted=b_values.b_s_mm2, tolerance=b_values.tolerance_s_mm2))
 
     def rank(one: Candidate) -> tuple[Any, ...]:
-        return not one.verdict.trace, one.distance_s_mm2(choice)
+        return not one.verdict.trace, one.distance_s_mm2(b_values)
 
     if complete := [one for one in weighted if one.has_b0]:
         return (_best(complete, rank, role="dwi", duplicates=duplicates),)
@@ -90,7 +76,8 @@ def choose_dwi(candidates: Sequence[Candidate], choice: Choice, *, duplicates: D
         found = sorted({value for one in candidates for value in one.b_values})
         listed = ", ".join(f"{value:g}" for value in found)
         raise ImageError(
-            f"b-values {listed} found; b0 of one day with {choice.b_s_mm2:g} +- {choice.tolerance_s_mm2:g} is needed"
+            f"b-values {listed} found; b0 of one day with "
+            f"{b_values.b_s_mm2:g} +- {b_values.tolerance_s_mm2:g} is needed"
         )
     low = _best(plain, lambda one: (len(one.b_values),), role="b0", duplicates=duplicates)
     return low, high

@@ -6,7 +6,7 @@ Knows positions in mm; refuses to know pixels.
 import numpy as np
 
 from tissueclock.errors import ImageError
-from tissueclock.imaging.dicom import Series
+from tissueclock.imaging.dicom.objects import Series
 
 _SAME_MM = 0.2
 """Slices nearer to each other lie at one place: headers round, and no scanner makes thinner ones."""

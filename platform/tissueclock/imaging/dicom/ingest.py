@@ -12,10 +12,11 @@ from typing import Literal
 
 from tissueclock.errors import ImageError, StorageError
 from tissueclock.files import atomic_path, write_json
-from tissueclock.imaging.dicom import Series, survey
-from tissueclock.imaging.keyfile import Entry, log_path, number_patients, read_key, write_key, write_log
-from tissueclock.imaging.patient import SeriesLine, take
-from tissueclock.imaging.selection import Choice, Duplicates
+from tissueclock.imaging.bvalues import BValues
+from tissueclock.imaging.dicom.keyfile import Entry, log_path, number_patients, read_key, write_key, write_log
+from tissueclock.imaging.dicom.objects import Series, survey
+from tissueclock.imaging.dicom.patient import SeriesLine, take
+from tissueclock.imaging.raw import Duplicates
 from tissueclock.tsv import MISSING, read_rows, write_rows
 
 _PARTICIPANTS = ("participant_id", "onset_to_mri_min", "lesion_side")
@@ -62,7 +63,7 @@ def ingest(
     target: Path,
     *,
     key_file: Path,
-    choice: Choice | None = None,
+    b_values: BValues | None = None,
     duplicates: Duplicates = "refuse",
     progress: Callable[[int, int], None] | None = None,
 ) -> IngestReport:
@@ -72,7 +73,7 @@ def ingest(
         source: DICOM files, plain or gzipped, at any depth under any names.
         target: The BIDS folder; subjects that are in it stay as they are.
         key_file: Maps patients to subjects; kept from run to run, mode 0600, outside `target`.
-        choice: The b-value wanted; 1000 +- 300 if None.
+        b_values: The b-value wanted; 1000 +- 300 if None.
         duplicates: Which of two equally good series is taken; `refuse` refuses the patient.
         progress: Called with work done and work in all; the unit is a file read or converted.
 
@@ -102,7 +103,7 @@ def ingest(
     n_done = 0
     for patient in sorted(found.patients, key=lambda one: entries[one].participant_id):
         series = found.patients[patient]
-        lines.append(_write(entries[patient].participant_id, series, target, choice or Choice(), duplicates))
+        lines.append(_write(entries[patient].participant_id, series, target, b_values or BValues(), duplicates))
         n_done += sum(len(one.files) for one in series)
         if progress is not None:
             progress(n_files + n_done, 2 * n_files)
@@ -129,7 +130,9 @@ def write_dataset_description(target: Path) -> None:
     write_json(path, facts)
 
 
-def _write(subject: str, series: Sequence[Series], target: Path, choice: Choice, duplicates: Duplicates) -> PatientLine:
+def _write(
+    subject: str, series: Sequence[Series], target: Path, b_values: BValues, duplicates: Duplicates
+) -> PatientLine:
     if (target / subject).is_dir():
         return PatientLine(subject, "kept")
     try:
@@ -138,7 +141,7 @@ def _write(subject: str, series: Sequence[Series], target: Path, choice: Choice,
     except OSError as error:
         raise StorageError(f"{tempfile.gettempdir()}: cannot be written ({error.strerror or error})") from error
     with folder as work:
-        taken = take(series, Path(work), choice=choice, duplicates=duplicates)
+        taken = take(series, Path(work), b_values=b_values, duplicates=duplicates)
         if taken.refusal:
             return PatientLine(subject, "refused", taken.refusal, taken.series)
         with atomic_path(target / subject) as temporary:

@@ -11,15 +11,14 @@ import pytest
 from pydicom import dcmread
 from scipy.stats import gmean
 
-from tests.imaging import dicom_files as scanner
+from tests.imaging.dicom import dicom_files as scanner
 from tissueclock.errors import ImageError, StorageError
-from tissueclock.imaging.bvalues import geometric_mean, pick_b
-from tissueclock.imaging.ingest import ingest
-from tissueclock.imaging.selection import Choice
+from tissueclock.imaging.bvalues import BValues, geometric_mean, pick_b
+from tissueclock.imaging.dicom.ingest import ingest
 from tissueclock.imaging.volume import read_volumes
 from tissueclock.tsv import read_rows, write_rows
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
+DATA = Path(__file__).parents[4] / "shared" / "data"
 real_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"{DATA}: no real scans here")
 
 
@@ -181,7 +180,7 @@ def test_a_missing_b_value_refuses_the_patient(lab, b, line):
 
 def test_a_wider_tolerance_takes_what_it_reaches(lab):
     scanner.siemens_trace(lab.scans, b=(0, 1500))
-    (patient,) = lab.ingest(choice=Choice(tolerance_s_mm2=500.0)).patients
+    (patient,) = lab.ingest(b_values=BValues(tolerance_s_mm2=500.0)).patients
     assert patient.outcome == "written"
     assert lab.bvals() == [0, 1500]
 
@@ -429,7 +428,7 @@ def test_a_full_disk_leaves_nothing_half_written(lab, monkeypatch):
         raise OSError(28, "No space left on device")
 
     scanner.siemens_trace(lab.scans)
-    monkeypatch.setattr("tissueclock.imaging.conversion.write_text", full)
+    monkeypatch.setattr("tissueclock.imaging.dicom.conversion.write_text", full)
     with pytest.raises(StorageError, match=r"sub-0001: cannot be written \(No space left on device\)"):
         lab.ingest()
     assert lab.files() == ["dataset_description.json"]
@@ -491,7 +490,9 @@ def test_an_enhanced_canon_scan_arrives_voxel_for_voxel_in_its_place(tmp_path):
     where = {"key_file": tmp_path / "key.tsv"}
     (patient,) = ingest(tmp_path / "scans", tmp_path / "bids", **where).patients
     assert patient.reason == "b-values 0, 1500 found; 1000 +- 300 is needed; --b-tolerance 500 would take it"
-    (patient,) = ingest(tmp_path / "scans", tmp_path / "bids", choice=Choice(tolerance_s_mm2=500.0), **where).patients
+    (patient,) = ingest(
+        tmp_path / "scans", tmp_path / "bids", b_values=BValues(tolerance_s_mm2=500.0), **where
+    ).patients
     assert patient.outcome == "written"
     stem = "3000_DTI_PA-ortho_cl"
     made = nibabel.load(tmp_path / "bids/sub-0001/dwi/sub-0001_dwi.nii.gz")

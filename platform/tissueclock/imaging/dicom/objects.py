@@ -19,7 +19,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, MediaStorageDirectoryStorage
 
 from tissueclock.errors import ImageError
-from tissueclock.imaging.headers import (
+from tissueclock.imaging.dicom.headers import (
     TAGS,
     Identity,
     first_number,
@@ -28,7 +28,7 @@ from tissueclock.imaging.headers import (
     read_identity,
     read_slice_mm,
 )
-from tissueclock.imaging.recognition import Facts, merge
+from tissueclock.imaging.dicom.recognition import Facts, merge
 
 _GZIP = b"\x1f\x8b"
 _PREAMBLE_BYTES = 132

@@ -15,7 +15,7 @@ import pydicom
 from jaxtyping import Float
 
 from tissueclock.errors import ImageError
-from tissueclock.imaging.headers import read_facts
+from tissueclock.imaging.dicom.headers import read_facts
 
 
 def b_by_pixels(paths: Sequence[Path], data: npt.NDArray[Any], *, whose: str) -> Float[np.ndarray, " n"] | None:

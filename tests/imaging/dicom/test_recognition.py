@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tissueclock.imaging.recognition import Facts, merge, recognise
+from tissueclock.imaging.dicom.recognition import Facts, merge, recognise
 
 
 def facts(*image_type: str, **given: Any) -> Facts:

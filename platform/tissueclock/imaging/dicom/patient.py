@@ -10,19 +10,13 @@ from itertools import pairwise
 from pathlib import Path
 
 from tissueclock.errors import ImageError
-from tissueclock.imaging.conversion import Converted, convert
-from tissueclock.imaging.dicom import Series
-from tissueclock.imaging.headers import Identity
-from tissueclock.imaging.recognition import Verdict, recognise
-from tissueclock.imaging.selection import (
-    Candidate,
-    Choice,
-    Duplicates,
-    choose_adc,
-    choose_dwi,
-    choose_flair,
-    of_one_session,
-)
+from tissueclock.imaging.bvalues import BValues
+from tissueclock.imaging.dicom.conversion import Converted, convert
+from tissueclock.imaging.dicom.headers import Identity
+from tissueclock.imaging.dicom.objects import Series
+from tissueclock.imaging.dicom.recognition import Verdict, recognise
+from tissueclock.imaging.dicom.selection import Candidate, choose_adc, choose_dwi, choose_flair, of_one_session
+from tissueclock.imaging.raw import Duplicates
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +96,13 @@ class _Desk:
         return True
 
 
-def take(series: Sequence[Series], work: Path, *, choice: Choice, duplicates: Duplicates) -> Taken:
+def take(series: Sequence[Series], work: Path, *, b_values: BValues, duplicates: Duplicates) -> Taken:
     """Chooses and converts.
 
     Args:
         series: All of one patient's, in the order of acquisition.
         work: A folder of ours; the images are read from it until they are written.
-        choice: The b-value wanted.
+        b_values: The b-value wanted.
         duplicates: Which of two equally good series is taken.
 
     Returns:
@@ -131,7 +125,7 @@ def take(series: Sequence[Series], work: Path, *, choice: Choice, duplicates: Du
     try:
         _check_person(series)
         _check_dwi(series, candidates["dwi"], verdicts)
-        images = _images(desk, candidates, choice, duplicates)
+        images = _images(desk, candidates, b_values, duplicates)
         refusal = ""
     except ImageError as error:
         images, refusal = {}, str(error)
@@ -140,9 +134,9 @@ def take(series: Sequence[Series], work: Path, *, choice: Choice, duplicates: Du
 
 
 def _images(
-    desk: _Desk, candidates: Mapping[str, Sequence[Candidate]], choice: Choice, duplicates: Duplicates
+    desk: _Desk, candidates: Mapping[str, Sequence[Candidate]], b_values: BValues, duplicates: Duplicates
 ) -> dict[tuple[str, str], Converted]:
-    dwi = _dwi(desk, candidates["dwi"], choice, duplicates)
+    dwi = _dwi(desk, candidates["dwi"], b_values, duplicates)
     flair = _flair(desk, candidates["flair"], dwi[-1], duplicates)
     images = _diffusion_images(desk, dwi) | _adc_image(desk, candidates["adc"], dwi[-1])
     if flair is not None:
@@ -151,12 +145,14 @@ def _images(
     return images
 
 
-def _dwi(desk: _Desk, candidates: Sequence[Candidate], choice: Choice, duplicates: Duplicates) -> tuple[Candidate, ...]:
+def _dwi(
+    desk: _Desk, candidates: Sequence[Candidate], b_values: BValues, duplicates: Duplicates
+) -> tuple[Candidate, ...]:
     """The best that can be converted: where one cannot, the next best."""
     left = [known for one in candidates if (known := _with_b_values(desk, one)) is not None]
     while left:
         try:
-            chosen = choose_dwi(left, choice, duplicates=duplicates)
+            chosen = choose_dwi(left, b_values, duplicates=duplicates)
         except ImageError as error:
             raise ImageError(f"{error}{_failures(desk, candidates)}") from error
         unusable = [one for one in chosen if not desk.works(one)]

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from tests.imaging import dicom_files as scanner
+from tests.imaging.dicom import dicom_files as scanner
 from tissueclock.errors import ImageError
-from tissueclock.imaging.dicom import read_file, survey
+from tissueclock.imaging.dicom.objects import read_file, survey
 
 
 @pytest.mark.parametrize(
