@@ -18,7 +18,8 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from tissueclock import __version__
+from tissueclock import __version__, cli_scans
+from tissueclock.cli_scans import Grid, RayAddress, parse_grid
 from tissueclock.errors import BusyError, InputError, StorageError, TissueclockError
 
 if TYPE_CHECKING:
@@ -40,10 +41,9 @@ _DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACC
 _TRACKER_PATIENCE_S = 60.0
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="The study file (YAML).", show_default=False)]
-RayAddress = Annotated[
-    str | None,
-    typer.Option(help="A running Ray cluster: auto or HOST:PORT. Default: RAY_ADDRESS, else one on this machine."),
-]
+app.command()(cli_scans.ingest)
+app.command()(cli_scans.preprocess)
+app.command()(cli_scans.pack)
 
 
 def main() -> NoReturn:
@@ -89,10 +89,19 @@ def options(
 
 @app.command()
 def phantom(
-    folder: Annotated[Path, typer.Argument(help="The packed cohort to write; must not exist.", show_default=False)],
+    folder: Annotated[
+        Path, typer.Argument(help="The packed cohort (or, with --raw, BIDS folder) to write.", show_default=False)
+    ],
     preset: Annotated[str, typer.Option(help="How hard: easy, paper-like or hard.")] = "paper-like",
     patients: Annotated[int, typer.Option(min=1, help="How many patients.")] = 422,
-    grid: Annotated[str, typer.Option(help="Slices, rows and columns of a hemisphere.")] = "24x224x112",
+    grid: Grid = "24x224x112",
+    raw: Annotated[
+        bool,
+        typer.Option(help="As a scanner gives them: whole heads in a BIDS folder, for preprocess; the truth beside."),
+    ] = False,
+    anatomy: Annotated[
+        str, typer.Option(help="With --raw: affine or nonlinear, how heads differ from the atlas.")
+    ] = "nonlinear",
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 0,
     lesions: Annotated[
         Path | None, typer.Option(help="A folder of lesion masks in MNI space (NIfTI) to draw from.")
@@ -108,6 +117,11 @@ def phantom(
     """Write a phantom cohort: simulated patients with known onset times, lesions and readers."""
     from tissueclock.cohort.phantom.generate import make_phantom
 
+    if raw:
+        if describe or permute_onset:
+            raise InputError("phantom: --raw has no --describe and no --permute-onset; they are for packed cohorts")
+        _raw_phantom(folder, preset=preset, patients=patients, seed=seed, lesions=lesions, anatomy=anatomy, jobs=jobs)
+        return
     if not (describe and (folder / "cohort.json").exists()):
         with Progress(console=_console, transient=True) as progress:
             task = progress.add_task("patients", total=patients)
@@ -115,7 +129,7 @@ def phantom(
                 folder,
                 preset=preset,
                 n_patients=patients,
-                shape=_grid(grid),
+                shape=parse_grid(grid),
                 spacing_mm=None,
                 seed=seed,
                 lesions=lesions,
@@ -326,6 +340,29 @@ def _print_failures(walk: Any) -> None:
             _console.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
 
 
+def _raw_phantom(
+    folder: Path, *, preset: str, patients: int, seed: int, lesions: Path | None, anatomy: str, jobs: int
+) -> None:
+    from tissueclock.cohort.phantom.raw.generate import make_raw_phantom
+
+    if anatomy not in ("affine", "nonlinear"):
+        raise InputError(f"phantom: --anatomy is {anatomy!r}; allowed: affine, nonlinear")
+    with Progress(console=_console, transient=True) as progress:
+        task = progress.add_task("patients", total=patients)
+        make_raw_phantom(
+            folder,
+            preset=preset,
+            n_patients=patients,
+            seed=seed,
+            anatomy=anatomy,  # type: ignore[arg-type]  # one of the two
+            lesions=lesions,
+            progress=lambda n_done: progress.update(task, completed=n_done),
+            n_jobs=jobs,
+        )
+    _console.print(f"{folder}: {patients} raw phantom patients, preset {preset}", highlight=False, markup=False)
+    _console.print(f"  next: tissueclock preprocess {folder} {folder}-preprocessed", highlight=False, markup=False)
+
+
 def _describe(folder: Path, *, permute_onset: bool) -> None:
     from tissueclock.cohort.phantom.describe import describe_phantom, describe_rows
 
@@ -342,16 +379,6 @@ def _describe(folder: Path, *, permute_onset: bool) -> None:
             verdict = {True: "ok", False: "[red]off[/red]", None: ""}[row.ok]
             table.add_row(row.name, f"{row.measured:.4g}", *wanted, verdict)
     _console.print(table)
-
-
-def _grid(text: str) -> tuple[int, int, int]:
-    try:
-        n_slices, height, width = (int(part) for part in text.lower().split("x"))
-    except ValueError as error:
-        raise InputError(f"--grid is {text!r}; allowed: slices x rows x columns, such as 24x224x112") from error
-    if min(n_slices, height, width) < 1:
-        raise InputError(f"--grid is {text!r}; each number must be at least 1")
-    return n_slices, height, width
 
 
 def _interrupt(*_: object) -> NoReturn:

@@ -1,0 +1,273 @@
+"""The commands from the scanner to the packed cohort: `ingest`, `preprocess`, `pack`.
+
+Part of the composition root: `cli` takes them in, and nobody else knows them.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from tissueclock.errors import InputError, TissueclockError
+
+if TYPE_CHECKING:
+    from tissueclock.imaging.preparation import Preparation
+    from tissueclock.imaging.quality_table import Verdict
+
+console = Console(emoji=False)
+if not console.is_terminal:
+    console = Console(width=120, emoji=False)
+
+Grid = Annotated[str, typer.Option(help="Slices, rows and columns of a hemisphere.")]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(help="A running Ray cluster: auto or HOST:PORT. Default: RAY_ADDRESS, else one on this machine."),
+]
+BValue = Annotated[float, typer.Option("--b", min=200, help="The b-value wanted beside b0, s/mm2.")]
+BTolerance = Annotated[float, typer.Option(min=0, help="How far the nearest b-value may lie from it, s/mm2.")]
+DuplicatesOption = Annotated[
+    str, typer.Option("--duplicates", help="Of two candidates for one series take: refuse, first or last.")
+]
+MOST_LISTED = 12
+
+
+def ingest(
+    source: Annotated[Path, typer.Argument(help="A folder of DICOM, of one or many patients.", show_default=False)],
+    target: Annotated[Path, typer.Argument(help="The BIDS folder to write, or to add to.", show_default=False)],
+    key: Annotated[
+        Path | None, typer.Option(help="The table patient to subject; private. Default: TARGET_key.tsv beside TARGET.")
+    ] = None,
+    b: BValue = 1000.0,
+    b_tolerance: BTolerance = 300.0,
+    duplicates: DuplicatesOption = "refuse",
+) -> None:
+    """Turn DICOM into BIDS without names: b0, b1000 and FLAIR of every patient."""
+    from tissueclock.imaging.bvalues import BValues
+    from tissueclock.imaging.dicom.ingest import ingest as ingest_folder
+
+    target = target.absolute()
+    with _progress("files") as told:
+        report = ingest_folder(
+            source,
+            target,
+            key_file=key or target.with_name(f"{target.name}_key.tsv"),
+            b_values=BValues(b, b_tolerance),
+            duplicates=cast("Any", _one_of(duplicates, "--duplicates", ("refuse", "first", "last"))),
+            progress=lambda done, total: told(done, total, ""),
+        )
+    table = Table(title="patients", title_justify="left")
+    for column in ("subject", "", "taken", "left", "why"):
+        table.add_column(column)
+    for patient in report.patients:
+        taken = ", ".join(f"{line.taken_as} ({line.name})" for line in patient.series if line.taken_as)
+        left = [line for line in patient.series if not line.taken_as]
+        table.add_row(patient.subject, patient.outcome, taken, str(len(left)), escape(patient.reason))
+    console.print(table)
+    _list_left(report.patients)
+    for reason, n_files in sorted(report.left_files.items()):
+        console.print(f"  {n_files} files left: {reason}", highlight=False, markup=False)
+    refused = [patient for patient in report.patients if patient.outcome == "refused"]
+    _say(f"{target}: {sum(p.outcome == 'written' for p in report.patients)} patients written")
+    _say(f"  who they are (private, mode 0600): {report.key_file}; every series: {report.log_file}")
+    _say(f"  next: fill in onset_to_mri_min and lesion_side in {target / 'participants.tsv'}")
+    _say(f"        tissueclock preprocess {target} {target}-preprocessed")
+    if refused:
+        raise InputError(f"{len(refused)} of {len(report.patients)} patients refused (above); the others were written")
+
+
+def preprocess(
+    raw: Annotated[Path, typer.Argument(help="A BIDS folder.", show_default=False)],
+    target: Annotated[Path, typer.Argument(help="Its derivatives; an unfinished run goes on.", show_default=False)],
+    grid: Grid = "24x224x112",
+    registration: Annotated[str, typer.Option(help="b0 to the atlas: affine, or syn on top of it.")] = "affine",
+    atlas: Annotated[Path | None, typer.Option(help="A T2w atlas of yours; default: ICBM 2009a's brain.")] = None,
+    atlas_mask: Annotated[Path | None, typer.Option(help="Its brain mask, if it is not skull-stripped.")] = None,
+    backend: Annotated[str, typer.Option(help="ants, or fsl where it is installed.")] = "ants",
+    reference: Annotated[
+        str | None, typer.Option(help="Whose histogram everybody gets: a subject, or none. Default: the first.")
+    ] = None,
+    lesions: Annotated[Path | None, typer.Option(help="Derivatives with lesion masks, to carry along.")] = None,
+    b: BValue = 1000.0,
+    b_tolerance: BTolerance = 300.0,
+    duplicates: DuplicatesOption = "refuse",
+    session: Annotated[str | None, typer.Option(help="Which session, where patients have several.")] = None,
+    memory_mb: Annotated[int, typer.Option(min=200, help="Reserved for each patient at work.")] = 1500,
+    ray_address: RayAddress = None,
+    cpus: Annotated[int | None, typer.Option(min=1, help="CPUs of a cluster started here; default: all.")] = None,
+) -> None:
+    """Register and normalise every patient of a BIDS folder, one thread each, with a picture to judge him by."""
+    from tissueclock.imaging.bvalues import BValues
+    from tissueclock.imaging.grid import make_grid
+    from tissueclock.imaging.preparation import prepare
+    from tissueclock.imaging.quality_table import write_quality
+    from tissueclock.imaging.settings import Settings
+
+    settings = Settings(
+        make_grid(parse_grid(grid)),
+        atlas=atlas,
+        atlas_mask=atlas_mask,
+        backend=cast("Any", _one_of(backend, "--backend", ("ants", "fsl"))),
+        registration=cast("Any", _one_of(registration, "--registration", ("affine", "syn"))),
+        b_values=BValues(b, b_tolerance),
+        duplicates=cast("Any", _one_of(duplicates, "--duplicates", ("refuse", "first", "last"))),
+        session=session,
+        matching=reference != "none",
+    )
+    with _ray(ray_address, cpus) as run, _progress("patients") as told:
+        result = prepare(
+            raw,
+            target,
+            settings=settings,
+            run=lambda function, calls: run(function, calls, memory_mb=memory_mb),
+            reference=None if reference == "none" else reference,
+            lesions=lesions,
+            progress=told,
+        )
+    with console.status("writing the quality page"):
+        from tissueclock.imaging.derivatives import Derivatives
+
+        folder = Derivatives(target)
+        verdicts = write_quality(folder, failed={subject: str(error) for subject, error in result.failed.items()})
+    _print_quality(verdicts, result)
+    _say(
+        f"{target}: {len(result.done)} patients done, {len(result.kept)} were done before, {len(result.failed)} failed"
+    )
+    _say(f"  look at {folder.quality_page}, and write yes into the exclude column of {folder.quality_table.name}")
+    _say(f"  next: tissueclock pack {target} COHORT")
+    _end(result)
+
+
+def pack(
+    derivatives: Annotated[Path, typer.Argument(help="Of tissueclock preprocess.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(help="The packed cohort to write; must not exist.", show_default=False)],
+    participants: Annotated[
+        Path | None, typer.Option(help="The manifest. Default: the participants.tsv of the raw folder.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="What to call it. Default: the folder's name.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the split into train, validation and holdout.")] = 0,
+) -> None:
+    """Pack preprocessed patients into the cohort that studies read; heeds the exclude column of qc.tsv."""
+    from tissueclock.cohort.packing import pack_cohort
+
+    with _progress("patients") as told:
+        packing = pack_cohort(
+            derivatives,
+            folder,
+            participants=participants,
+            name=name,
+            seed=seed,
+            progress=lambda done, total: told(done, total, ""),
+        )
+    table = Table(title=escape(str(folder)), title_justify="left")
+    for column in ("split", "patients", "hemispheres", "with a lesion"):
+        table.add_column(column, justify="left" if column == "split" else "right")
+    for split in ("train", "validation", "holdout"):
+        rows = [half for half in packing.cohort.table if half.split == split]
+        table.add_row(split, str(len(rows) // 2), str(len(rows)), str(sum(half.lesion for half in rows)))
+    console.print(table)
+    for subject, reason in list(packing.left.items())[:MOST_LISTED]:
+        _say(f"  left out: {subject}: {reason}")
+    if len(packing.left) > MOST_LISTED:
+        _say(f"  ... and {len(packing.left) - MOST_LISTED} more")
+    _say(f"  next: name it in a study file (cohort: {folder}), then tissueclock plan STUDY")
+
+
+def parse_grid(text: str) -> tuple[int, int, int]:
+    """Slices, rows and columns from text such as 24x224x112.
+
+    Raises:
+        InputError: It is not three whole numbers above 0.
+    """
+    try:
+        n_slices, height, width = (int(part) for part in text.lower().split("x"))
+    except ValueError as error:
+        raise InputError(f"--grid is {text!r}; allowed: slices x rows x columns, such as 24x224x112") from error
+    if min(n_slices, height, width) < 1:
+        raise InputError(f"--grid is {text!r}; each number must be at least 1")
+    return n_slices, height, width
+
+
+@contextlib.contextmanager
+def _progress(unit: str) -> Iterator[Callable[[int, int, str], None]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+        task = progress.add_task(unit, total=None)
+
+        def told(done: int, total: int, who: str) -> None:
+            progress.update(task, completed=done, total=total, description=f"{unit} {who}".strip())
+
+        yield told
+
+
+@contextlib.contextmanager
+def _ray(address: str | None, cpus: int | None) -> Iterator[Callable[..., Any]]:
+    """A runner on Ray, which is started when there is something to run, and left at the end."""
+    from tissueclock.sweeping import cluster
+    from tissueclock.sweeping.tasks import run_tasks
+
+    connected = False
+
+    def run(function: Callable[..., None], calls: Sequence[tuple[Any, ...]], *, memory_mb: int) -> Any:
+        nonlocal connected
+        if not calls:
+            return iter(())
+        if not connected:
+            cluster.connect(address=address, n_cpus=cpus)
+            connected = True
+        return run_tasks(function, calls, memory_mb=memory_mb)
+
+    try:
+        yield run
+    finally:
+        if connected:
+            cluster.disconnect()
+
+
+def _print_quality(verdicts: "Sequence[Verdict]", result: "Preparation") -> None:
+    flagged = [verdict for verdict in verdicts if verdict.quality.flags]
+    if flagged:
+        table = Table(title=f"to be looked at: {len(flagged)} of {len(verdicts)}", title_justify="left")
+        for column in ("subject", "flags", "excluded"):
+            table.add_column(column)
+        for verdict in flagged[:MOST_LISTED]:
+            flags = escape("; ".join(verdict.quality.flags))
+            table.add_row(verdict.folder.subject, flags, "yes" if verdict.exclude else "")
+        console.print(table)
+    for subject, error in sorted(result.failed.items()):
+        console.print(f"failed: {subject}: {' '.join(str(error).split())}", style="red", highlight=False, markup=False)
+
+
+def _end(result: "Preparation") -> None:
+    """Exit code 2 where what a patient brought is wrong, 1 where something else failed."""
+    others = [error for error in result.failed.values() if not isinstance(error, InputError)]
+    if others:
+        raise TissueclockError(f"{len(others)} patients failed (above); run the same command again to go on")
+    if result.failed:
+        raise InputError(f"{len(result.failed)} patients refused (above); the others are done")
+
+
+def _list_left(patients: Sequence[Any]) -> None:
+    """The reasons for which series were left, counted."""
+    reasons: dict[str, int] = {}
+    for patient in patients:
+        for line in patient.series:
+            if not line.taken_as:
+                reasons[line.reason] = reasons.get(line.reason, 0) + 1
+    for reason, n_series in sorted(reasons.items(), key=lambda entry: -entry[1]):
+        console.print(f"  {n_series} series left: {reason}", highlight=False, markup=False)
+
+
+def _one_of(value: str, option: str, allowed: Sequence[str]) -> str:
+    if value not in allowed:
+        raise InputError(f"{option} is {value!r}; allowed: {', '.join(allowed)}")
+    return value
+
+
+def _say(text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,244 @@
+"""All patients of a raw folder: who is done already, who is the reference, who failed and why; the tables at the end.
+
+Runs nothing itself: it is handed what runs `preprocess_patient` for many. Running again goes on.
+"""
+
+import fcntl
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tissueclock import __version__
+from tissueclock.errors import BusyError, ImageError, StorageError, TissueclockError
+from tissueclock.files import digest_facts, write_json, write_text
+from tissueclock.imaging.derivatives import SCHEMA, Derivatives, read_facts
+from tissueclock.imaging.preprocessing import input_digest, preprocess_patient, read_reference
+from tissueclock.imaging.raw import find_files, list_subjects
+from tissueclock.imaging.settings import Reference, Settings
+from tissueclock.tsv import write_rows
+
+Call = tuple[Any, ...]
+Runner = Callable[[Callable[..., None], Sequence[Call]], Iterable[tuple[int, TissueclockError | None]]]
+"""Calls a function once with each tuple of arguments, in whatever order and place, and tells as each has ended."""
+
+
+@dataclass(slots=True)
+class Preparation:
+    """How a run went.
+
+    Attributes:
+        done: Patients preprocessed in this run.
+        kept: Patients who were done before.
+        failed: Why others failed.
+    """
+
+    done: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    failed: dict[str, TissueclockError] = field(default_factory=dict)
+
+
+def prepare(
+    raw: Path,
+    target: Path,
+    *,
+    settings: Settings,
+    run: Runner,
+    reference: str | None = None,
+    lesions: Path | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Preparation:
+    """Preprocesses every patient of a raw folder who is not done yet.
+
+    Args:
+        raw: A BIDS folder.
+        target: Its derivatives; may hold patients of an earlier run.
+        settings: How.
+        run: Runs many patients, side by side.
+        reference: Whose histogram everybody gets; None: the one of the earlier run, else the first who comes through.
+        lesions: A derivatives folder with a `sub-*` lesion mask for some or all.
+        progress: Told how many of how many are done, and who was the last.
+
+    Returns:
+        Who was done, kept or failed; one bad patient does not stop the others.
+
+    Raises:
+        ImageError: The folder holds no patient, or a setting or the reference is wrong.
+        BusyError: Another process is at work on the target.
+        StorageError: The target cannot be written.
+    """
+    subjects = list_subjects(raw)
+    facts = settings.as_facts()
+    if reference is not None and reference not in subjects:
+        raise ImageError(f"--reference is {reference}; {raw} has {subjects[0]} to {subjects[-1]} ({len(subjects)})")
+    masks = {} if lesions is None else find_lesions(lesions, subjects)
+    folder = Derivatives(target)
+    with _lock(folder):
+        _describe(folder, facts)
+        work = _Work(raw, folder, settings, masks, run, progress, len(subjects))
+        histogram = None
+        if settings.matching:
+            histogram = work.find_reference(subjects, asked=reference, settings_digest=digest_facts(facts))
+        work.run_all([subject for subject in subjects if histogram is None or subject != histogram.subject], histogram)
+        _write_failures(folder, work.result.failed)
+        if (participants := raw / "participants.tsv").exists():
+            write_text(folder.participants, participants.read_text(encoding="utf-8-sig"))
+    return work.result
+
+
+def find_lesions(folder: Path, subjects: Sequence[str]) -> dict[str, Path]:
+    """The lesion masks of a derivatives folder: NIfTI files below `sub-*` whose name says lesion, or mask, or msk.
+
+    Raises:
+        ImageError: The folder is missing, or a patient has several.
+    """
+    if not folder.is_dir():
+        raise ImageError(f"{folder}: no such folder; derivatives with sub-*/ and lesion masks are needed")
+    masks: dict[str, Path] = {}
+    for subject in subjects:
+        names = sorted(path for path in (folder / subject).rglob("*.nii*") if path.is_file())
+        found = [path for path in names if "lesion" in path.name.lower()]
+        found = found or [path for path in names if path.name.lower().split(".")[0].endswith(("_msk", "_mask"))]
+        if len(found) > 1:
+            raise ImageError(f"{subject}: lesion masks {', '.join(path.name for path in found)} found; one is needed")
+        if found:
+            masks[subject] = found[0]
+    return masks
+
+
+@dataclass(slots=True)
+class _Work:
+    raw: Path
+    target: Derivatives
+    settings: Settings
+    lesions: Mapping[str, Path]
+    run: Runner
+    progress: Callable[[int, int, str], None] | None
+    n_subjects: int
+    result: Preparation = field(default_factory=Preparation)
+
+    def find_reference(self, subjects: Sequence[str], *, asked: str | None, settings_digest: str) -> Reference | None:
+        """The reference study, preprocessed first: who is asked for, was before, or is the first to come through."""
+        before = self._reference_before(settings_digest)
+        if before is not None and asked in (None, before.subject) and self._is_current(before.subject, None):
+            self._keep(before.subject)
+            return before
+        for subject in [asked] if asked is not None else sorted(subjects, key=self._lacks_flair):
+            if self._is_current(subject, None):
+                self._keep(subject)
+            else:
+                self._run([subject], None)
+            if subject not in self.result.failed:
+                found = read_reference(self.target.patient(subject))
+                write_json(
+                    self.target.reference,
+                    {"schema": SCHEMA, "settings_digest": settings_digest, **found.as_facts()},
+                )
+                return found
+        if asked is not None:
+            raise ImageError(f"--reference is {asked}, but: {self.result.failed[asked]}")
+        return None
+
+    def run_all(self, subjects: Sequence[str], reference: Reference | None) -> None:
+        """Everybody who is neither done nor failed."""
+        left = []
+        for subject in subjects:
+            if subject in self.result.failed:
+                continue
+            if self._is_current(subject, reference):
+                self._keep(subject)
+            else:
+                left.append(subject)
+        self._run(left, reference)
+
+    def _run(self, subjects: Sequence[str], reference: Reference | None) -> None:
+        calls = [
+            (self.raw, subject, self.settings, self.target, reference, self.lesions.get(subject))
+            for subject in subjects
+        ]
+        for place, error in self.run(preprocess_patient, calls):
+            subject = subjects[place]
+            if error is None:
+                self.result.done.append(subject)
+            else:
+                self.result.failed[subject] = error
+            self._tell(subject)
+
+    def _keep(self, subject: str) -> None:
+        self.result.kept.append(subject)
+        self._tell(subject)
+
+    def _tell(self, subject: str) -> None:
+        if self.progress is not None:
+            ended = len(self.result.done) + len(self.result.kept) + len(self.result.failed)
+            self.progress(ended, self.n_subjects, subject)
+
+    def _is_current(self, subject: str, reference: Reference | None) -> bool:
+        """Whether a patient was preprocessed from the same files, in the same way."""
+        folder = self.target.patient(subject)
+        if not folder.facts.exists():
+            return False
+        try:
+            wanted = input_digest(
+                self.raw, subject, settings=self.settings, reference=reference, lesion=self.lesions.get(subject)
+            )
+            return bool(read_facts(folder.facts, needed=("input_digest",))["input_digest"] == wanted)
+        except (ImageError, OSError):
+            return False
+
+    def _lacks_flair(self, subject: str) -> bool:
+        try:
+            files = find_files(self.raw, subject, session=self.settings.session, duplicates=self.settings.duplicates)
+        except ImageError:
+            return True
+        return files.flair is None
+
+    def _reference_before(self, settings_digest: str) -> Reference | None:
+        if not self.target.reference.exists():
+            return None
+        facts = read_facts(self.target.reference, needed=("subject", "quantiles", "settings_digest"))
+        if facts["settings_digest"] != settings_digest:
+            return None
+        return Reference(facts["subject"], {name: tuple(values) for name, values in facts["quantiles"].items()})
+
+
+def _describe(folder: Derivatives, facts: Mapping[str, Any]) -> None:
+    write_json(
+        folder.description,
+        {
+            "Name": "tissueclock preprocess",
+            "BIDSVersion": "1.10.0",
+            "DatasetType": "derivative",
+            "GeneratedBy": [{"Name": "tissueclock", "Version": __version__}],
+        },
+    )
+    write_json(folder.settings, {"schema": SCHEMA, **facts})
+
+
+def _write_failures(folder: Derivatives, failed: Mapping[str, TissueclockError]) -> None:
+    rows = [{"participant_id": subject, "reason": " ".join(str(error).split())} for subject, error in failed.items()]
+    write_rows(
+        folder.failures, columns=("participant_id", "reason"), rows=sorted(rows, key=lambda r: r["participant_id"])
+    )
+
+
+@contextmanager
+def _lock(folder: Derivatives) -> Iterator[None]:
+    """Holds the target for this process."""
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        stream = folder.lock.open("a+")
+    except OSError as error:
+        raise StorageError(f"{folder.path}: cannot be written ({error.strerror})") from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            stream.seek(0)
+            raise BusyError(f"{folder.path}: process {stream.read().strip()} is at work on this folder") from error
+        stream.truncate(0)
+        stream.write(str(os.getpid()))
+        stream.flush()
+        yield

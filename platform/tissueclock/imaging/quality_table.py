@@ -1,0 +1,194 @@
+"""The cohort by eye: `qc.tsv`, whose `exclude` column is the user's, and one page with every picture, worst first."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from tissueclock import __version__
+from tissueclock.errors import ImageError
+from tissueclock.files import write_text
+from tissueclock.imaging.derivatives import Derivatives, PatientFolder, read_facts
+from tissueclock.imaging.quality import FIGURES, Quality
+from tissueclock.tsv import MISSING, read_rows, write_rows
+
+EXCLUDE, NOTE = "exclude", "note"
+_EXCLUDE_WORDS = {"yes": True, "no": False, "": False, MISSING: False}
+_COLUMNS = ("participant_id", EXCLUDE, NOTE, "flags", *(figure.name for figure in FIGURES), "brighter_side")
+_TEMPLATE = "quality.html.j2"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A patient on the page.
+
+    Attributes:
+        folder: His files.
+        quality: His figures and flags.
+        exclude: Whether the user left him out.
+        note: What the user wrote beside it.
+        facts: Of his JSON file.
+    """
+
+    folder: PatientFolder
+    quality: Quality
+    exclude: bool
+    note: str
+    facts: Mapping[str, Any]
+
+
+def judge(folder: Derivatives) -> tuple[Verdict, ...]:
+    """Every patient there is, worst first; what the user wrote into `qc.tsv` is kept.
+
+    Raises:
+        ImageError: A patient's facts are damaged, or a word in the `exclude` column is neither yes nor no.
+    """
+    said = read_exclusions(folder)
+    sides = _lesion_sides(folder)
+    patients = [(patient, read_facts(patient.facts, needed=("quality", "files"))) for patient in folder.done()]
+    twins = _twins(patients)
+    verdicts = []
+    for patient, facts in patients:
+        quality = _with_remarks(_quality(facts), sides.get(patient.subject), twins.get(patient.subject))
+        exclude, note = said.get(patient.subject, (False, ""))
+        verdicts.append(Verdict(patient, quality, exclude, note, facts))
+    return tuple(sorted(verdicts, key=lambda verdict: (-verdict.quality.badness, verdict.folder.subject)))
+
+
+def read_exclusions(folder: Derivatives) -> dict[str, tuple[bool, str]]:
+    """Per patient whether `qc.tsv` leaves him out, and the note beside it; empty where there is no table yet.
+
+    Raises:
+        CohortError: The table lacks a column.
+        ImageError: A word is neither yes nor no.
+    """
+    if not folder.quality_table.exists():
+        return {}
+    said = {}
+    for row in read_rows(folder.quality_table, required=("participant_id", EXCLUDE)):
+        word = row.cells[EXCLUDE].lower()
+        if word not in _EXCLUDE_WORDS:
+            raise ImageError(
+                f"{folder.quality_table}, row {row.number} ({row.cells['participant_id']}): "
+                f"{EXCLUDE} is {row.cells[EXCLUDE]!r}; allowed: yes, no"
+            )
+        note = row.cells.get(NOTE, "")
+        said[row.cells["participant_id"]] = (_EXCLUDE_WORDS[word], "" if note == MISSING else note)
+    return said
+
+
+def write_quality(folder: Derivatives, *, failed: Mapping[str, str]) -> tuple[Verdict, ...]:
+    """Writes `qc.tsv` (by patient) and `qc.html` (worst first).
+
+    Args:
+        folder: Of the derivatives.
+        failed: Patients who did not come through, and why.
+
+    Returns:
+        What is on the page, worst first.
+
+    Raises:
+        ImageError: A patient's facts are damaged.
+        StorageError: The folder cannot be written, or the disk is full.
+    """
+    verdicts = judge(folder)
+    if verdicts:
+        rows = [_row(verdict) for verdict in sorted(verdicts, key=lambda verdict: verdict.folder.subject)]
+        write_rows(folder.quality_table, columns=_COLUMNS, rows=rows)
+    write_text(folder.quality_page, _render(folder, verdicts, failed))
+    return verdicts
+
+
+def _quality(facts: Mapping[str, Any]) -> Quality:
+    told = facts["quality"]
+    return Quality(told["figures"], told["brighter_side"], tuple(told["remarks"]))
+
+
+def _with_remarks(quality: Quality, side: str | None, twin: str | None) -> Quality:
+    remarks = list(quality.remarks)
+    if quality.brighter_side is not None and side in ("left", "right") and side != quality.brighter_side:
+        remarks.append(
+            f"b1000 is brighter on the {quality.brighter_side}, participants.tsv says {side}: is an image flipped?"
+        )
+    if twin is not None:
+        remarks.append(f"same DWI file as {twin}: one patient twice?")
+    return replace(quality, remarks=tuple(remarks))
+
+
+def _twins(patients: Sequence[tuple[PatientFolder, Mapping[str, Any]]]) -> dict[str, str]:
+    """Patients who share a DWI file's bytes with another."""
+    owners: dict[str, list[str]] = defaultdict(list)
+    for patient, facts in patients:
+        for name, digest in facts["files"].items():
+            if ".nii" in name and "flair" not in name.lower():
+                owners[digest].append(patient.subject)
+    shared = [subjects for subjects in owners.values() if len(set(subjects)) > 1]
+    return {
+        subject: next(other for other in subjects if other != subject) for subjects in shared for subject in subjects
+    }
+
+
+def _lesion_sides(folder: Derivatives) -> dict[str, str]:
+    """What the participants' table says, as far as it can be read; judging it is for `pack`."""
+    if not folder.participants.exists():
+        return {}
+    rows = read_rows(folder.participants, required=("participant_id",))
+    return {
+        f"sub-{row.cells['participant_id'].removeprefix('sub-')}": row.cells.get("lesion_side", MISSING) for row in rows
+    }
+
+
+def _row(verdict: Verdict) -> dict[str, str]:
+    figures = {
+        figure.name: MISSING if (value := verdict.quality.figures.get(figure.name)) is None else f"{value:.6g}"
+        for figure in FIGURES
+    }
+    return {
+        "participant_id": verdict.folder.subject,
+        EXCLUDE: "yes" if verdict.exclude else "no",
+        NOTE: verdict.note or MISSING,
+        "flags": "; ".join(verdict.quality.flags) or MISSING,
+        **figures,
+        "brighter_side": verdict.quality.brighter_side or MISSING,
+    }
+
+
+def _render(folder: Derivatives, verdicts: Sequence[Verdict], failed: Mapping[str, str]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("tissueclock.imaging"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    patients = [
+        {
+            "subject": verdict.folder.subject,
+            "picture": verdict.folder.picture.relative_to(folder.path).as_posix(),
+            "flags": verdict.quality.flags,
+            "exclude": verdict.exclude,
+            "note": verdict.note,
+            "notes": verdict.facts.get("notes", []),
+            "figures": [_shown(figure, verdict.quality.figures.get(figure.name)) for figure in FIGURES],
+        }
+        for verdict in verdicts
+    ]
+    settings = read_facts(folder.settings)
+    return environment.get_template(_TEMPLATE).render(
+        patients=patients,
+        failed=sorted(failed.items()),
+        figures=[{"title": figure.title, "allowed": figure.allowed} for figure in FIGURES],
+        n_flagged=sum(bool(patient["flags"]) for patient in patients),
+        n_excluded=sum(bool(patient["exclude"]) for patient in patients),
+        settings=settings,
+        version=__version__,
+        table=Path(folder.quality_table).name,
+    )
+
+
+def _shown(figure: Any, value: float | None) -> dict[str, Any]:
+    text = "n/a" if value is None else f"{value:.{figure.digits}f}"
+    return {"title": figure.title, "value": text, "bad": figure.badness(value) > 0}

@@ -1,0 +1,59 @@
+"""Independent pieces of work as Ray tasks, on this machine or on a cluster: one thread each, memory reserved.
+
+Knows neither what the work is nor what comes of it: it is handed a function, and tells how each call ended.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from tissueclock.errors import TissueclockError
+
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+_ITK_THREADS = {"ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"}
+_RETRIES = 1
+
+
+class TaskError(TissueclockError, RuntimeError):
+    """A task ended in a way that nobody foresaw: its process died, or it raised what is no error of ours."""
+
+
+def run_tasks(
+    function: Callable[..., None], calls: Sequence[tuple[Any, ...]], *, memory_mb: int
+) -> Iterator[tuple[int, TissueclockError | None]]:
+    """Calls `function` once with each tuple of arguments, as many at a time as the cluster has CPUs and memory for.
+
+    Args:
+        function: Of a module that workers can import; what it returns is dropped.
+        calls: Arguments that can be pickled.
+        memory_mb: Reserved for each call; Ray starts no more calls on a node than its memory holds.
+
+    Yields:
+        As each ends: its place in `calls`, and how it failed, or None.
+    """
+    remote = ray.remote(
+        num_cpus=1,
+        memory=memory_mb * 1_000_000,
+        max_retries=_RETRIES,
+        runtime_env={"env_vars": {**_ONE_THREAD, **_ITK_THREADS}},
+    )(function)
+    places = {remote.remote(*arguments): i for i, arguments in enumerate(calls)}
+    while places:
+        (ended,), _ = ray.wait(list(places), num_returns=1)
+        place = places.pop(ended)
+        yield place, _failure(ended)
+
+
+def _failure(ended: Any) -> TissueclockError | None:
+    try:
+        ray.get(ended)
+    except RayTaskError as error:
+        if isinstance(error.cause, TissueclockError):
+            return error.cause
+        said = str(error.cause).strip().splitlines()
+        return TaskError(f"{type(error.cause).__name__}: {said[0] if said else 'no message'}")
+    except RayError as error:
+        return TaskError(f"its process was lost ({str(error).strip().splitlines()[0]})")
+    return None
