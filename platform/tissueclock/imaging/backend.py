@@ -1,5 +1,6 @@
 """Who does extraction and registration: dipy and ANTs, which come with tissueclock, or FSL where a lab has it."""
 
+from collections.abc import Sequence
 from typing import Literal, Protocol
 
 from tissueclock.imaging import extraction, registration
@@ -22,9 +23,16 @@ class Backend(Protocol):
         """A first brain mask on b0's voxels."""
 
     def to_atlas(
-        self, moving: Volume, fixed: Volume, *, near: Mask, start: Affine, kind: RegistrationKind
+        self, pairs: Sequence[tuple[Volume, Volume]], *, near: Mask, start: Affine, kind: RegistrationKind
     ) -> Transform:
-        """The map from the atlas brain `fixed` to the head `moving`; `near` says where, on the voxels of `fixed`."""
+        """The map from the atlas to a head.
+
+        Args:
+            pairs: Head and atlas in one contrast or two, the more telling first; each on its own voxels.
+            near: Where the atlas brain and its rim are.
+            start: Near enough to begin with.
+            kind: Affine, or SyN on top.
+        """
 
     def rigid(self, moving: Volume, fixed: Volume, *, mask: Mask) -> Affine:
         """The rigid map from `fixed` to `moving`; `mask` says where, on the voxels of `fixed`."""
@@ -45,13 +53,11 @@ class AntsBackend:
         return extraction.extract_brain(b0)
 
     def to_atlas(
-        self, moving: Volume, fixed: Volume, *, near: Mask, start: Affine, kind: RegistrationKind
+        self, pairs: Sequence[tuple[Volume, Volume]], *, near: Mask, start: Affine, kind: RegistrationKind
     ) -> Transform:
         """The map from the atlas brain to the head: affine, and SyN on top of it."""
-        affine = registration.register_affine(moving, fixed, near=near, start=start)
-        return (
-            Transform(affine) if kind == "affine" else registration.register_syn(moving, fixed, near=near, start=affine)
-        )
+        affine = registration.register_affine(*pairs[0], near=near, start=start)
+        return Transform(affine) if kind == "affine" else registration.register_syn(pairs, near=near, start=affine)
 
     def rigid(self, moving: Volume, fixed: Volume, *, mask: Mask) -> Affine:
         """The rigid map from `fixed` to `moving`."""

@@ -1,4 +1,4 @@
-"""Where the brain is: median-Otsu on b0, then the atlas's opinion once it is registered.
+"""Where the brain is: median-Otsu on b0; once it is registered, median-Otsu on tissue and the atlas's opinion.
 
 Median-Otsu is dipy's, made for diffusion b0 images (Garyfallidis et al. 2014, doi 10.3389/fninf.2014.00008).
 """
@@ -14,8 +14,8 @@ from tissueclock.imaging.volume import Volume
 
 WORK_MM = 3.0
 MEDIAN_RADIUS, N_PASSES = 2, 3
-BAND_MM = 4.0
-"""Beyond this distance from the atlas mask's surface the atlas decides alone, within it b0's own mask does."""
+WITHIN_MM, BEYOND_MM = 4.0, 2.0
+"""So far within and beyond the atlas mask's surface the image's own mask decides; elsewhere the atlas does."""
 
 TRUSTED_DICE = 0.8
 """Where b0's own mask overlaps less with the atlas (a scalp as bright as the brain), the atlas decides alone."""
@@ -34,7 +34,7 @@ def is_stripped(volume: Volume, own_mask: Mask) -> bool:
 
 
 def extract_brain(b0: Volume) -> Mask:
-    """A first brain mask by median-Otsu, on b0's voxels; a bright scalp may be part of it.
+    """A brain mask by median-Otsu on an image's own voxels; a bright scalp may be part of it.
 
     Worked out on voxels of 3 mm, so that thick slices do not count for more than thin ones.
     """
@@ -46,19 +46,20 @@ def extract_brain(b0: Volume) -> Mask:
     return np.asarray(on_b0.data >= 0.5)
 
 
-def refine_mask(own: Mask, *, b0: Volume, atlas: Atlas, b0_from_atlas: Transform) -> Mask:
-    """The brain mask after registration: the atlas's, with b0's own where the two are within a few mm.
+def refine_mask(own: Mask, *, b0: Volume, atlas: Atlas, b0_from_atlas: Transform, beyond_mm: float) -> Mask:
+    """The brain mask after registration: the atlas's, with the image's own where the two are within a few mm.
 
     Args:
         own: Of `extract_brain`.
         b0: Whose voxels.
         atlas: Registered to it.
-        b0_from_atlas: How.
+        b0_from_atlas: How; a displacement, which is small, is left out here.
+        beyond_mm: How far beyond the atlas brain the own mask is believed.
     """
     inside = signed_distance(b0, atlas=atlas, b0_from_atlas=b0_from_atlas)
     if dice(own, inside < 0) < TRUSTED_DICE:
         return np.asarray(inside < 0)
-    mask = (inside < -BAND_MM) | (own & (inside < BAND_MM))
+    mask = (inside < -WITHIN_MM) | (own & (inside < beyond_mm))
     return np.asarray(binary_fill_holes(_largest(mask)))
 
 

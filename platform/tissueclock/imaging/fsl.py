@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,7 +75,7 @@ class FslBackend:
             return np.asarray(read_volume(folder / "brain_mask.nii.gz").data > 0.5)
 
     def to_atlas(
-        self, moving: Volume, fixed: Volume, *, near: Mask, start: Affine, kind: RegistrationKind
+        self, pairs: Sequence[tuple[Volume, Volume]], *, near: Mask, start: Affine, kind: RegistrationKind
     ) -> Transform:
         """The affine map from the atlas brain to the head by FLIRT, 12 parameters.
 
@@ -83,6 +84,7 @@ class FslBackend:
         """
         if kind == "syn":
             raise ImageError("--backend fsl: registration syn asked for; FLIRT is affine, use --backend ants")
+        moving, fixed = pairs[0]
         found = self._flirt(moving, fixed, start=np.linalg.inv(start), dof=12, weight=fixed.like(near))
         return Transform(np.linalg.inv(found))
 

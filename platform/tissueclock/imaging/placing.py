@@ -13,7 +13,7 @@ from tissueclock.errors import ImageError
 from tissueclock.imaging.atlas import Atlas
 from tissueclock.imaging.backend import Backend, RegistrationKind
 from tissueclock.imaging.bias import estimate_bias
-from tissueclock.imaging.extraction import Mask, is_stripped, refine_mask
+from tissueclock.imaging.extraction import BEYOND_MM, Mask, is_stripped, refine_mask
 from tissueclock.imaging.registration import REACH_MM, Found, find_brain
 from tissueclock.imaging.series import Series
 from tissueclock.imaging.stopwatch import Stopwatch
@@ -25,7 +25,7 @@ UPSIDE_DOWN = 1.0
 
 MIN_SIMILARITY = 0.02
 BRIGHTEST = 1.5
-"""Where b1000 is cut off for registration, relative to its median in the brain: acute lesions are brighter."""
+"""Where the tissue image is cut off, relative to its median in the brain: acute lesions are brighter."""
 
 FLUID_PERCENTILE, DARK_FLUID = 98.0, 0.75
 """The brightest voxels of b0 are fluid; on a diffusion image they keep less than this share of what tissue keeps."""
@@ -92,12 +92,15 @@ def place(
     with watch.step("register series"):
         b1000_from_b0 = backend.rigid(b1000, b0, mask=_grown(own, b0))
     with watch.step("register"):
-        moving, fixed, b0_from_moving = _contrast(b0, b1000, b1000_from_b0, own, atlas)
-        start = np.linalg.inv(b0_from_moving) @ found.b0_from_atlas
+        tissue = tissue_image(b0, b1000, b1000_from_b0=b1000_from_b0, mask=own)
+        pairs = [(b0, atlas.brain)] if tissue is None else [(tissue, atlas.diffusion), (b0, atlas.brain)]
         near = atlas.near(reach_mm=REACH_MM)
-        b0_from_atlas = backend.to_atlas(moving, fixed, near=near, start=start, kind=kind).then(b0_from_moving)
-    with watch.step("refine"):
-        mask = refine_mask(own, b0=b0, atlas=atlas, b0_from_atlas=b0_from_atlas)
+        b0_from_atlas = backend.to_atlas(pairs, near=near, start=found.b0_from_atlas, kind=kind)
+    with watch.step("extract"):
+        mask = own if tissue is None or stripped else backend.extract(tissue)
+        mask = refine_mask(
+            mask, b0=b0, atlas=atlas, b0_from_atlas=b0_from_atlas, beyond_mm=0.0 if tissue is None else BEYOND_MM
+        )
         if not mask.any():
             raise ImageError(f"{subject}: no brain found in b0; is it a head, and is its unit millimetres?")
     with watch.step("register series"):
@@ -142,23 +145,28 @@ def _divide_alike(b1000: Volume, field: Volume, mask: Mask) -> Volume:
     return b1000.like(b1000.data / estimate_bias(b1000, mask=seen))
 
 
-def _contrast(
-    b0: Volume, b1000: Volume, b1000_from_b0: Affine, own: Mask, atlas: Atlas
-) -> tuple[Volume, Volume, Affine]:
-    """What is registered to what, and the rigid map from it to b0.
+def tissue_image(b0: Volume, b1000: Volume, *, b1000_from_b0: Affine, mask: Mask) -> Volume | None:
+    """b1000 on b0's voxels with its brightest cut off: an image of tissue, on which fluid is dark.
 
-    b1000 is registered, in whose contrast fluid is dark: on b0 the fluid around the brain is as bright as that within,
-    and a head with much of it would be taken for a larger brain. A lesion's brightness is cut off. Where b1000 is no
-    darker in fluid than elsewhere (it is no diffusion image), b0 is registered itself.
+    That is what is registered and what tells brain from what surrounds it: on b0 the fluid around the brain is as
+    bright as that within, and a head with much of it would be taken for a larger brain. A lesion's brightness is cut.
+
+    Args:
+        b0: Corrected for bias.
+        b1000: The same.
+        b1000_from_b0: Rigid.
+        mask: The brain on b0's voxels, roughly.
+
+    Returns:
+        The image; None where b1000 is no darker in fluid than elsewhere: then it is no diffusion image.
     """
     x, y, z = b0.data.shape
     seen = resample(b1000, shape=(x, y, z), affine=b0.affine, transform=Transform(b1000_from_b0))
     ratio = seen.data / np.maximum(b0.data, 1e-6)
-    fluid = own & (b0.data > np.percentile(b0.data[own], FLUID_PERCENTILE))
-    if float(np.median(ratio[fluid])) > DARK_FLUID * float(np.median(ratio[own])):
-        return b0, atlas.brain, np.eye(4)
-    typical = float(np.median(seen.data[own]))
-    return b1000.like(np.minimum(b1000.data / typical, BRIGHTEST)), atlas.diffusion, np.linalg.inv(b1000_from_b0)
+    fluid = mask & (b0.data > np.percentile(b0.data[mask], FLUID_PERCENTILE))
+    if float(np.median(ratio[fluid])) > DARK_FLUID * float(np.median(ratio[mask])):
+        return None
+    return seen.like(np.minimum(seen.data / max(float(np.median(seen.data[mask])), 1e-12), BRIGHTEST))
 
 
 def _check_found(found: Found, subject: str) -> None:

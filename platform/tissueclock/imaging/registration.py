@@ -7,6 +7,7 @@ equal transforms.
 import itertools
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,10 @@ SEARCH_REACH_MM, REACH_MM = 10.0, 4.0
 """How far beyond the atlas brain voxels count: the rim that tells brain from what surrounds it."""
 
 FIXED_MM = 2.0
-N_CLIMBS = 5
+RIGID_LEVELS = ((8.0, 5.0), (4.0, 4.0), (2.5, 2.0))
+"""Voxels (mm) and step (mm and degrees) of each round of rigid registration."""
+
+N_CLIMBS, N_SYN_BINS = 5, 32
 _PIVOT_MM = np.array([0.0, -17.0, 15.0])
 _STARTS = tuple(
     itertools.product((-20.0, 0.0, 20.0), (-30.0, -15.0, 0.0, 15.0, 30.0), (-25.0, 0.0, 25.0), (-20.0, 0.0, 20.0))
@@ -78,16 +82,27 @@ def register_affine(moving: Volume, fixed: Volume, *, near: Bool[np.ndarray, "x 
     return _ants(fixed, near, moving, start=start, kind="Affine").affine
 
 
-def register_syn(moving: Volume, fixed: Volume, *, near: Bool[np.ndarray, "x y z"], start: Affine) -> Transform:
+def register_syn(
+    pairs: Sequence[tuple[Volume, Volume]], *, near: Bool[np.ndarray, "x y z"], start: Affine
+) -> Transform:
     """The smooth, invertible map from an atlas to a head by symmetric normalisation, beginning with an affine one.
 
     SyN: Avants et al. 2008, doi 10.1016/j.media.2007.06.004.
+
+    Args:
+        pairs: Head and atlas in one contrast or in several; all count alike.
+        near: The atlas brain and its rim, on the atlas's voxels.
+        start: The affine.
     """
-    return _ants(fixed, near, moving, start=start, kind="SyNOnly")
+    (moving, fixed), *others = pairs
+    return _ants(fixed, near, moving, start=start, kind="SyNOnly", others=others)
 
 
 def register_rigid(moving: Volume, fixed: Volume, *, mask: Bool[np.ndarray, "x y z"]) -> Affine:
     """The rigid map from `fixed` to `moving`, of one head in one scanner.
+
+    By climbing alone, coarse to fine: on raw phantoms that was as near as ANTs (0.30 against 0.36 mm for FLAIR, median
+    of ten) in a third of the time, and it cannot leave: ANTs once ended 58 mm away from where it was started.
 
     Args:
         moving: Another series, with or without skull.
@@ -96,11 +111,10 @@ def register_rigid(moving: Volume, fixed: Volume, *, mask: Bool[np.ndarray, "x y
     """
     centre = np.append(np.argwhere(mask).mean(axis=0), 1.0)
     pose = Pose(np.eye(4), pivot_mm=(fixed.affine @ centre)[:3])
-    for spacing_mm in (SEARCH_MM, FINE_SEARCH_MM):
-        pose, _ = climb(
-            Similarity(fixed, mask, moving, spacing_mm=spacing_mm), pose, rounds=2, steps=(5.0,) * 3 + (4.0,) * 3
-        )
-    return _ants(fixed, mask, moving, start=pose.affine, kind="Rigid").affine
+    for spacing_mm, step in RIGID_LEVELS:
+        similarity = Similarity(fixed, mask, moving, spacing_mm=spacing_mm)
+        pose, _ = climb(similarity, pose, rounds=2, steps=(step,) * 6)
+    return pose.affine
 
 
 def _search(similarity: Similarity, first: Affine) -> tuple[Pose, float]:
@@ -118,8 +132,20 @@ def _search(similarity: Similarity, first: Affine) -> tuple[Pose, float]:
     return max(climbed, key=lambda entry: entry[1])
 
 
-def _ants(fixed: Volume, mask: Bool[np.ndarray, "x y z"], moving: Volume, *, start: Affine, kind: str) -> Transform:
+def _ants(
+    fixed: Volume,
+    mask: Bool[np.ndarray, "x y z"],
+    moving: Volume,
+    *,
+    start: Affine,
+    kind: str,
+    others: Sequence[tuple[Volume, Volume]] = (),
+) -> Transform:
     ants = _import_ants()
+    more = {}
+    if others:
+        images = [tuple(_to_ants(ants, coarsen(one, spacing_mm=FIXED_MM)) for one in pair) for pair in others]
+        more = {"multivariate_extras": [["mattes", still, moved, 1, N_SYN_BINS] for moved, still in images]}
     still = coarsen(fixed, spacing_mm=FIXED_MM)
     where = coarsen(fixed.like(mask), spacing_mm=FIXED_MM)
     with tempfile.TemporaryDirectory(prefix="tissueclock-") as folder:
@@ -133,6 +159,7 @@ def _ants(fixed: Volume, mask: Bool[np.ndarray, "x y z"], moving: Volume, *, sta
             mask=_to_ants(ants, where.like(where.data >= 0.5)),
             mask_all_stages=True,
             outprefix=f"{folder}/",
+            **more,
         )
         files = [Path(name) for name in done["fwdtransforms"]]
         affine = read_itk_affine(next(file for file in files if file.suffix == ".mat"))

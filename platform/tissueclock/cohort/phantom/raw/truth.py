@@ -131,7 +131,7 @@ def _write_landmarks(path: Path, landmarks: Landmarks, visit: Visit) -> None:
     scanner_mm = apply(visit.scanner_from_mni, landmarks.person_mm)
     frame = visit.frames["b0"]
     voxels = apply(np.linalg.inv(frame.affine), scanner_mm)
-    covered = np.all((voxels > -0.5) & (voxels < np.array(frame.shape) - 0.5), axis=1).tolist()
+    covered = np.all((voxels > -0.5) & (voxels < np.array(frame.shape) - 0.5), axis=1) & _within_brain_box(landmarks)
     numbers = np.hstack([scanner_mm, landmarks.mni_mm])
     write_rows(
         path,
@@ -146,6 +146,13 @@ def _write_landmarks(path: Path, landmarks: Landmarks, visit: Visit) -> None:
             for i in range(len(landmarks.names))
         ),
     )
+
+
+def _within_brain_box(landmarks: Landmarks) -> npt.NDArray[np.bool_]:
+    """A strong warp can push a piece of cortex over the edge of what was made: there is nothing to be found there."""
+    n_slices, height, width = FINE_GRID.whole_shape
+    voxels = apply(np.linalg.inv(FINE_GRID.affine), landmarks.person_mm)
+    return np.asarray(np.all((voxels >= 0) & (voxels <= np.array([width, height, n_slices]) - 1), axis=1))
 
 
 def _look_up(warp: Warp, place: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
