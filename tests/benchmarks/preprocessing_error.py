@@ -100,7 +100,9 @@ def main(raw: Path, derivatives: Path) -> dict[str, list[float]]:
             if value == value:
                 columns.setdefault(name, []).append(value)
     for name, values in columns.items():
-        print(f"{name:<24} n {len(values):>3}  median {median(values):.3f}  min {min(values):.3f}  max {max(values):.3f}")
+        print(
+            f"{name:<24} n {len(values):>3}  median {median(values):.3f}  min {min(values):.3f}  max {max(values):.3f}"
+        )
     return columns
 
 

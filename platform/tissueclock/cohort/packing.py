@@ -70,7 +70,7 @@ def pack_cohort(
         raise CohortError(f"{derivatives}: no such folder; `tissueclock preprocess` writes it")
     manifest = {_subject(patient): patient for patient in read_manifest(participants or source.participants)}
     done = {patient.subject: patient for patient in source.done()}
-    facts = {subject: read_facts(patient.facts, needed=_NEEDED) for subject, patient in done.items()}
+    facts = {subject: _read_needed(patient) for subject, patient in done.items()}
     left = _left_out(source, manifest, facts)
     chosen = [subject for subject in manifest if subject not in left]
     if not chosen:
@@ -130,6 +130,12 @@ def read_patient(
             )
         whole.append(data)
     return np.stack(whole)
+
+
+def _read_needed(patient: PatientFolder) -> dict[str, Any]:
+    """What packing needs of a patient's facts; the rest is not held for all patients at once."""
+    facts = read_facts(patient.facts, needed=_NEEDED)
+    return {key: facts[key] for key in _NEEDED}
 
 
 def _subject(patient: Patient) -> str:

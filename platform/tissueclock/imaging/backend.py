@@ -1,7 +1,7 @@
 """Who does extraction and registration: dipy and ANTs, which come with tissueclock, or FSL where a lab has it."""
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from tissueclock.imaging import extraction, registration
 from tissueclock.imaging.extraction import Mask
@@ -12,6 +12,7 @@ BackendName = Literal["ants", "fsl"]
 RegistrationKind = Literal["affine", "syn"]
 
 
+@runtime_checkable
 class Backend(Protocol):
     """What the pipeline asks of a tool."""
 
