@@ -124,7 +124,7 @@ def preprocess(
             raw,
             target,
             settings=settings,
-            run=lambda function, calls: run(function, calls, memory_mb=memory_mb),
+            run=lambda function, jobs: run(function, jobs, memory_mb=memory_mb),
             reference=None if reference == "none" else reference,
             lesions=lesions,
             progress=told,
@@ -213,14 +213,14 @@ def _ray(address: str | None, cpus: int | None) -> Iterator[Callable[..., Any]]:
 
     connected = False
 
-    def run(function: Callable[..., None], calls: Sequence[tuple[Any, ...]], *, memory_mb: int) -> Any:
+    def run(function: Callable[[Any], None], jobs: Sequence[Any], *, memory_mb: int) -> Any:
         nonlocal connected
-        if not calls:
+        if not jobs:
             return iter(())
         if not connected:
             cluster.connect(address=address, n_cpus=cpus)
             connected = True
-        return run_tasks(function, calls, memory_mb=memory_mb)
+        return run_tasks(function, jobs, memory_mb=memory_mb)
 
     try:
         yield run

@@ -59,6 +59,7 @@ class Atlas:
         return np.asarray(distance_transform_edt(~self.mask, sampling=self.brain.spacing_mm) <= reach_mm)
 
 
+@lru_cache(maxsize=2)
 def load_atlas(file: Path | None = None, mask_file: Path | None = None) -> Atlas:
     """The atlas in `file`, or the default one.
 
@@ -93,7 +94,6 @@ def load_atlas(file: Path | None = None, mask_file: Path | None = None) -> Atlas
     return _make_atlas(file.name, "+".join(digests), whole, diffusion, binary_fill_holes(inside))
 
 
-@lru_cache(maxsize=1)
 def _default_atlas() -> Atlas:
     grey, white, mask = (
         load(resolution=1) for load in (load_mni152_gm_template, load_mni152_wm_template, load_mni152_brain_mask)

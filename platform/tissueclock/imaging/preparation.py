@@ -15,14 +15,13 @@ from tissueclock import __version__
 from tissueclock.errors import BusyError, ImageError, StorageError, TissueclockError
 from tissueclock.files import digest_facts, write_json, write_text
 from tissueclock.imaging.derivatives import SCHEMA, Derivatives, read_facts
-from tissueclock.imaging.preprocessing import input_digest, preprocess_patient, read_reference
-from tissueclock.imaging.raw import find_files, list_subjects
+from tissueclock.imaging.preprocessing import PatientJob, preprocess_patient, read_reference
+from tissueclock.imaging.raw import list_subjects
 from tissueclock.imaging.settings import Reference, Settings
 from tissueclock.tsv import write_rows
 
-Call = tuple[Any, ...]
-Runner = Callable[[Callable[..., None], Sequence[Call]], Iterable[tuple[int, TissueclockError | None]]]
-"""Calls a function once with each tuple of arguments, in whatever order and place, and tells as each has ended."""
+Runner = Callable[[Callable[[PatientJob], None], Sequence[PatientJob]], Iterable[tuple[int, TissueclockError | None]]]
+"""Does each job once, in whatever order and place, and tells which has ended and how."""
 
 
 @dataclass(slots=True)
@@ -154,11 +153,7 @@ class _Work:
         self._run(left, reference)
 
     def _run(self, subjects: Sequence[str], reference: Reference | None) -> None:
-        calls = [
-            (self.raw, subject, self.settings, self.target, reference, self.lesions.get(subject))
-            for subject in subjects
-        ]
-        for place, error in self.run(preprocess_patient, calls):
+        for place, error in self.run(preprocess_patient, [self._job(subject, reference) for subject in subjects]):
             subject = subjects[place]
             if error is None:
                 self.result.done.append(subject)
@@ -181,19 +176,19 @@ class _Work:
         if not folder.facts.exists():
             return False
         try:
-            wanted = input_digest(
-                self.raw, subject, settings=self.settings, reference=reference, lesion=self.lesions.get(subject)
-            )
+            wanted = self._job(subject, reference).input_digest()
             return bool(read_facts(folder.facts, needed=("input_digest",))["input_digest"] == wanted)
         except (ImageError, OSError):
             return False
 
     def _lacks_flair(self, subject: str) -> bool:
         try:
-            files = find_files(self.raw, subject, session=self.settings.session, duplicates=self.settings.duplicates)
+            return self._job(subject, None).find_files().flair is None
         except ImageError:
             return True
-        return files.flair is None
+
+    def _job(self, subject: str, reference: Reference | None) -> PatientJob:
+        return PatientJob(self.raw, subject, self.settings, self.target, reference, self.lesions.get(subject))
 
     def _reference_before(self, settings_digest: str) -> Reference | None:
         if not self.target.reference.exists():

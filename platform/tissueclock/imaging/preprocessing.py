@@ -5,6 +5,7 @@ The same input gives the same bytes, all but the file of times.
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,52 +32,61 @@ SERIES = ("b0", "b1000", "flair")
 _DIGITS = 6
 
 
-def input_digest(
-    raw: Path, subject: str, *, settings: Settings, reference: Reference | None, lesion: Path | None
-) -> str:
-    """SHA-256 of all that a patient's result depends on; where it is the same, he need not be preprocessed again.
+@dataclass(frozen=True, slots=True)
+class PatientJob:
+    """One patient to be preprocessed.
 
-    Raises:
-        ImageError: His files are missing or ambiguous, or a setting is wrong.
-    """
-    files = find_files(raw, subject, session=settings.session, duplicates=settings.duplicates)
-    return digest_facts(
-        {
-            "settings": settings.as_facts(),
-            "reference": None if reference is None else reference.digest,
-            "files": _file_digests(files),
-            "lesion": None if lesion is None else digest_file(lesion),
-        }
-    )
-
-
-def preprocess_patient(
-    raw: Path,
-    subject: str,
-    *,
-    settings: Settings,
-    target: Derivatives,
-    reference: Reference | None,
-    lesion: Path | None,
-) -> None:
-    """Preprocesses one patient and writes his folder, whole or not at all; an older folder of his is replaced.
-
-    Args:
+    Attributes:
         raw: The BIDS folder.
         subject: Who.
         settings: How.
         target: Where to.
         reference: Whose histogram he gets; None: he keeps his own (he is the reference, or nothing is matched).
         lesion: A mask of his lesion, in the space of b0, to be carried along.
+    """
+
+    raw: Path
+    subject: str
+    settings: Settings
+    target: Derivatives
+    reference: Reference | None
+    lesion: Path | None
+
+    def find_files(self) -> RawFiles:
+        """His files, by their names.
+
+        Raises:
+            ImageError: They are missing or ambiguous.
+        """
+        return find_files(self.raw, self.subject, session=self.settings.session, duplicates=self.settings.duplicates)
+
+    def input_digest(self) -> str:
+        """SHA-256 of all that the result depends on; where it is the same, he need not be preprocessed again.
+
+        Raises:
+            ImageError: His files are missing or ambiguous, or a setting is wrong.
+        """
+        return digest_facts(
+            {
+                "settings": self.settings.as_facts(),
+                "reference": None if self.reference is None else self.reference.digest,
+                "files": _file_digests(self.find_files()),
+                "lesion": None if self.lesion is None else digest_file(self.lesion),
+            }
+        )
+
+
+def preprocess_patient(job: PatientJob) -> None:
+    """Preprocesses one patient and writes his folder, whole or not at all; an older folder of his is replaced.
 
     Raises:
         ImageError: A file is missing, ambiguous or wrong, or the head cannot be placed.
         StorageError: The folder cannot be written, or the disk is full.
     """
+    subject, settings, lesion = job.subject, job.settings, job.lesion
     watch = Stopwatch()
     with watch.step("read"):
-        digest = input_digest(raw, subject, settings=settings, reference=reference, lesion=lesion)
-        files = find_files(raw, subject, session=settings.session, duplicates=settings.duplicates)
+        digest, files = job.input_digest(), job.find_files()
         series = read_series(files, b_values=settings.b_values, duplicates=settings.duplicates)
         lesion_volume = None if lesion is None else read_lesion(lesion)
     atlas, backend = settings.load_atlas(), find_backend(settings.backend)
@@ -88,7 +98,7 @@ def preprocess_patient(
             raise ImageError(f"{subject}: the brain lies outside the grid, or no two series cover the same part of it")
     with watch.step("normalise"):
         scaled = {name: scale_to_median(volume, mask=on_grid.mask) for name, volume in on_grid.series.items()}
-        final = scaled if reference is None else match(scaled, mask=on_grid.mask, reference=reference)
+        final = scaled if job.reference is None else match(scaled, mask=on_grid.mask, reference=job.reference)
     with watch.step("quality"):
         atlas_mask = atlas_on_grid(atlas, settings.grid)
         quality = measure(placed, on_grid, scaled=scaled, atlas_mask=atlas_mask)
@@ -97,14 +107,14 @@ def preprocess_patient(
         "subject": subject,
         "input_digest": digest,
         "settings": settings.as_facts(),
-        "reference": None if reference is None else reference.subject,
+        "reference": None if job.reference is None else job.reference.subject,
         "complete": all(name in final for name in SERIES),
         **_input_facts(files, series),
         **_placed_facts(placed),
         "quality": _quality_facts(quality),
         "lesion": None if carried is None else _lesion_facts(lesion_volume, carried),
     }
-    folder = target.patient(subject)
+    folder = job.target.patient(subject)
     with atomic_path(folder.path) as staging_path:
         staging = PatientFolder(staging_path, subject)
         with watch.step("write"):

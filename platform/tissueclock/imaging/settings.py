@@ -59,7 +59,7 @@ class Settings:
         Raises:
             ImageError: The atlas cannot be read, or the back end is not installed.
         """
-        atlas = self.load_atlas()
+        atlas = self.load_atlas()  # read once a process
         return {
             "pipeline": PIPELINE,
             "grid": {"shape": list(self.grid.shape), "spacing_mm": list(self.grid.spacing_mm)},

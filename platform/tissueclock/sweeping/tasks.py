@@ -4,7 +4,7 @@ Knows neither what the work is nor what comes of it: it is handed a function, an
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 from ray.exceptions import RayError, RayTaskError
@@ -15,23 +15,25 @@ _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 _ITK_THREADS = {"ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"}
 _RETRIES = 1
 
+Job = TypeVar("Job")
+
 
 class TaskError(TissueclockError, RuntimeError):
     """A task ended in a way that nobody foresaw: its process died, or it raised what is no error of ours."""
 
 
 def run_tasks(
-    function: Callable[..., None], calls: Sequence[tuple[Any, ...]], *, memory_mb: int
+    function: Callable[[Job], None], jobs: Sequence[Job], *, memory_mb: int
 ) -> Iterator[tuple[int, TissueclockError | None]]:
-    """Calls `function` once with each tuple of arguments, as many at a time as the cluster has CPUs and memory for.
+    """Calls `function` once with each job, as many at a time as the cluster has CPUs and memory for.
 
     Args:
         function: Of a module that workers can import; what it returns is dropped.
-        calls: Arguments that can be pickled.
+        jobs: What it is called with; can be pickled.
         memory_mb: Reserved for each call; Ray starts no more calls on a node than its memory holds.
 
     Yields:
-        As each ends: its place in `calls`, and how it failed, or None.
+        As each ends: its place in `jobs`, and how it failed, or None.
     """
     remote = ray.remote(
         num_cpus=1,
@@ -39,7 +41,7 @@ def run_tasks(
         max_retries=_RETRIES,
         runtime_env={"env_vars": {**_ONE_THREAD, **_ITK_THREADS}},
     )(function)
-    places = {remote.remote(*arguments): i for i, arguments in enumerate(calls)}
+    places = {remote.remote(job): i for i, job in enumerate(jobs)}
     while places:
         (ended,), _ = ray.wait(list(places), num_returns=1)
         place = places.pop(ended)
