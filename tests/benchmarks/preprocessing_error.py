@@ -13,13 +13,16 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK
 
+from tissueclock.imaging.bvalues import BValues
 from tissueclock.imaging.derivatives import Derivatives, PatientFolder, read_facts
-from tissueclock.imaging.extraction import dice
+from tissueclock.imaging.extraction import dice, extract_brain
 from tissueclock.imaging.grid import Grid
 from tissueclock.imaging.gridding import onto_grid
+from tissueclock.imaging.placing import even_out
 from tissueclock.imaging.raw import find_files
+from tissueclock.imaging.series import read_series
 from tissueclock.imaging.transform import Transform
-from tissueclock.imaging.volume import read_volume, read_volumes
+from tissueclock.imaging.volume import read_volume
 
 
 def patient_transform(folder: PatientFolder) -> Transform:
@@ -43,7 +46,6 @@ def score_patient(raw: Path, folder: PatientFolder) -> dict[str, float]:
         "mask_dice": dice(inside, mask.data > 0.5),
         "landmark_median_mm": float(np.median(errors)),
         "landmark_max_mm": float(errors.max()),
-        "bias_left_b0": float("nan"),
     }
     points = np.argwhere(inside)[::97] @ true_mask.affine[:3, :3].T + true_mask.affine[:3, 3]
     for name in ("flair_from_b0", "b1000_from_b0"):
@@ -64,15 +66,13 @@ def score_patient(raw: Path, folder: PatientFolder) -> dict[str, float]:
 
 def bias_left(raw: Path, subject: str) -> dict[str, float]:
     """SD of the log of true over estimated bias within the brain, and of the true bias, for b0 and FLAIR."""
-    from tissueclock.imaging.bias import estimate_bias
-    from tissueclock.imaging.extraction import extract_brain
-
     truth, files, scores = raw / "derivatives" / "truth" / subject, find_files(raw, subject), {}
     inside = read_volume(truth / "brain_mask.nii.gz").data > 0.5
-    b0 = read_volumes(files.dwi[0])[0]
     if files.adc is None:
+        series = read_series(files, b_values=BValues())
         true = read_volume(truth / "bias_b0.nii.gz").data
-        left = np.log(true / estimate_bias(b0, mask=extract_brain(b0)))[inside]
+        _, _, field = even_out(series, extract_brain(series.b0))
+        left = np.log(true / field)[inside]
         scores |= {"bias_sd_b0": float(np.log(true)[inside].std()), "bias_left_b0": float(left.std())}
     return scores
 

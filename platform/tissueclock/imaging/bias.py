@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from tissueclock.imaging.transform import to_itk
 from tissueclock.imaging.volume import Volume
 
-ESTIMATE_MM = 6.0
+ESTIMATE_MM = 8.0
 ITERATIONS = (30, 20, 10)
 CONTROL_POINTS = 4
 

@@ -13,7 +13,7 @@ from tissueclock.imaging.transform import Transform, resample
 from tissueclock.imaging.volume import Volume
 
 WORK_MM = 3.0
-MEDIAN_RADIUS, N_PASSES = 2, 3
+MEDIAN_RADIUS, N_PASSES = 2, 1
 WITHIN_MM, BEYOND_MM = 4.0, 2.0
 """So far within and beyond the atlas mask's surface the image's own mask decides; elsewhere the atlas does."""
 
