@@ -38,8 +38,7 @@ def score_patient(raw: Path, folder: PatientFolder) -> dict[str, float]:
     told = json.loads((truth / "truth.json").read_text())
     facts = read_facts(folder.facts)
     found = patient_transform(folder)
-    scanner, mni = _landmarks(truth / "landmarks.tsv")
-    errors = np.linalg.norm(found.points(mni) - scanner, axis=1)
+    errors = landmark_errors(raw, folder.subject, found)
     true_mask, mask = read_volume(truth / "brain_mask.nii.gz"), read_volume(folder.native_mask)
     inside = true_mask.data > 0.5
     scores = {
@@ -62,6 +61,12 @@ def score_patient(raw: Path, folder: PatientFolder) -> dict[str, float]:
         if told["anatomy"] == "affine" and ideal.any():
             scores["lesion_dice"] = dice(carried, ideal)
     return scores
+
+
+def landmark_errors(raw: Path, subject: str, b0_from_atlas: Transform) -> npt.NDArray[np.float64]:
+    """Distances (mm) of the landmarks that were scanned from where the map puts them."""
+    scanner, mni = _landmarks(raw / "derivatives" / "truth" / subject / "landmarks.tsv")
+    return np.asarray(np.linalg.norm(b0_from_atlas.points(mni) - scanner, axis=1))
 
 
 def bias_left(raw: Path, subject: str) -> dict[str, float]:

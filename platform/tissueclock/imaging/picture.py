@@ -57,7 +57,7 @@ def draw_patient(
             _draw_slice(axis, volume, i_slice, top=top, outlines=_outlines(mask, atlas_mask, lesion))
         axes[i_row][0].text(
             0.03, 0.97, name if volume is not None else f"no {name}", transform=axes[i_row][0].transAxes,
-            color="white", fontsize=9, va="top", weight="bold",
+            color="white", fontsize=9, va="top", weight="bold", bbox={"facecolor": "black", "edgecolor": "none", "pad": 1.5},
         )  # fmt: skip
     for axis in axes[:, 0]:
         axis.text(0.02, 0.03, "R", transform=axis.transAxes, color="white", fontsize=7)

@@ -59,16 +59,16 @@ class Figure:
 
 
 FIGURES: tuple[Figure, ...] = (
-    Figure("brain_atlas_dice", "brain and atlas overlap", low=0.90, digits=3),
+    Figure("brain_atlas_dice", "brain and atlas overlap", low=0.85, digits=3),
     Figure("b0_atlas_similarity", "b0 and atlas similarity", low=0.05, digits=3),
-    Figure("upside_down_ratio", "as well upside down", high=0.92),
-    Figure("b0_flair_shift_mm", "FLAIR shift left", high=1.5, digits=1),
-    Figure("flair_mirrored_ratio", "FLAIR as well mirrored", high=1.0, digits=3),
-    Figure("outside_signal_fraction", "signal left outside the mask", high=0.10),
-    Figure("midplane_tilt_deg", "mid-plane tilt", high=3.0, digits=1),
-    Figure("midplane_shift_mm", "mid-plane shift", low=-3.0, high=3.0, digits=1),
-    Figure("covered_fraction", "brain within the scan", low=0.75),
-    Figure("brain_ml", "brain volume", low=900.0, high=2000.0, digits=0),
+    Figure("upside_down_ratio", "similarity upside down (ratio)", high=0.92),
+    Figure("b0_flair_shift_mm", "FLAIR still off (mm)", high=1.5, digits=1),
+    Figure("flair_mirrored_ratio", "FLAIR similarity mirrored (ratio)", high=1.0, digits=3),
+    Figure("outside_signal_fraction", "signal left outside the mask (share)", high=0.10),
+    Figure("midplane_tilt_deg", "mid-plane tilt (deg)", high=3.0, digits=1),
+    Figure("midplane_shift_mm", "mid-plane shift (mm)", low=-3.0, high=3.0, digits=1),
+    Figure("covered_fraction", "brain within the scan (share)", low=0.75),
+    Figure("brain_ml", "brain volume (ml)", low=900.0, high=2200.0, digits=0),
     Figure("n_nonfinite", "non-finite voxels", high=0.0, digits=0),
 )
 
