@@ -5,6 +5,7 @@ Radiological convention: the patient's right is on the left of the picture, and 
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -18,6 +19,10 @@ from matplotlib.figure import Figure
 
 N_SLICES = 8
 _INCHES, _DPI = 1.45, 100
+_LABEL: dict[str, Any] = {
+    "color": "white", "fontsize": 9, "va": "top", "weight": "bold",
+    "bbox": {"facecolor": "black", "edgecolor": "none", "pad": 1.5},
+}  # fmt: skip
 BRAIN, ATLAS, MIDDLE, LESION = "#ffd000", "#00c8ff", "#ff4fa3", "#ff3020"
 
 Mask = Bool[np.ndarray, "x y z"]
@@ -55,10 +60,8 @@ def draw_patient(
             if volume is None:
                 continue
             _draw_slice(axis, volume, i_slice, top=top, outlines=_outlines(mask, atlas_mask, lesion))
-        axes[i_row][0].text(
-            0.03, 0.97, name if volume is not None else f"no {name}", transform=axes[i_row][0].transAxes,
-            color="white", fontsize=9, va="top", weight="bold", bbox={"facecolor": "black", "edgecolor": "none", "pad": 1.5},
-        )  # fmt: skip
+        label = name if volume is not None else f"no {name}"
+        axes[i_row][0].text(0.03, 0.95, label, transform=axes[i_row][0].transAxes, **_LABEL)
     for axis in axes[:, 0]:
         axis.text(0.02, 0.03, "R", transform=axis.transAxes, color="white", fontsize=7)
     figure.suptitle(title, color="white", fontsize=9, x=0.01, ha="left", y=0.995)

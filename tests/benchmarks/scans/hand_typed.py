@@ -58,10 +58,9 @@ def main(raw: Path, subject: str) -> None:
         lap("register to the atlas")
         again = brain(b0)[0]
         lap("brain again")
+        still = _to_ants(ants, again)
         onto = [
-            ants.registration(
-                _to_ants(ants, again), _to_ants(ants, image), type_of_transform="Rigid", outprefix=f"{folder}/{i}"
-            )
+            ants.registration(still, _to_ants(ants, image), type_of_transform="Rigid", outprefix=f"{folder}/{i}")
             for i, image in enumerate((b1000, flair))
         ]
         lap("series onto b0")
