@@ -31,11 +31,12 @@ def run_alone(module: str, *arguments: object, home: Path, timeout_s: float = 90
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "TUNE_", "MLFLOW_"))},
         "HOME": str(home),
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         "PYTHONWARNINGS": "ignore",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "RAY_USAGE_STATS_ENABLED": "0",
         "OMP_NUM_THREADS": "1",  # what Ray gives a trial of one CPU
+        "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1",
     }
     done = subprocess.run(
         [sys.executable, "-m", module, *map(str, arguments)],

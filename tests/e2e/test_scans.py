@@ -18,20 +18,20 @@ from tissueclock.imaging.derivatives import Derivatives, read_facts
 
 pytestmark = [pytest.mark.e2e, pytest.mark.ray]
 
-N_PATIENTS = 6
+N_PATIENTS = 4
 GRID = "12x48x24"
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six raw phantoms whose heads differ from the atlas by an affine map, preprocessed by a command that was killed
+    """Four raw phantoms whose heads differ from the atlas by an affine map, preprocessed by a command that was killed
     on its way and given again."""
     folder = tmp_path_factory.mktemp("lab")
-    made = run("phantom", "raw", "--raw", "--patients", N_PATIENTS, "--anatomy", "affine", "--seed", 5, cwd=folder)
+    made = run("phantom", "raw", "--raw", "--patients", N_PATIENTS, "--anatomy", "affine", "--jobs", 2, cwd=folder)
     assert made.returncode == 0, made.stderr
     first = start(*PREPROCESS, cwd=folder)
     deadline = time.monotonic() + 300
-    while len(Derivatives(folder / "deriv").done()) < 2 and time.monotonic() < deadline:
+    while len(Derivatives(folder / "deriv").done()) < 1 and time.monotonic() < deadline:
         time.sleep(0.2)
     os.killpg(first.pid, signal.SIGKILL)
     first.communicate()
@@ -83,17 +83,14 @@ def test_the_same_input_gives_the_same_bytes(lab: Path, preprocessed: Derivative
     """The whole folder of a patient, preprocessed elsewhere by other processes, but for the times."""
     (lab / "one").mkdir()
     reference = read_facts(preprocessed.reference)["subject"]
-    other = next(patient.subject for patient in preprocessed.done() if patient.subject != reference)
-    for subject in (reference, other):
-        shutil.copytree(lab / "raw" / subject, lab / "one" / subject)
+    shutil.copytree(lab / "raw" / reference, lab / "one" / reference)
     lesions = ("--lesions", "raw/derivatives/truth")
     again = run("preprocess", "one", "deriv-one", "--grid", GRID, *lesions, "--reference", reference, cwd=lab)
     assert again.returncode == 0, again.stderr
-    for subject in (reference, other):
-        once, twice = (folder.patient(subject) for folder in (preprocessed, Derivatives(lab / "deriv-one")))
-        assert once.facts.read_bytes() == twice.facts.read_bytes()  # holds the digest of every image and picture
-        for name in read_facts(once.facts)["digests"]:
-            assert (once.path / name).read_bytes() == (twice.path / name).read_bytes(), name
+    once, twice = (folder.patient(reference) for folder in (preprocessed, Derivatives(lab / "deriv-one")))
+    assert once.facts.read_bytes() == twice.facts.read_bytes()  # holds the digest of every image and picture
+    for name in read_facts(once.facts)["digests"]:
+        assert (once.path / name).read_bytes() == (twice.path / name).read_bytes(), name
 
 
 def test_the_packed_cohort_is_swept(lab: Path, preprocessed: Derivatives) -> None:

@@ -47,7 +47,7 @@ class AntsBackend:
         """Tool and version, for the record."""
         from importlib.metadata import version
 
-        return f"antspyx {version('antspyx')}, dipy {version('dipy')}"
+        return ", ".join(f"{package} {version(package)}" for package in ("antspyx", "dipy", "SimpleITK"))
 
     def extract(self, b0: Volume) -> Mask:
         """A first brain mask by median-Otsu."""
