@@ -170,13 +170,14 @@ def sweep(
     """Run a study, or go on with it: the same command after any interruption."""
     from tissueclock.catalog import load_phase
     from tissueclock.display import Notice, ProgressDisplay, progress_table, walk_progress
-    from tissueclock.pipeline import Walk, study_lock
+    from tissueclock.locks import hold
+    from tissueclock.pipeline import Walk
     from tissueclock.sweeping import cluster
     from tissueclock.tracking.follower import Follower
 
     with _console.status("checking the study"):
         study, cohort = _checked(study_file, verify=False)
-    with study_lock(study.folder), contextlib.ExitStack() as stack:
+    with hold(study.folder.lock, what="study"), contextlib.ExitStack() as stack:
 
         def connect() -> None:
             trials = [spec.resources for spec in study.vertices.values()]
@@ -216,14 +217,14 @@ def status(study_file: StudyFile) -> None:
     from tissueclock.comparing.scores import read_facts
     from tissueclock.display import progress_table, sweep_progress
     from tissueclock.ledger import read_ledger
-    from tissueclock.pipeline import is_at_work
+    from tissueclock.locks import is_held
     from tissueclock.study import read_study
 
     study = read_study(study_file)
     if not study.folder.graph.exists():
         _console.print(f"{study.folder.path}: nothing was started yet", highlight=False, markup=False, soft_wrap=True)
         return
-    at_work = is_at_work(study.folder)
+    at_work = is_held(study.folder.lock)
     graph = read_facts(study.folder.graph, needed=("sweeps", "arms"))
     rows = []
     for name in dict.fromkeys(name for names in graph["arms"].values() for name in names):  # in the order trained

@@ -3,20 +3,17 @@
 Knows no phase by name: it is handed a function that gives a phase.
 """
 
-import contextlib
-import fcntl
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from tissueclock.cohort.store import Cohort
-from tissueclock.errors import BusyError, StorageError, TissueclockError
+from tissueclock.errors import TissueclockError
 from tissueclock.files import write_json
 from tissueclock.ledger import LedgerReader, LedgerState
 from tissueclock.lineage import code_facts, environment_facts
-from tissueclock.records import Parent, StudyFolder, SweepJob, SweepSpec
+from tissueclock.records import Parent, SweepJob, SweepSpec
 from tissueclock.study import Study
 from tissueclock.sweeping.cluster import RunningSweep
 from tissueclock.sweeping.phase import Phase
@@ -27,7 +24,6 @@ from tissueclock.sweeping.sweep import inputs_digest, is_complete
 PhaseLoader = Callable[[SweepSpec], Phase]
 State = Literal["waiting", "running", "complete", "failed", "skipped"]
 _POLL_S = 0.25
-_LOCK_WAIT_S = 0.5
 
 
 @dataclass(slots=True)
@@ -184,46 +180,3 @@ class Walk:
         if facts != self._graph:
             write_json(self.study.folder.graph, facts)
             self._graph = facts
-
-
-@contextlib.contextmanager
-def study_lock(folder: StudyFolder) -> Iterator[None]:
-    """Holds the study for this process.
-
-    Raises:
-        BusyError: Another process holds it.
-        StorageError: The folder cannot be written.
-    """
-    try:
-        folder.path.mkdir(parents=True, exist_ok=True)
-        stream = folder.lock.open("a+")
-    except OSError as error:
-        raise StorageError(f"{folder.path}: cannot be written ({error.strerror})") from error
-    with stream:
-        until = time.monotonic() + _LOCK_WAIT_S  # `status` holds it for an instant, to see whether anyone does
-        while True:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > until:
-                    stream.seek(0)
-                    who = stream.read().strip()
-                    raise BusyError(f"{folder.path}: process {who} is at work on this study") from error
-                time.sleep(0.05)
-        stream.truncate(0)
-        stream.write(str(os.getpid()))
-        stream.flush()
-        yield
-
-
-def is_at_work(folder: StudyFolder) -> bool:
-    """Whether some process is at work on the study."""
-    if not folder.lock.exists():
-        return False
-    with folder.lock.open() as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False

@@ -86,13 +86,7 @@ def pack_cohort(
         shape=grid.shape,
         spacing_mm=grid.spacing_mm,
         seed=derive_seed(seed, "split"),
-        source={
-            "tool": "tissueclock pack",
-            "version": version("tissueclock"),
-            "preprocessing": settings,
-            "patients": digest_facts({subject: dict(facts[subject]["digests"]) for subject in chosen}),
-            "left_out": dict(sorted(left.items())),
-        },
+        source=_origin(settings, {subject: facts[subject]["digests"] for subject in chosen}, left),
     ) as writer:
         for i, subject in enumerate(chosen):
             whole = read_patient(done[subject], facts[subject], grid)
@@ -130,6 +124,17 @@ def read_patient(
             )
         whole.append(data)
     return np.stack(whole)
+
+
+def _origin(settings: Mapping[str, Any], digests: Mapping[str, Any], left: Mapping[str, str]) -> dict[str, Any]:
+    """Where the cohort comes from, as `cohort.json` keeps it: every image's digest is in one of them all."""
+    return {
+        "tool": "tissueclock pack",
+        "version": version("tissueclock"),
+        "preprocessing": settings,
+        "patients": digest_facts(digests),
+        "left_out": dict(sorted(left.items())),
+    }
 
 
 def _read_needed(patient: PatientFolder) -> dict[str, Any]:

@@ -3,21 +3,19 @@
 Runs nothing itself: it is handed what runs `preprocess_patient` for many. Running again goes on.
 """
 
-import fcntl
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tissueclock import __version__
-from tissueclock.errors import BusyError, ImageError, StorageError, TissueclockError
+from tissueclock.errors import ImageError, TissueclockError
 from tissueclock.files import digest_facts, write_json, write_text
 from tissueclock.imaging.derivatives import SCHEMA, Derivatives, read_facts
 from tissueclock.imaging.preprocessing import PatientJob, preprocess_patient, read_reference
 from tissueclock.imaging.raw import list_subjects
 from tissueclock.imaging.settings import Reference, Settings
+from tissueclock.locks import hold
 from tissueclock.tsv import write_rows
 
 Runner = Callable[[Callable[[PatientJob], None], Sequence[PatientJob]], Iterable[tuple[int, TissueclockError | None]]]
@@ -74,7 +72,7 @@ def prepare(
         raise ImageError(f"--reference is {reference}; {raw} has {subjects[0]} to {subjects[-1]} ({len(subjects)})")
     masks = {} if lesions is None else find_lesions(lesions, subjects)
     folder = Derivatives(target)
-    with _lock(folder):
+    with hold(folder.lock, what="folder"):
         _describe(folder, facts)
         work = _Work(raw, folder, settings, masks, run, progress, len(subjects))
         histogram = None
@@ -217,23 +215,3 @@ def _write_failures(folder: Derivatives, failed: Mapping[str, TissueclockError])
     write_rows(
         folder.failures, columns=("participant_id", "reason"), rows=sorted(rows, key=lambda r: r["participant_id"])
     )
-
-
-@contextmanager
-def _lock(folder: Derivatives) -> Iterator[None]:
-    """Holds the target for this process."""
-    try:
-        folder.path.mkdir(parents=True, exist_ok=True)
-        stream = folder.lock.open("a+")
-    except OSError as error:
-        raise StorageError(f"{folder.path}: cannot be written ({error.strerror})") from error
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            stream.seek(0)
-            raise BusyError(f"{folder.path}: process {stream.read().strip()} is at work on this folder") from error
-        stream.truncate(0)
-        stream.write(str(os.getpid()))
-        stream.flush()
-        yield

@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 
 from tissueclock import __version__
-from tissueclock.errors import ImageError
+from tissueclock.errors import CohortError, ImageError
 from tissueclock.files import write_text
 from tissueclock.imaging.derivatives import Derivatives, PatientFolder, read_facts
 from tissueclock.imaging.quality import FIGURES, Quality
@@ -135,7 +135,10 @@ def _lesion_sides(folder: Derivatives) -> dict[str, str]:
     """What the participants' table says, as far as it can be read; judging it is for `pack`."""
     if not folder.participants.exists():
         return {}
-    rows = read_rows(folder.participants, required=("participant_id",))
+    try:
+        rows = read_rows(folder.participants, required=("participant_id",))
+    except CohortError:
+        return {}
     return {
         f"sub-{row.cells['participant_id'].removeprefix('sub-')}": row.cells.get("lesion_side", MISSING) for row in rows
     }
