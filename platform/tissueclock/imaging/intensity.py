@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float
 from tissueclock.imaging.volume import Volume
 
 BULK = (0.05, 0.75)
-"""Shares of the brain's voxels between which histograms are matched. A bright lesion of up to a fifth of the brain leaves
-these quantiles in normal tissue; beyond them the map goes on straight."""
+"""Shares of the brain's voxels between which histograms are matched; beyond them the map goes on straight. A bright
+lesion of up to a fifth of the brain leaves these quantiles in normal tissue."""
 
 N_LEVELS, N_MATCH_POINTS = 1024, 15
 N_QUANTILES = 2001
