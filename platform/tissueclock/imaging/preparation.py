@@ -3,6 +3,7 @@
 Runs nothing itself: it is handed what runs `preprocess_patient` for many. Running again goes on.
 """
 
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from tissueclock import __version__
 from tissueclock.errors import ImageError, TissueclockError
-from tissueclock.files import digest_facts, write_json, write_text
+from tissueclock.files import atomic_path, digest_facts, write_json
 from tissueclock.imaging.derivatives import SCHEMA, Derivatives, read_facts
 from tissueclock.imaging.preprocessing import PatientJob, preprocess_patient, read_reference
 from tissueclock.imaging.raw import list_subjects
@@ -81,7 +82,8 @@ def prepare(
         work.run_all([subject for subject in subjects if histogram is None or subject != histogram.subject], histogram)
         _write_failures(folder, work.result.failed)
         if (participants := raw / "participants.tsv").exists():
-            write_text(folder.participants, participants.read_text(encoding="utf-8-sig"))
+            with atomic_path(folder.participants) as temporary:  # as it is: whether it can be read, `pack` says
+                shutil.copyfile(participants, temporary)
     return work.result
 
 
