@@ -16,7 +16,7 @@ from tissueclock.cohort.phantom.raw.generate import make_raw_phantom
 
 pytestmark = pytest.mark.benchmark
 
-N_PATIENTS = 4
+N_PATIENTS = 2
 
 
 def test_one_patient_on_one_core(tmp_path: Path) -> None:
