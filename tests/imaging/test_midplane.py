@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from tests.imaging.images import toy_head
 from tissueclock.imaging.midplane import MidPlane, find_midplane
@@ -19,7 +20,9 @@ def symmetric_head() -> Volume:
 )
 def test_a_plane_is_found_where_it_was_put(roll: float, yaw: float, shift: float) -> None:
     head = symmetric_head()
-    put = MidPlane(roll, yaw, shift, 1.0).as_affine(MIDDLE)
+    put = np.eye(4)  # from a head whose plane is x = 0 to one whose plane is there
+    put[:3, :3] = Rotation.from_euler("yz", [roll, yaw], degrees=True).as_matrix()
+    put[0, 3] = shift
     shape = (40, 44, 16)
     moved = resample(head, shape=shape, affine=head.affine, transform=Transform(np.linalg.inv(put)))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import gmean
 
-from tests.imaging.images import SHAPE, centred_affine, save, toy_head
+from tests.imaging.images import save, toy_head
 from tissueclock.errors import ImageError
 from tissueclock.imaging.bvalues import BValues
 from tissueclock.imaging.raw import find_files, list_subjects
@@ -90,9 +90,11 @@ def test_lower_case_names_in_a_session_folder_are_found(tmp_path: Path) -> None:
 
 def test_of_two_candidates_the_one_asked_for_is_taken(raw: Raw) -> None:
     raw.put("run-1_dwi", HEAD, HEAD / 2, bvals="0 1000")
-    raw.put("run-2_dwi", HEAD, HEAD / 4, bvals="0 1000")
-    assert raw.read("first").b1000.data.max() == pytest.approx(HEAD.max() / 2)
-    assert raw.read("last").b1000.data.max() == pytest.approx(HEAD.max() / 4)
+    raw.put("run-2_dwi", HEAD * 3, HEAD / 4, bvals="0 1000")
+    for which, b0, b1000 in (("first", HEAD, HEAD / 2), ("last", HEAD * 3, HEAD / 4)):
+        series = raw.read(which)
+        assert series.b1000.data.max() == pytest.approx(b1000.max())
+        assert series.b0.data.max() == pytest.approx(b0.max()), "b0 is not a mean over runs"
 
 
 FAULTS: dict[str, tuple[Callable[[Raw], object], str]] = {
@@ -163,7 +165,3 @@ def test_a_folder_that_is_not_bids_is_refused(tmp_path: Path, names: tuple[str, 
         folder.mkdir()
     with pytest.raises(ImageError, match=message):
         list_subjects(folder)
-
-
-def test_the_shape_that_tests_use_is_a_head_s() -> None:
-    assert centred_affine()[0, 0] * SHAPE[0] == 160

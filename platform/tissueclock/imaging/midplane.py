@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.optimize import minimize
 from scipy.spatial.transform import Rotation
 
-from tissueclock.imaging.transform import Affine, coarsen, voxel_centres_mm
+from tissueclock.imaging.transform import coarsen, voxel_centres_mm
 from tissueclock.imaging.volume import Volume
 
 _SCALE = np.array([4.0, 4.0, 4.0])
@@ -39,13 +39,6 @@ class MidPlane:
         """Angle between the plane and x = 0, never negative."""
         normal = _turn(self.roll_deg, self.yaw_deg)[:, 0]
         return float(np.degrees(np.arccos(np.clip(abs(normal[0]), 0.0, 1.0))))
-
-    def as_affine(self, middle_mm: Float[np.ndarray, "3"]) -> Affine:
-        """From a space in which the plane is x = 0 to the space in which it was found."""
-        affine = np.eye(4)
-        affine[:3, :3] = _turn(self.roll_deg, self.yaw_deg)
-        affine[:3, 3] = middle_mm + np.array([self.shift_mm, 0.0, 0.0]) - affine[:3, :3] @ middle_mm
-        return affine
 
 
 def find_midplane(brain: Volume, *, mask: Bool[np.ndarray, "x y z"], middle_mm: Float[np.ndarray, "3"]) -> MidPlane:

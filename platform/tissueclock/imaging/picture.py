@@ -7,15 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from jaxtyping import Bool, Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from tissueclock.files import atomic_path
 from tissueclock.imaging.volume import Volume
-
-matplotlib.use("Agg")
-from matplotlib.figure import Figure
 
 N_SLICES = 8
 _INCHES, _DPI = 1.45, 100
@@ -78,7 +76,7 @@ def draw_patient(
 
 
 def _draw_slice(
-    axis: matplotlib.axes.Axes, volume: Volume, i_slice: int, *, top: float, outlines: list[tuple[Mask, str, float]]
+    axis: Axes, volume: Volume, i_slice: int, *, top: float, outlines: list[tuple[Mask, str, float]]
 ) -> None:
     x_mm, y_mm, _ = volume.spacing_mm
     seen = _as_seen(volume.data[:, :, i_slice])

@@ -79,10 +79,12 @@ def place(
         watch: Is told what each step took.
 
     Raises:
-        ImageError: No brain is found, or the head stands on its top.
+        ImageError: No brain is found, the head stands on its top, or FLAIR shows another place.
     """
     with watch.step("extract"):
         own, stripped = _own_mask(series.b0, backend)
+        if not own.any():
+            raise ImageError(f"{subject}: no brain found in b0; is it a head?")
     with watch.step("bias"):
         b0, b1000, field = even_out(series, own)
     with watch.step("find"):
@@ -108,6 +110,8 @@ def place(
     if series.flair is not None and flair_from_b0 is not None:
         with watch.step("bias"):
             flair_mask = _seen_from(series.flair, b0.like(mask), np.linalg.inv(flair_from_b0))
+            if not flair_mask.any():
+                raise ImageError(f"{subject}: FLAIR does not cover the brain that b0 shows; are the two of one head?")
             flair = series.flair.like(series.flair.data / estimate_bias(series.flair, mask=flair_mask))
     low, high = (float(value) for value in np.percentile(field[mask], (1, 99)))
     return Placed(

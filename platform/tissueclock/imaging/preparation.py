@@ -14,6 +14,7 @@ from tissueclock.errors import ImageError, TissueclockError
 from tissueclock.files import atomic_path, digest_facts, write_json
 from tissueclock.imaging.derivatives import SCHEMA, Derivatives, read_facts
 from tissueclock.imaging.preprocessing import PatientJob, preprocess_patient, read_reference
+from tissueclock.imaging.quality_table import read_exclusions
 from tissueclock.imaging.raw import list_subjects
 from tissueclock.imaging.settings import Reference, Settings
 from tissueclock.locks import hold
@@ -63,7 +64,7 @@ def prepare(
         Who was done, kept or failed; one bad patient does not stop the others.
 
     Raises:
-        ImageError: The folder holds no patient, or a setting or the reference is wrong.
+        ImageError: The folder holds no patient, or a setting, the reference or a word in `qc.tsv` is wrong.
         BusyError: Another process is at work on the target.
         StorageError: The target cannot be written.
     """
@@ -73,7 +74,9 @@ def prepare(
         raise ImageError(f"--reference is {reference}; {raw} has {subjects[0]} to {subjects[-1]} ({len(subjects)})")
     masks = {} if lesions is None else find_lesions(lesions, subjects)
     folder = Derivatives(target)
+    read_exclusions(folder)  # a wrong word in it is said now, not after the last patient
     with hold(folder.lock, what="folder"):
+        _clear_remains(folder)
         _describe(folder, facts)
         work = _Work(raw, folder, settings, masks, run, progress, len(subjects))
         histogram = None
@@ -197,6 +200,15 @@ class _Work:
         if facts["settings_digest"] != settings_digest:
             return None
         return Reference(facts["subject"], {name: tuple(values) for name, values in facts["quantiles"].items()})
+
+
+def _clear_remains(folder: Derivatives) -> None:
+    """Removes what a killed run was writing; nobody else is at work here, the lock is ours."""
+    for remains in folder.path.glob(".*.part"):
+        if remains.is_dir():
+            shutil.rmtree(remains)
+        else:
+            remains.unlink()
 
 
 def _describe(folder: Derivatives, facts: Mapping[str, Any]) -> None:

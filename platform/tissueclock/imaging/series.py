@@ -62,10 +62,10 @@ def read_series(files: RawFiles, *, b_values: BValues, duplicates: Duplicates = 
     """
     notes: list[str] = []
     images = [image for path in files.dwi for image in _weighted(path, b_values, notes)]
-    b1000, b = _b1000(files, images, b_values, duplicates, notes)
+    b1000, b, source = _b1000(files, images, b_values, duplicates, notes)
     plain = [image for image in images if image.b_s_mm2 <= MAX_B0_S_MM2]
-    if plain:
-        b0 = _mean(files.subject, plain, duplicates)
+    if plain:  # those acquired with b1000 before those of another run
+        b0 = _mean(files.subject, [image for image in plain if image.path == source] or plain, duplicates)
     elif files.adc is not None:
         b0 = _b0_from_adc(b1000, files.adc, b_s_mm2=b)
         notes.append(f"b0 made of b{b:g} and {files.adc.name}")
@@ -95,8 +95,8 @@ def _weighted(path: Path, b_values: BValues, notes: list[str]) -> list[_Weighted
 
 def _b1000(
     files: RawFiles, images: Sequence[_Weighted], b_values: BValues, duplicates: Duplicates, notes: list[str]
-) -> tuple[Volume, float]:
-    """The diffusion-weighted image and its b-value; of several files that hold one, the scanner's trace."""
+) -> tuple[Volume, float, Path]:
+    """The diffusion-weighted image, its b-value and its file; of several that hold one, the scanner's trace."""
     sources: dict[Path, list[_Weighted]] = {}
     for image in images:
         if image.b_s_mm2 > MAX_B0_S_MM2:
@@ -117,7 +117,7 @@ def _b1000(
     if len(shell) > 1:
         notes.append(f"b{shell[0].b_s_mm2:g} is the geometric mean of {len(shell)} images of {path.name}")
     mean = shell[0].volume.like(geometric_mean([image.volume.data for image in shell]))
-    return mean, float(np.mean([image.b_s_mm2 for image in shell]))
+    return mean, float(np.mean([image.b_s_mm2 for image in shell])), path
 
 
 def _preferred(subject: str, paths: list[Path], duplicates: Duplicates) -> Path:

@@ -37,16 +37,6 @@ class Transform:
         """This transform, followed by another affine: a chain that is still one resampling."""
         return Transform(affine @ self.affine, self.displacement)
 
-    def after(self, affine: Affine) -> "Transform":
-        """This transform, preceded by a rigid or affine map of the fixed space; only where nothing is displaced.
-
-        Raises:
-            ValueError: There is a displacement field.
-        """
-        if self.displacement is not None:
-            raise ValueError("a displacement field is bound to its fixed space; no affine can precede it")
-        return Transform(self.affine @ affine)
-
     def points(self, points_mm: Float[np.ndarray, "point 3"]) -> Float[np.ndarray, "point 3"]:
         """Where points of the fixed space lie in the moving one, both RAS mm."""
         itk = self.as_itk()
@@ -99,7 +89,6 @@ def resample(
     shape: tuple[int, int, int],
     affine: Affine,
     transform: Transform | None = None,
-    nearest: bool = False,
     outside: float = 0.0,
 ) -> Volume:
     """Values of `volume` on other voxels, by one linear interpolation.
@@ -112,11 +101,10 @@ def resample(
         shape: New voxels along x, y, z.
         affine: From new voxel to the fixed space's mm.
         transform: From the fixed space to the moving one; None if they are the same.
-        nearest: Take the nearest value instead: for labels.
         outside: The value where `volume` does not reach.
     """
     transform = transform or Transform(np.eye(4))
-    n_sub = (1, 1, 1) if nearest else _samples(volume, affine, transform)
+    n_sub = _samples(volume, affine, transform)
     fine = affine @ _subdivision(n_sub)
     reference = to_itk(Volume(np.zeros((1, 1, 1), dtype=np.float32), fine))
     filter_ = SimpleITK.ResampleImageFilter()
@@ -125,7 +113,7 @@ def resample(
     filter_.SetOutputSpacing(reference.GetSpacing())
     filter_.SetOutputDirection(reference.GetDirection())
     filter_.SetOutputPixelType(SimpleITK.sitkFloat32)
-    filter_.SetInterpolator(SimpleITK.sitkNearestNeighbor if nearest else SimpleITK.sitkLinear)
+    filter_.SetInterpolator(SimpleITK.sitkLinear)
     filter_.SetDefaultPixelValue(outside)
     filter_.SetTransform(transform.as_itk())
     filter_.SetNumberOfThreads(1)
