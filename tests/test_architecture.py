@@ -64,10 +64,11 @@ def test_the_wheel_imports_from_an_empty_folder_and_shadows_nothing(wheel: Path,
     assert not Path(stdlib).is_relative_to(unpacked)
 
 
-def test_the_wheel_carries_our_packages_and_the_report_s_template_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_carries_our_packages_and_the_templates_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
 
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
     assert tops == {"tissueclock", "trainables", "search_spaces"}
-    assert any(name.endswith("report.html.j2") for name in names)
+    for template in ("report.html.j2", "quality.html.j2"):
+        assert any(name.endswith(template) for name in names)

@@ -19,7 +19,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from tissueclock import __version__, cli_scans
-from tissueclock.cli_scans import Grid, RayAddress, parse_grid
+from tissueclock.cli_scans import Grid, RayAddress, console, parse_grid
 from tissueclock.errors import BusyError, InputError, StorageError, TissueclockError
 
 if TYPE_CHECKING:
@@ -31,9 +31,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-_console = Console(emoji=False)
-if not _console.is_terminal:
-    _console = Console(width=120, emoji=False)
 _WrongUsage: type[Exception] = typer.BadParameter.mro()[1]
 """click's UsageError, which newer releases of typer carry without exporting it."""
 _INTERRUPTED = 130
@@ -74,7 +71,7 @@ def main() -> NoReturn:
 
 def _version(asked: bool) -> None:
     if asked:
-        _console.print(f"tissueclock {__version__}", highlight=False)
+        console.print(f"tissueclock {__version__}", highlight=False)
         raise typer.Exit
 
 
@@ -123,7 +120,7 @@ def phantom(
         _raw_phantom(folder, preset=preset, patients=patients, seed=seed, lesions=lesions, anatomy=anatomy, jobs=jobs)
         return
     if not (describe and (folder / "cohort.json").exists()):
-        with Progress(console=_console, transient=True) as progress:
+        with Progress(console=console, transient=True) as progress:
             task = progress.add_task("patients", total=patients)
             make_phantom(
                 folder,
@@ -136,7 +133,7 @@ def phantom(
                 progress=lambda n_done: progress.update(task, completed=n_done),
                 n_jobs=jobs,
             )
-        _console.print(
+        console.print(
             f"{folder}: {patients} phantom patients, preset {preset}, grid {grid}", highlight=False, markup=False
         )
     if describe:
@@ -151,11 +148,11 @@ def plan(study_file: StudyFile) -> None:
     from tissueclock.display import bill_table
 
     study, _ = _checked(study_file, verify=True)
-    with _console.status("timing an epoch of each sweep"):
+    with console.status("timing an epoch of each sweep"):
         lines = planning.bill(study, load_phase)
     on_gpu = any(spec.resources.gpus for spec in study.vertices.values())
-    _console.print(bill_table(lines, free_bytes=planning.check_disk(study, lines), on_gpu=on_gpu))
-    _console.print(f"Nothing is wrong. To run it: tissueclock sweep {study_file}", highlight=False, markup=False)
+    console.print(bill_table(lines, free_bytes=planning.check_disk(study, lines), on_gpu=on_gpu))
+    console.print(f"Nothing is wrong. To run it: tissueclock sweep {study_file}", highlight=False, markup=False)
 
 
 @app.command()
@@ -175,7 +172,7 @@ def sweep(
     from tissueclock.sweeping import cluster
     from tissueclock.tracking.follower import Follower
 
-    with _console.status("checking the study"):
+    with console.status("checking the study"):
         study, cohort = _checked(study_file, verify=False)
     with hold(study.folder.lock, what="study"), contextlib.ExitStack() as stack:
 
@@ -188,20 +185,20 @@ def sweep(
         follower = Follower(uri=study.tracking_uri, study=study.settings.name, folder=study.folder)
         follower.start()
         try:
-            with ProgressDisplay(_console, Notice(follower)) as display:
+            with ProgressDisplay(console, Notice(follower)) as display:
                 walk.run(display, retry_failed=retry_failed)
             report_file = _write_report(study)
             follower.log_report(report_file.parent)
         except BaseException as error:
             follower.stop(timeout_s=5, status="interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
             raise
-        with _console.status("catching up with the tracker"):
+        with console.status("catching up with the tracker"):
             behind = follower.stop(timeout_s=_TRACKER_PATIENCE_S, status="failed" if walk.failed else "finished")
-    if not _console.is_terminal:
-        _console.print(progress_table(walk_progress(walk)))
+    if not console.is_terminal:
+        console.print(progress_table(walk_progress(walk)))
     _print_results(study)
     if behind:
-        _console.print(
+        console.print(
             f"The tracker is {behind} entries behind ({follower.fault}); run the same command again to catch up.",
             markup=False,
         )
@@ -222,7 +219,7 @@ def status(study_file: StudyFile) -> None:
 
     study = read_study(study_file)
     if not study.folder.graph.exists():
-        _console.print(f"{study.folder.path}: nothing was started yet", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"{study.folder.path}: nothing was started yet", highlight=False, markup=False, soft_wrap=True)
         return
     at_work = is_held(study.folder.lock)
     graph = read_facts(study.folder.graph, needed=("sweeps", "arms"))
@@ -241,8 +238,8 @@ def status(study_file: StudyFile) -> None:
                 error=facts["error"],
             )
         )
-    _console.print(progress_table(rows))
-    _console.print("a process is at work on it" if at_work else "no process is at work on it", highlight=False)
+    console.print(progress_table(rows))
+    console.print("a process is at work on it" if at_work else "no process is at work on it", highlight=False)
 
 
 @app.command()
@@ -255,7 +252,7 @@ def report(study_file: StudyFile) -> None:
         raise InputError(f"{study.folder.path}: nothing was started yet; run tissueclock sweep {study_file} first")
     path = _write_report(study)
     _print_results(study)
-    _console.print(f"report: {path}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"report: {path}", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -270,11 +267,11 @@ def predict(
     from trainables.scoring import predict as predict_cohort
     from trainables.scoring import write_predictions
 
-    with _console.status("predicting"):
+    with console.status("predicting"):
         predictions = predict_cohort(promoted, cohort)
         write_predictions(out, predictions)
     n_positive = sum(prediction.positive for prediction in predictions)
-    _console.print(f"{out}: {len(predictions)} hemispheres, {n_positive} positive", highlight=False, markup=False)
+    console.print(f"{out}: {len(predictions)} hemispheres, {n_positive} positive", highlight=False, markup=False)
 
 
 @app.command()
@@ -311,7 +308,7 @@ def _checked(study_file: Path, *, verify: bool) -> "tuple[Study, Any]":
 def _write_report(study: "Study") -> Path:
     from tissueclock.comparing.report import write_report
 
-    with _console.status("writing the report"):
+    with console.status("writing the report"):
         return write_report(study.folder)
 
 
@@ -320,25 +317,25 @@ def _print_results(study: "Study") -> None:
     from tissueclock.comparing.report import results_table
 
     rows = results_table(study.folder)
-    _console.print(display.results_table(rows))
-    _console.print(display.configurations(rows))
+    console.print(display.results_table(rows))
+    console.print(display.configurations(rows))
 
 
 def _print_next(study: "Study", study_file: Path, report_file: Path) -> None:
-    _console.print("What to open next:", style="bold")
+    console.print("What to open next:", style="bold")
     for what, where in (
         ("the report", str(report_file)),
         ("every trial, in MLflow", f"tissueclock ui {study_file}"),
         ("promoted checkpoints", f"{study.folder.path}/sweeps/*/promoted/1"),
     ):
-        _console.print(f"  {what:<24}{where}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"  {what:<24}{where}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _print_failures(walk: Any) -> None:
     for vertex in walk.vertices.values():
         if vertex.error:
             line = f"{vertex.name}: {vertex.state}: {vertex.error}"
-            _console.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
+            console.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
 
 
 def _raw_phantom(
@@ -348,7 +345,7 @@ def _raw_phantom(
 
     if anatomy not in ("affine", "nonlinear"):
         raise InputError(f"phantom: --anatomy is {anatomy!r}; allowed: affine, nonlinear")
-    with Progress(console=_console, transient=True) as progress:
+    with Progress(console=console, transient=True) as progress:
         task = progress.add_task("patients", total=patients)
         make_raw_phantom(
             folder,
@@ -360,8 +357,8 @@ def _raw_phantom(
             progress=lambda n_done: progress.update(task, completed=n_done),
             n_jobs=jobs,
         )
-    _console.print(f"{folder}: {patients} raw phantom patients, preset {preset}", highlight=False, markup=False)
-    _console.print(f"  next: tissueclock preprocess {folder} {folder}-preprocessed", highlight=False, markup=False)
+    console.print(f"{folder}: {patients} raw phantom patients, preset {preset}", highlight=False, markup=False)
+    console.print(f"  next: tissueclock preprocess {folder} {folder}-preprocessed", highlight=False, markup=False)
 
 
 def _describe(folder: Path, *, permute_onset: bool) -> None:
@@ -379,7 +376,7 @@ def _describe(folder: Path, *, permute_onset: bool) -> None:
         else:
             verdict = {True: "ok", False: "[red]off[/red]", None: ""}[row.ok]
             table.add_row(row.name, f"{row.measured:.4g}", *wanted, verdict)
-    _console.print(table)
+    console.print(table)
 
 
 def _interrupt(*_: object) -> NoReturn:

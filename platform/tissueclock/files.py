@@ -4,6 +4,7 @@ Knows nothing of what the files hold.
 """
 
 import contextlib
+import gzip
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ from typing import Any
 from tissueclock.errors import StorageError
 
 _CHUNK_BYTES = 1 << 22
+_GZIP_LEVEL = 5
 
 
 @contextlib.contextmanager
@@ -60,6 +62,20 @@ def write_json(target: Path, facts: Mapping[str, Any]) -> None:
         StorageError: The folder cannot be written, or the disk is full.
     """
     write_text(target, json.dumps(facts, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def write_gzip(target: Path, payload: bytes) -> None:
+    """Writes `payload` gzipped, whole or not at all, without name and time: equal payloads are equal bytes.
+
+    Raises:
+        StorageError: The folder cannot be written, or the disk is full.
+    """
+    with (
+        atomic_path(target) as temporary,
+        temporary.open("wb") as stream,
+        gzip.GzipFile(filename="", mode="wb", fileobj=stream, compresslevel=_GZIP_LEVEL, mtime=0) as packed,
+    ):
+        packed.write(payload)
 
 
 def digest_file(path: Path) -> str:

@@ -34,6 +34,7 @@ def write_patient(
     grid: Grid = GRID,
     figures: dict[str, Any] | None = None,
     without: tuple[str, ...] = (),
+    symmetric: bool = False,
     **facts: Any,
 ) -> PatientFolder:
     """A patient of noise above 0, with his facts."""
@@ -43,7 +44,7 @@ def write_patient(
     for name in ("b0", "b1000", "flair"):
         if name not in without:
             data = rng.uniform(0.1, 2.0, (width, height, n_slices)).astype(np.float32)
-            write_volume(patient.series(name), Volume(data, grid.affine))
+            write_volume(patient.series(name), Volume(data + data[::-1] if symmetric else data, grid.affine))
     write_volume(patient.mask, Volume(rng.integers(0, 2, (width, height, n_slices)).astype(np.float32), grid.affine))
     write_text(patient.picture, "picture")
     told = {

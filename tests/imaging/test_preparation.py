@@ -33,7 +33,7 @@ class Runner:
             subject = job.subject
             self.ran.append((subject, None if job.reference is None else job.reference.subject))
             try:
-                digest = job.input_digest()
+                digest = job.input_digest(job.file_digests())
             except TissueclockError as error:
                 yield i, error
                 continue
@@ -164,3 +164,21 @@ def test_lesion_masks_are_found_by_their_names(tmp_path: Path) -> None:
     save(tmp_path / "d" / "sub-02" / "lesion_2.nii.gz", toy_head().data)
     with pytest.raises(ImageError, match=r"sub-02: lesion masks lesion_2\.nii\.gz, lesion_mask\.nii\.gz found"):
         find_lesions(tmp_path / "d", ["sub-02"])
+
+
+def test_what_a_killed_run_was_writing_is_cleared_away(run: Callable[..., Preparation], tmp_path: Path) -> None:
+    remains = tmp_path / "deriv" / ".sub-02.0a1b2c3d.part"
+    (remains / "dwi").mkdir(parents=True)
+    (remains / "dwi" / "half.nii.gz").write_text("half")
+    run()
+    assert not remains.exists()
+
+
+def test_a_wrong_word_in_the_quality_table_is_said_before_anybody_is_run(
+    run: Callable[..., Preparation], runner: Runner, tmp_path: Path
+) -> None:
+    (tmp_path / "deriv").mkdir()
+    Derivatives(tmp_path / "deriv").quality_table.write_text("participant_id\texclude\nsub-01\tmaybe\n")
+    with pytest.raises(ImageError, match="exclude is 'maybe'; allowed: yes, no"):
+        run()
+    assert runner.ran == []

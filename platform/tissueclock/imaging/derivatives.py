@@ -76,11 +76,6 @@ class Derivatives:
     path: Path
 
     @property
-    def description(self) -> Path:
-        """What BIDS asks for."""
-        return self.path / "dataset_description.json"
-
-    @property
     def settings(self) -> Path:
         """What all patients were preprocessed with."""
         return self.path / "preprocess.json"

@@ -42,7 +42,7 @@ def extract_brain(b0: Volume) -> Mask:
     even = resample(b0, shape=shape, affine=affine)
     _, found = median_otsu(even.data, median_radius=MEDIAN_RADIUS, numpass=N_PASSES)
     whole = binary_fill_holes(_largest(np.asarray(found, dtype=bool)))
-    on_b0 = resample(even.like(whole), shape=_shape(b0), affine=b0.affine)
+    on_b0 = resample(even.like(whole), shape=b0.shape, affine=b0.affine)
     return np.asarray(on_b0.data >= 0.5)
 
 
@@ -69,7 +69,7 @@ def signed_distance(b0: Volume, *, atlas: Atlas, b0_from_atlas: Transform) -> Fl
     signed = distance_transform_edt(~atlas.mask, sampling=edge) - distance_transform_edt(atlas.mask, sampling=edge)
     back = Transform(np.linalg.inv(b0_from_atlas.affine))
     far = float(signed.max())
-    return resample(atlas.brain.like(signed), shape=_shape(b0), affine=b0.affine, transform=back, outside=far).data
+    return resample(atlas.brain.like(signed), shape=b0.shape, affine=b0.affine, transform=back, outside=far).data
 
 
 def dice(a: Mask, b: Mask) -> float:
@@ -95,8 +95,3 @@ def _isotropic(b0: Volume) -> tuple[tuple[int, int, int], Float[np.ndarray, "4 4
     inner = np.diag([*scale, 1.0])
     inner[:3, 3] = (scale - 1.0) / 2.0
     return (x, y, z), b0.affine @ inner
-
-
-def _shape(volume: Volume) -> tuple[int, int, int]:
-    x, y, z = volume.data.shape
-    return x, y, z

@@ -168,8 +168,7 @@ def tissue_image(b0: Volume, b1000: Volume, *, b1000_from_b0: Affine, mask: Mask
     Returns:
         The image; None where b1000 is no darker in fluid than elsewhere: then it is no diffusion image.
     """
-    x, y, z = b0.data.shape
-    seen = resample(b1000, shape=(x, y, z), affine=b0.affine, transform=Transform(b1000_from_b0))
+    seen = resample(b1000, shape=b0.shape, affine=b0.affine, transform=Transform(b1000_from_b0))
     ratio = seen.data / np.maximum(b0.data, 1e-6)
     fluid = mask & (b0.data > np.percentile(b0.data[mask], FLUID_PERCENTILE))
     if float(np.median(ratio[fluid])) > DARK_FLUID * float(np.median(ratio[mask])):
@@ -199,6 +198,5 @@ def _grown(mask: Mask, volume: Volume) -> Mask:
 
 def _seen_from(volume: Volume, mask: Volume, mask_from_volume: Affine) -> Mask:
     """A mask on the voxels of another volume."""
-    x, y, z = volume.data.shape
-    moved = resample(mask, shape=(x, y, z), affine=volume.affine, transform=Transform(mask_from_volume))
+    moved = resample(mask, shape=volume.shape, affine=volume.affine, transform=Transform(mask_from_volume))
     return np.asarray(moved.data >= 0.5)

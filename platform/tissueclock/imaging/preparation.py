@@ -7,11 +7,10 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from tissueclock import __version__
 from tissueclock.errors import ImageError, TissueclockError
 from tissueclock.files import atomic_path, digest_facts, write_json
+from tissueclock.imaging.dataset import write_description
 from tissueclock.imaging.derivatives import SCHEMA, Derivatives, read_facts
 from tissueclock.imaging.preprocessing import PatientJob, preprocess_patient, read_reference
 from tissueclock.imaging.quality_table import read_exclusions
@@ -77,7 +76,8 @@ def prepare(
     read_exclusions(folder)  # a wrong word in it is said now, not after the last patient
     with hold(folder.lock, what="folder"):
         _clear_remains(folder)
-        _describe(folder, facts)
+        write_description(target, name="preprocessed", kind="derivative", command="tissueclock preprocess")
+        write_json(folder.settings, {"schema": SCHEMA, **facts})
         work = _Work(raw, folder, settings, masks, run, progress, len(subjects))
         histogram = None
         if settings.matching:
@@ -179,7 +179,8 @@ class _Work:
         if not folder.facts.exists():
             return False
         try:
-            wanted = self._job(subject, reference).input_digest()
+            job = self._job(subject, reference)
+            wanted = job.input_digest(job.file_digests())
             return bool(read_facts(folder.facts, needed=("input_digest",))["input_digest"] == wanted)
         except (ImageError, OSError):
             return False
@@ -209,19 +210,6 @@ def _clear_remains(folder: Derivatives) -> None:
             shutil.rmtree(remains)
         else:
             remains.unlink()
-
-
-def _describe(folder: Derivatives, facts: Mapping[str, Any]) -> None:
-    write_json(
-        folder.description,
-        {
-            "Name": "tissueclock preprocess",
-            "BIDSVersion": "1.10.0",
-            "DatasetType": "derivative",
-            "GeneratedBy": [{"Name": "tissueclock", "Version": __version__}],
-        },
-    )
-    write_json(folder.settings, {"schema": SCHEMA, **facts})
 
 
 def _write_failures(folder: Derivatives, failed: Mapping[str, TissueclockError]) -> None:

@@ -23,7 +23,7 @@ from tissueclock.imaging.picture import draw_patient
 from tissueclock.imaging.placing import Placed, place
 from tissueclock.imaging.quality import Quality, measure
 from tissueclock.imaging.raw import RawFiles, find_files
-from tissueclock.imaging.series import Series, read_series
+from tissueclock.imaging.series import read_series
 from tissueclock.imaging.settings import Reference, Settings
 from tissueclock.imaging.stopwatch import Stopwatch
 from tissueclock.imaging.volume import Volume, read_volume, write_volume
@@ -60,17 +60,28 @@ class PatientJob:
         """
         return find_files(self.raw, self.subject, session=self.settings.session, duplicates=self.settings.duplicates)
 
-    def input_digest(self) -> str:
-        """SHA-256 of all that the result depends on; where it is the same, he need not be preprocessed again.
+    def file_digests(self) -> dict[str, str]:
+        """SHA-256 of each of his files, by name.
 
         Raises:
-            ImageError: His files are missing or ambiguous, or a setting is wrong.
+            ImageError: They are missing or ambiguous.
+        """
+        return {path.name: digest_file(path) for path in self.find_files().paths}
+
+    def input_digest(self, files: Mapping[str, str]) -> str:
+        """SHA-256 of all that the result depends on; where it is the same, he need not be preprocessed again.
+
+        Args:
+            files: Of `file_digests`.
+
+        Raises:
+            ImageError: A setting is wrong.
         """
         return digest_facts(
             {
                 "settings": self.settings.as_facts(),
                 "reference": None if self.reference is None else self.reference.digest,
-                "files": _file_digests(self.find_files()),
+                "files": dict(files),
                 "lesion": None if self.lesion is None else digest_file(self.lesion),
             }
         )
@@ -86,8 +97,8 @@ def preprocess_patient(job: PatientJob) -> None:
     subject, settings, lesion = job.subject, job.settings, job.lesion
     watch = Stopwatch()
     with watch.step("read"):
-        digest, files = job.input_digest(), job.find_files()
-        series = read_series(files, b_values=settings.b_values, duplicates=settings.duplicates)
+        digests = job.file_digests()
+        series = read_series(job.find_files(), b_values=settings.b_values, duplicates=settings.duplicates)
         lesion_volume = None if lesion is None else read_lesion(lesion)
     atlas, backend = settings.load_atlas(), find_backend(settings.backend)
     placed = place(series, subject=subject, atlas=atlas, backend=backend, kind=settings.registration, watch=watch)
@@ -105,11 +116,13 @@ def preprocess_patient(job: PatientJob) -> None:
     facts = {
         "schema": SCHEMA,
         "subject": subject,
-        "input_digest": digest,
+        "input_digest": job.input_digest(digests),
         "settings": settings.as_facts(),
         "reference": None if job.reference is None else job.reference.subject,
         "complete": all(name in final for name in SERIES),
-        **_input_facts(files, series),
+        "files": digests,
+        "b_s_mm2": _round(series.b_s_mm2),
+        "notes": list(series.notes),
         **_placed_facts(placed),
         "quality": _quality_facts(quality),
         "lesion": None if carried is None else _lesion_facts(lesion_volume, carried),
@@ -210,14 +223,6 @@ def _draw(
         atlas_mask=atlas_mask,
         lesion=None if carried is None else np.asarray(carried.data >= 0.5),
     )
-
-
-def _file_digests(files: RawFiles) -> dict[str, str]:
-    return {path.name: digest_file(path) for path in files.paths}
-
-
-def _input_facts(files: RawFiles, series: Series) -> dict[str, Any]:
-    return {"files": _file_digests(files), "b_s_mm2": _round(series.b_s_mm2), "notes": list(series.notes)}
 
 
 def _placed_facts(placed: Placed) -> dict[str, Any]:

@@ -158,8 +158,7 @@ def _b0_from_adc(b1000: Volume, adc_file: Path, *, b_s_mm2: float) -> Volume:
     """
     adc = read_volume(adc_file)
     if adc.data.shape != b1000.data.shape or not np.allclose(adc.affine, b1000.affine, atol=1e-2):
-        x, y, z = b1000.data.shape
-        adc = resample(adc, shape=(x, y, z), affine=b1000.affine)
+        adc = resample(adc, shape=b1000.shape, affine=b1000.affine)
     bright = (b1000.data > np.percentile(b1000.data, 75)) & (adc.data > 0)
     median = float(np.median(adc.data[bright])) if bright.any() else 0.0
     unit = next((unit for unit, low, high in _ADC_UNITS if low <= median <= high), None)

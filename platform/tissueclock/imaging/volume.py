@@ -3,7 +3,6 @@
 Knows headers, not anatomy.
 """
 
-import gzip
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
 from tissueclock.errors import ImageError
-from tissueclock.files import atomic_path
+from tissueclock.files import write_gzip
 
 MIN_VOXEL_MM, MAX_VOXEL_MM = 0.2, 20.0
 """Edges of a voxel of a head scan; beyond them the unit is wrong."""
@@ -43,6 +42,12 @@ class Volume:
 
     data: Float[np.ndarray, "x y z"]
     affine: Float[np.ndarray, "4 4"]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels along x, y, z."""
+        x, y, z = self.data.shape
+        return x, y, z
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -120,13 +125,7 @@ def write_nifti(
     image.header.set_xyzt_units("mm", "sec")
     image.set_sform(affine, code="scanner")
     image.set_qform(affine, code="scanner")
-    # No name and no time in the gzip header, or equal images would differ.
-    with (
-        atomic_path(path) as temporary,
-        temporary.open("wb") as stream,
-        gzip.GzipFile(filename="", mode="wb", fileobj=stream, compresslevel=5, mtime=0) as packed,
-    ):
-        packed.write(image.to_bytes())
+    write_gzip(path, image.to_bytes())
 
 
 def _load(path: Path) -> Any:

@@ -3,7 +3,6 @@
 Refuses to judge what the series is, and to know patients.
 """
 
-import gzip
 import json
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ import numpy.typing as npt
 from jaxtyping import Float
 
 from tissueclock.errors import ImageError, StorageError
-from tissueclock.files import atomic_path, write_json, write_text
+from tissueclock.files import write_gzip, write_json, write_text
 from tissueclock.imaging.bvalues import SHELL_FRACTION, SHELL_S_MM2, read_bvals
 from tissueclock.imaging.dicom.frames import b_by_pixels
 from tissueclock.imaging.dicom.objects import Series, copy_plain
@@ -66,13 +65,7 @@ class Converted:
         Raises:
             StorageError: The folder cannot be written, or the disk is full.
         """
-        # No name and no time in the gzip header: they would tell, and equal images would differ.
-        with (
-            atomic_path(stem.with_name(f"{stem.name}.nii.gz")) as temporary,
-            temporary.open("wb") as stream,
-            gzip.GzipFile(filename="", mode="wb", fileobj=stream, compresslevel=5, mtime=0) as packed,
-        ):
-            packed.write(self.header + bytes(4) + self.data.tobytes(order="F"))
+        write_gzip(stem.with_name(f"{stem.name}.nii.gz"), self.header + bytes(4) + self.data.tobytes(order="F"))
         write_json(stem.with_name(f"{stem.name}.json"), self.facts)
         if self.bvals is not None:
             write_text(stem.with_name(f"{stem.name}.bval"), _row(self.bvals))

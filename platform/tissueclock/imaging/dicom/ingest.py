@@ -6,13 +6,13 @@ Walks, numbers and writes. Knows neither tags (`recognition`) nor which series a
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
 from tissueclock.errors import ImageError, StorageError
-from tissueclock.files import atomic_path, write_json
+from tissueclock.files import atomic_path
 from tissueclock.imaging.bvalues import BValues
+from tissueclock.imaging.dataset import write_description
 from tissueclock.imaging.dicom.keyfile import Entry, log_path, number_patients, read_key, write_key, write_log
 from tissueclock.imaging.dicom.objects import Series, survey
 from tissueclock.imaging.dicom.patient import SeriesLine, take
@@ -95,7 +95,8 @@ def ingest(
         progress=None if progress is None else lambda done, total: progress(done, 2 * total),
     )
     entries = number_patients(known, [_entry(patient, series) for patient, series in found.patients.items()])
-    write_dataset_description(target)
+    if not (target / "dataset_description.json").exists():  # a lab's own words stay
+        write_description(target, name="Stroke MRI", kind="raw", command="tissueclock ingest")
     # Before the first subject: a number that is on the disk must be known.
     write_key(key_file, entries.values())
     lines: list[PatientLine] = []
@@ -110,24 +111,6 @@ def ingest(
     _log(key_file, lines)
     _write_participants(target, {entry.participant_id for entry in entries.values()})
     return IngestReport(tuple(lines), found.left, found.damaged, key_file, log_path(key_file))
-
-
-def write_dataset_description(target: Path) -> None:
-    """Says what made the folder, where nothing says so yet.
-
-    Raises:
-        StorageError: The folder cannot be written.
-    """
-    path = target / "dataset_description.json"
-    if path.exists():
-        return
-    facts = {
-        "Name": "Stroke MRI",
-        "BIDSVersion": "1.10.0",
-        "DatasetType": "raw",
-        "GeneratedBy": [{"Name": "tissueclock", "Version": version("tissueclock")}],
-    }
-    write_json(path, facts)
 
 
 def _write(

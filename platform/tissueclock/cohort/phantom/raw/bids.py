@@ -4,9 +4,7 @@ Knows file names and headers, not how the images came about.
 """
 
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,8 +20,7 @@ from tissueclock.cohort.phantom.signal import (
 from tissueclock.files import write_json, write_text
 from tissueclock.imaging.volume import write_nifti
 
-PARTICIPANTS, DESCRIPTION = "participants.tsv", "dataset_description.json"
-BIDS_VERSION = "1.9.0"
+PARTICIPANTS = "participants.tsv"
 _FIELD_T: Mapping[FieldStrength, float] = {"1.5T": 1.5, "3T": 3.0}
 
 
@@ -70,24 +67,6 @@ def write_visit(folder: Path, visit: Visit, *, field: FieldStrength) -> None:
             "RepetitionTime": FLAIR_TR_MS / 1000.0,
             "InversionTime": FLAIR_TI_MS / 1000.0,
             "MagneticFieldStrength": _FIELD_T[field],
-        },
-    )
-
-
-def write_description(folder: Path, *, facts: Mapping[str, Any], derivative: bool) -> None:
-    """Writes `dataset_description.json`, with all that a phantom was made from.
-
-    Raises:
-        StorageError: The folder cannot be written, or the disk is full.
-    """
-    by = {"Name": "tissueclock phantom --raw", "Version": version("tissueclock"), "Parameters": dict(facts)}
-    write_json(
-        folder / DESCRIPTION,
-        {
-            "Name": f"phantom {facts['preset']}" + (", its truth" if derivative else ""),
-            "BIDSVersion": BIDS_VERSION,
-            "DatasetType": "derivative" if derivative else "raw",
-            "GeneratedBy": [by],
         },
     )
 

@@ -13,11 +13,12 @@ from tissueclock.cohort.phantom.patient import PatientPlan
 from tissueclock.cohort.phantom.presets import Preset, find_preset
 from tissueclock.cohort.phantom.raw import truth
 from tissueclock.cohort.phantom.raw.acquisition import Variant
-from tissueclock.cohort.phantom.raw.bids import PARTICIPANTS, write_description
+from tissueclock.cohort.phantom.raw.bids import PARTICIPANTS
 from tissueclock.cohort.phantom.raw.head import FINE_GRID
 from tissueclock.cohort.phantom.raw.patient import Anatomy, RawPatient, make_raw_patient
 from tissueclock.errors import CohortError
 from tissueclock.files import atomic_path
+from tissueclock.imaging.dataset import write_description
 
 _ADC_EVERY, _ADC_AT = 10, 3
 _DIRECTIONS_EVERY, _DIRECTIONS_AT = 3, 1
@@ -79,8 +80,11 @@ def make_raw_phantom(
             [Patient(p.participant_id, t, p.lesion_side, p.readers, p.extra) for p, t in zip(made, shown, strict=True)],
         )
         write_truth(staging / truth.FOLDER, [patient.truth for patient in made], onsets_min=shown, seed=seed)
-        write_description(staging, facts=facts, derivative=False)
-        write_description(staging / truth.FOLDER, facts=facts, derivative=True)
+        name, command = f"phantom {preset.name}", "tissueclock phantom --raw"
+        write_description(staging, name=name, kind="raw", command=command, parameters=facts)
+        write_description(
+            staging / truth.FOLDER, name=f"{name}, its truth", kind="derivative", command=command, parameters=facts
+        )
 
 
 def variant_of(i_patient: int) -> Variant:
