@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray.cluster_utils import Cluster
@@ -17,9 +18,23 @@ from ray.cluster_utils import Cluster
 from tests.sweeping.specs import SPEC
 from tissueclock.catalog import load_phase
 from tissueclock.cohort.store import Cohort
-from tissueclock.ledger import LedgerState, read_ledger
+from tissueclock.ledger import read_ledger
+from tissueclock.locks import hold, is_held
 from tissueclock.records import Resources, SchedulerSpec, SweepFolder, SweepJob
 from tissueclock.sweeping.cluster import RunningSweep
+from tissueclock.sweeping.phase import Phase
+from trainables.detection import Detection
+
+
+class HeldDetection(Detection):
+    """Stops after two epochs, holding its node's lock, and goes on once the sweep's folder has `go` in it."""
+
+    def step(self) -> dict[str, Any]:
+        go = self._job.folder.path / "go"
+        if self._learner.epoch == 2 and not go.exists():
+            with hold(self._job.folder.path / ray.get_runtime_context().get_node_id(), what="node"):
+                wait_until(go.exists)
+        return super().step()
 
 
 def main(cohort_folder: Path, folder: Path) -> None:
@@ -40,9 +55,11 @@ def main(cohort_folder: Path, folder: Path) -> None:
     )
     lineage = {"cohort": "c", "split": "s", "seed": 3, "code": {}}
     job = SweepJob(spec=spec, folder=SweepFolder(folder), parents=(), study="s", inputs="i", lineage=lineage)
-    sweep = RunningSweep(job, load_phase(spec), retry_failed=False)
-    wait_until(job, lambda ledger: sum(trial.last_epoch >= 2 for trial in ledger.trials.values()) >= 3)
+    sweep = RunningSweep(job, Phase(HeldDetection, load_phase(spec).space), retry_failed=False)
+    wait_until(lambda: all(is_held(folder / node.node_id) for node in nodes))
     cluster.remove_node(nodes[1], allow_graceful=False)
+    wait_until(lambda: not is_held(folder / nodes[1].node_id))
+    (folder / "go").touch()
     while not sweep.ended():
         time.sleep(0.2)
     error = sweep.result()
@@ -67,11 +84,11 @@ def main(cohort_folder: Path, folder: Path) -> None:
     cluster.shutdown()
 
 
-def wait_until(job: SweepJob, there: Callable[[LedgerState], bool]) -> None:
-    deadline = time.monotonic() + 150
-    while not there(read_ledger(job.folder.ledger)):
+def wait_until(there: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 300
+    while not there():
         if time.monotonic() > deadline:
-            raise TimeoutError("the sweep did not begin on three nodes")
+            raise TimeoutError("three trials were to be held, one on each node, and one node to be lost")
         time.sleep(0.05)
 
 

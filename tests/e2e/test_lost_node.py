@@ -22,7 +22,7 @@ def test_a_sweep_on_three_nodes_outlives_the_loss_of_one(toy_cohort: Cohort, tmp
         env={**environment(tmp_path), "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=550,
         check=False,
     )
 
@@ -33,5 +33,5 @@ def test_a_sweep_on_three_nodes_outlives_the_loss_of_one(toy_cohort: Cohort, tmp
     assert found["closed"]
     assert found["status"] == ["finished"] * 4
     assert found["epochs"] == [list(range(1, 9))] * 4
-    assert max(found["started"]) == 2, "one trial was on the node that was lost"
+    assert sorted(found["started"]) == [1, 1, 1, 2], "one trial was on the node that was lost"
     assert max(found["n_reports"]) <= 8 + 1, "it went on from its last checkpoint"
