@@ -93,6 +93,23 @@ def test_the_t2w_mni_head_with_its_skull_comes_back_to_where_it_was() -> None:
     assert apart_mm(found.b0_from_atlas.affine, np.eye(4)).max() < 1.0
 
 
+def test_the_mid_plane_of_the_default_atlas_lands_on_the_t2w_mni_heads_own_plane_of_symmetry() -> None:
+    """Which is not at x = 0 but 0.65 mm from it: the head is of another template than the default atlas."""
+    image = nibabel.load(DATA / "mni152_t2w" / "avg152T2.nii.gz")
+    head = Volume(np.asarray(image.dataobj, dtype=np.float32), image.affine)
+    flip = np.diag([-1.0, 1.0, 1.0, 1.0])
+
+    found = placed(Series(head, head, None, 1000.0, ()))
+
+    mirrored = Volume(head.data, flip @ head.affine)
+    counterpart = flip @ register_rigid(mirrored, head, mask=found.mask)
+    points = brain_points()[np.abs(brain_points()[:, 0]) < 5.0] * [0.0, 1.0, 1.0]
+    in_head = np.column_stack([points, np.ones(len(points))]) @ found.b0_from_atlas.affine.T
+    off_plane = np.linalg.norm((in_head @ counterpart.T - in_head)[:, :3], axis=1) / 2
+    assert np.median(off_plane) < 0.4
+    assert np.median(np.abs(in_head[:, 0])) > 0.5
+
+
 def test_a_skull_stripped_head_is_known_as_one() -> None:
     """Philips' head with all but its brain set to 0, as public data sets give them."""
     b0, b1000 = (read_volumes(DATA / "philips_dwi" / name)[0] for name in ("b0.nii.gz", "b1000_trace12.nii.gz"))
