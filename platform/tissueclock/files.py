@@ -45,6 +45,17 @@ def atomic_path(target: Path) -> Iterator[Path]:
         _remove(temporary)
 
 
+def clear_remains(folder: Path, pattern: str = "*") -> None:
+    """Removes what a killed process was writing into a folder under temporary names; no other may be at work there.
+
+    Args:
+        folder: Where.
+        pattern: Of the names that were to be.
+    """
+    for remains in folder.glob(f".{pattern}.part"):
+        _remove(remains)
+
+
 def write_text(target: Path, text: str) -> None:
     """Writes `text` to `target`, whole or not at all.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tissueclock.errors import ImageError, TissueclockError
-from tissueclock.files import atomic_path, digest_facts, write_json
+from tissueclock.files import atomic_path, clear_remains, digest_facts, write_json
 from tissueclock.imaging.dataset import write_description
 from tissueclock.imaging.derivatives import SCHEMA, Derivatives, read_facts
 from tissueclock.imaging.preprocessing import PatientJob, preprocess_patient, read_reference
@@ -75,7 +75,7 @@ def prepare(
     folder = Derivatives(target)
     read_exclusions(folder)  # a wrong word in it is said now, not after the last patient
     with hold(folder.lock, what="folder"):
-        _clear_remains(folder)
+        clear_remains(folder.path)
         write_description(target, name="preprocessed", kind="derivative", command="tissueclock preprocess")
         write_json(folder.settings, {"schema": SCHEMA, **facts})
         work = _Work(raw, folder, settings, masks, run, progress, len(subjects))
@@ -201,15 +201,6 @@ class _Work:
         if facts["settings_digest"] != settings_digest:
             return None
         return Reference(facts["subject"], {name: tuple(values) for name, values in facts["quantiles"].items()})
-
-
-def _clear_remains(folder: Derivatives) -> None:
-    """Removes what a killed run was writing; nobody else is at work here, the lock is ours."""
-    for remains in folder.path.glob(".*.part"):
-        if remains.is_dir():
-            shutil.rmtree(remains)
-        else:
-            remains.unlink()
 
 
 def _write_failures(folder: Derivatives, failed: Mapping[str, TissueclockError]) -> None:

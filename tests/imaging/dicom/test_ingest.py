@@ -12,10 +12,11 @@ from pydicom import dcmread
 from scipy.stats import gmean
 
 from tests.imaging.dicom import dicom_files as scanner
-from tissueclock.errors import ImageError, StorageError
+from tissueclock.errors import BusyError, ImageError, StorageError
 from tissueclock.imaging.bvalues import BValues, geometric_mean, pick_b
 from tissueclock.imaging.dicom.ingest import ingest
 from tissueclock.imaging.volume import read_volumes
+from tissueclock.locks import hold
 from tissueclock.tsv import read_rows, write_rows
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
@@ -434,6 +435,27 @@ def test_a_full_disk_leaves_nothing_half_written(lab, monkeypatch):
     assert lab.files() == ["dataset_description.json"]
     monkeypatch.undo()
     assert [line.outcome for line in lab.ingest().patients] == ["written"]
+
+
+def test_what_a_killed_run_was_writing_is_cleared_away(lab):
+    scanner.siemens_trace(lab.scans)
+    (lab.bids / ".sub-0001.0a1b2c3d.part" / "dwi").mkdir(parents=True)
+    lab.ingest()
+    assert sorted(path.name for path in lab.bids.iterdir()) == [
+        "dataset_description.json",
+        "participants.tsv",
+        "sub-0001",
+    ]
+
+
+def test_two_runs_do_not_give_numbers_at_once(lab):
+    scanner.siemens_trace(lab.scans)
+    with (
+        hold(lab.key.with_name("key.tsv.lock"), what="test"),
+        pytest.raises(BusyError, match=r"private: process \d+ is at work on this folder's key\.tsv"),
+    ):
+        lab.ingest()
+    assert not lab.bids.exists()
 
 
 def test_progress_counts_up_to_the_end(lab):

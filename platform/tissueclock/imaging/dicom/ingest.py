@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Literal
 
 from tissueclock.errors import ImageError, StorageError
-from tissueclock.files import atomic_path
+from tissueclock.files import atomic_path, clear_remains
 from tissueclock.imaging.bvalues import BValues
 from tissueclock.imaging.dataset import write_description
 from tissueclock.imaging.dicom.keyfile import Entry, log_path, number_patients, read_key, write_key, write_log
-from tissueclock.imaging.dicom.objects import Series, survey
+from tissueclock.imaging.dicom.objects import Series, Survey, survey
 from tissueclock.imaging.dicom.patient import SeriesLine, take
 from tissueclock.imaging.raw import Duplicates
+from tissueclock.locks import hold
 from tissueclock.tsv import MISSING, read_rows, write_rows
 
 _PARTICIPANTS = ("participant_id", "onset_to_mri_min", "lesion_side")
@@ -83,18 +84,36 @@ def ingest(
     Raises:
         ImageError: There is no DICOM in `source`, or the key file lies in `target` or does not know its subjects.
         CohortError: The key file or `participants.tsv` is no table.
+        BusyError: Another process gives numbers from the same key file.
         StorageError: A folder cannot be written, or the disk is full.
     """
     if key_file.resolve().is_relative_to(target.resolve()):
         raise ImageError(f"{key_file}: the key file lies inside {target}, which is to be given away; put it elsewhere")
-    known = read_key(key_file)
-    _check_subjects(target, key_file, {entry.participant_id for entry in known.values()})
+    _check_subjects(target, key_file)  # said now, not after an hour of reading
+    lock = key_file.with_name(f"{key_file.name}.lock")
     found = survey(
         source,
-        ignored=[target, key_file, log_path(key_file)],
+        ignored=[target, key_file, lock, log_path(key_file)],
         progress=None if progress is None else lambda done, total: progress(done, 2 * total),
     )
-    entries = number_patients(known, [_entry(patient, series) for patient, series in found.patients.items()])
+    with hold(lock, what=f"folder's {key_file.name}"):
+        _check_subjects(target, key_file)
+        clear_remains(target, "sub-*")
+        lines = _write_all(found, target, key_file, b_values or BValues(), duplicates, progress)
+    return IngestReport(tuple(lines), found.left, found.damaged, key_file, log_path(key_file))
+
+
+def _write_all(
+    found: Survey,
+    target: Path,
+    key_file: Path,
+    b_values: BValues,
+    duplicates: Duplicates,
+    progress: Callable[[int, int], None] | None,
+) -> list[PatientLine]:
+    entries = number_patients(
+        read_key(key_file), [_entry(patient, series) for patient, series in found.patients.items()]
+    )
     if not (target / "dataset_description.json").exists():  # a lab's own words stay
         write_description(target, name="Stroke MRI", kind="raw", command="tissueclock ingest")
     # Before the first subject: a number that is on the disk must be known.
@@ -104,13 +123,13 @@ def ingest(
     n_done = 0
     for patient in sorted(found.patients, key=lambda one: entries[one].participant_id):
         series = found.patients[patient]
-        lines.append(_write(entries[patient].participant_id, series, target, b_values or BValues(), duplicates))
+        lines.append(_write(entries[patient].participant_id, series, target, b_values, duplicates))
         n_done += sum(len(one.files) for one in series)
         if progress is not None:
             progress(n_files + n_done, 2 * n_files)
     _log(key_file, lines)
     _write_participants(target, {entry.participant_id for entry in entries.values()})
-    return IngestReport(tuple(lines), found.left, found.damaged, key_file, log_path(key_file))
+    return lines
 
 
 def _write(
@@ -148,8 +167,9 @@ def _entry(patient: tuple[str, str], series: Sequence[Series]) -> Entry:
     )
 
 
-def _check_subjects(target: Path, key_file: Path, known: Collection[str]) -> None:
+def _check_subjects(target: Path, key_file: Path) -> None:
     """Refuses to add to subjects of another key: two patients would share a number."""
+    known = {entry.participant_id for entry in read_key(key_file).values()}
     if strangers := sorted(path.name for path in target.glob("sub-*") if path.name not in known):
         raise ImageError(
             f"{target}: holds {strangers[0]}, which {key_file} does not know; "
