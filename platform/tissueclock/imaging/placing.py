@@ -104,15 +104,9 @@ def place(
         )
         if not mask.any():
             raise ImageError(f"{subject}: no brain found in b0; is it a head, and is its unit millimetres?")
-    with watch.step("register series"):
-        flair_from_b0 = None if series.flair is None else backend.rigid(series.flair, b0, mask=_grown(mask, b0))
-    flair = None
-    if series.flair is not None and flair_from_b0 is not None:
-        with watch.step("bias"):
-            flair_mask = _seen_from(series.flair, b0.like(mask), np.linalg.inv(flair_from_b0))
-            if not flair_mask.any():
-                raise ImageError(f"{subject}: FLAIR does not cover the brain that b0 shows; are the two of one head?")
-            flair = series.flair.like(series.flair.data / estimate_bias(series.flair, mask=flair_mask))
+    flair = flair_from_b0 = None
+    if series.flair is not None:
+        flair, flair_from_b0 = _place_flair(series.flair, b0, mask, subject=subject, backend=backend, watch=watch)
     low, high = (float(value) for value in np.percentile(field[mask], (1, 99)))
     return Placed(
         b0=b0,
@@ -135,6 +129,19 @@ def _own_mask(b0: Volume, backend: Backend) -> tuple[Mask, bool]:
     if is_stripped(b0, own):
         return np.asarray(binary_fill_holes(b0.data != 0)), True
     return own, False
+
+
+def _place_flair(
+    flair: Volume, b0: Volume, mask: Mask, *, subject: str, backend: Backend, watch: Stopwatch
+) -> tuple[Volume, Affine]:
+    """FLAIR over its bias field, and where it lies on b0."""
+    with watch.step("register series"):
+        flair_from_b0 = backend.rigid(flair, b0, mask=_grown(mask, b0))
+    with watch.step("bias"):
+        flair_mask = _seen_from(flair, b0.like(mask), np.linalg.inv(flair_from_b0))
+        if not flair_mask.any():
+            raise ImageError(f"{subject}: FLAIR does not cover the brain that b0 shows; are the two of one head?")
+        return flair.like(flair.data / estimate_bias(flair, mask=flair_mask)), flair_from_b0
 
 
 def even_out(series: Series, mask: Mask) -> tuple[Volume, Volume, Float[np.ndarray, "x y z"]]:
