@@ -4,6 +4,7 @@ Knows nothing of what the files hold.
 """
 
 import contextlib
+import glob
 import gzip
 import hashlib
 import json
@@ -45,14 +46,14 @@ def atomic_path(target: Path) -> Iterator[Path]:
         _remove(temporary)
 
 
-def clear_remains(folder: Path, pattern: str = "*") -> None:
+def clear_remains(folder: Path, prefix: str = "") -> None:
     """Removes what a killed process was writing into a folder under temporary names; no other may be at work there.
 
     Args:
         folder: Where.
-        pattern: Of the names that were to be.
+        prefix: With which the names that were to be begin.
     """
-    for remains in folder.glob(f".{pattern}.part"):
+    for remains in folder.glob(f".{glob.escape(prefix)}*.part"):
         _remove(remains)
 
 

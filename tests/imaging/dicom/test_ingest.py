@@ -440,7 +440,11 @@ def test_a_full_disk_leaves_nothing_half_written(lab, monkeypatch):
 def test_what_a_killed_run_was_writing_is_cleared_away(lab):
     scanner.siemens_trace(lab.scans)
     (lab.bids / ".sub-0001.0a1b2c3d.part" / "dwi").mkdir(parents=True)
+    half_key = lab.key.with_name(".key.tsv.0a1b2c3d.part")
+    half_key.parent.mkdir()
+    half_key.write_text("sub-0001\tZykerman")
     lab.ingest()
+    assert not half_key.exists()
     assert sorted(path.name for path in lab.bids.iterdir()) == [
         "dataset_description.json",
         "participants.tsv",

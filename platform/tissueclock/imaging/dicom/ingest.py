@@ -98,7 +98,8 @@ def ingest(
     )
     with hold(lock, what=f"folder's {key_file.name}"):
         _check_subjects(target, key_file)
-        clear_remains(target, "sub-*")
+        clear_remains(target, "sub-")
+        clear_remains(key_file.parent, key_file.name)
         lines = _write_all(found, target, key_file, b_values or BValues(), duplicates, progress)
     return IngestReport(tuple(lines), found.left, found.damaged, key_file, log_path(key_file))
 
