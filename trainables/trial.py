@@ -15,8 +15,8 @@ import torch
 from ray import tune
 
 from tissueclock.cohort.store import Cohort
-from tissueclock.errors import CheckpointError, CohortError
-from tissueclock.files import write_json
+from tissueclock.errors import CheckpointError, CohortError, SweepError
+from tissueclock.files import digest_facts, write_json
 from tissueclock.learning.learner import Learner
 from tissueclock.learning.shard import Shard
 from tissueclock.records import SweepJob
@@ -50,6 +50,7 @@ class Trial(tune.Trainable):  # type: ignore[misc, unused-ignore]
     _job: SweepJob
     _device: torch.device
     _learner: Learner
+    _own_facts: dict[str, Any]
     _unreported: Sequence[dict[str, float]] = ()
 
     @abc.abstractmethod
@@ -67,14 +68,20 @@ class Trial(tune.Trainable):  # type: ignore[misc, unused-ignore]
 
     @classmethod
     def as_tunable(cls, job: SweepJob) -> Any:
-        """What Tune is handed: this class, or a function that runs it on several devices."""
+        """What Tune is handed: this class, or a function that runs it on several devices; under the sweep's own name.
+
+        Tune registers it by its `__name__` for the whole Ray job, which all sweeps of a study share: under one name,
+        the last sweep to register would train the others' trials.
+        """
         if job.spec.resources.workers == 1:
-            return tune.with_parameters(cls, job=job)
+            tunable = tune.with_parameters(cls, job=job)
+        else:
 
-        def train(config: dict[str, Any]) -> None:
-            train_distributed(config, phase=cls, job=job)
+            def tunable(config: dict[str, Any]) -> None:
+                train_distributed(config, phase=cls, job=job)
 
-        return train
+        tunable.__name__ = f"{cls.__name__}_{digest_facts([str(job.folder.path), job.inputs])[:16]}"
+        return tunable
 
     def begin_shard(self, config: dict[str, Any], job: SweepJob, *, name: str, shard: Shard) -> None:
         """Begins this process's part of the trial of that name, outside of Tune."""
@@ -116,6 +123,7 @@ class Trial(tune.Trainable):  # type: ignore[misc, unused-ignore]
             "epoch": int(metrics["epoch"]),
             "best_value": metrics["best_value"],
             "metrics": metrics,
+            "inputs": self._job.inputs,
             "finished": finished,
             "done": finished,
         }
@@ -136,11 +144,16 @@ class Trial(tune.Trainable):  # type: ignore[misc, unused-ignore]
         whole = [pointed] if pointed.exists() else latest_first(pointed.parent)
         if not whole:
             raise CheckpointError(f"{pointed}: the checkpoint that this trial was to copy is gone")
-        self._learner.restore(whole[0])
+        self._learner.restore(whole[0], belongs_to={"inputs": self._job.inputs})
         self._unreported = ()
 
     def _begin(self, config: Mapping[str, Any]) -> None:
+        if (asked := config.get("inputs", self._job.inputs)) != self._job.inputs:
+            raise SweepError(f"sweep {self._job.name}: was handed a trial of inputs {asked[:12]}, not its own")
         self._folder = self._job.folder.trial(self._trial or self.trial_name)
+        self._own_facts = {"inputs": self._job.inputs}
+        if self._job.spec.scheduler.name != "pbt":  # PBT hands a clone its donor's seed
+            self._own_facts["seed"] = config["seed"]
         self._learner = self.make_learner({**self.defaults, **config["hyperparameters"]}, seed=config["seed"])
         self._unreported = ()
         self._go_on()
@@ -148,7 +161,7 @@ class Trial(tune.Trainable):  # type: ignore[misc, unused-ignore]
     def _go_on(self) -> None:
         for checkpoint in (kept := self._checkpoints()):
             try:
-                self._learner.restore(checkpoint)
+                self._learner.restore(checkpoint, belongs_to=self._own_facts)
             except CheckpointError:
                 continue  # torn by a kill: the one before it is whole
             lost = kept[kept.index(checkpoint) :][:_KEPT] if self._shard.size > 1 else [checkpoint]
@@ -160,7 +173,7 @@ class Trial(tune.Trainable):  # type: ignore[misc, unused-ignore]
             return  # the first process writes for all
         target = self._folder / f"epoch-{self._learner.epoch:04d}"
         write_json(target / "metrics.json", metrics)
-        self._learner.save(target)
+        self._learner.save(target, inputs=self._job.inputs)
         for old in self._checkpoints()[_KEPT:]:
             shutil.rmtree(old, ignore_errors=True)
 

@@ -13,8 +13,9 @@ from ray.tune.trainable.trainable import Trainable
 from tests.sweeping.specs import SPEC
 from tissueclock.catalog import load_phase
 from tissueclock.cohort.store import Cohort
-from tissueclock.errors import CohortError
+from tissueclock.errors import CohortError, SweepError
 from tissueclock.learning.checkpoint import read_tensors
+from tissueclock.learning.learner import ForeignCheckpointError
 from tissueclock.ledger import read_ledger
 from tissueclock.records import NetworkSpec, Parent, SchedulerSpec, SweepFolder, SweepJob
 from tissueclock.sweeping.promotion import read_parents, read_trial
@@ -87,6 +88,23 @@ def test_a_torn_checkpoint_is_passed_over_for_the_one_before(toy_cohort: Cohort,
     weights.write_bytes(weights.read_bytes()[:-10])
 
     assert losses(begin(Detection, job, config()), 2) == expected[1:]
+
+
+@pytest.mark.parametrize("change", [{"inputs": "others"}, {"seed": 12}])
+def test_a_checkpoint_of_another_trial_is_never_gone_on_from(
+    toy_cohort: Cohort, tmp_path: Path, begin: Any, change: dict[str, Any]
+) -> None:
+    job = make_job(toy_cohort, tmp_path)
+    losses(begin(Detection, job, config()), 1)
+    other = replace(job, inputs=change.get("inputs", job.inputs))
+
+    with pytest.raises(ForeignCheckpointError, match="it is another's"):
+        begin(Detection, other, {**config(), "seed": change.get("seed", 11)})
+
+
+def test_a_trial_of_other_inputs_is_not_begun(toy_cohort: Cohort, tmp_path: Path, begin: Any) -> None:
+    with pytest.raises(SweepError, match="was handed a trial of inputs others"):
+        begin(Detection, make_job(toy_cohort, tmp_path), {**config(), "inputs": "others"})
 
 
 def test_a_cohort_that_changed_since_the_plan_is_refused(toy_cohort: Cohort, tmp_path: Path, begin: Any) -> None:

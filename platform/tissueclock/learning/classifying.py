@@ -5,6 +5,7 @@ Refuses to know Ray, MLflow, phases, and where first weights come from.
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -101,13 +102,14 @@ class Classifier(Learner):
         self.network.train()
         return logits.cpu().numpy()
 
-    def restore(self, folder: Path) -> None:
+    def restore(self, folder: Path, *, belongs_to: Mapping[str, Any] = MappingProxyType({})) -> None:
         """Goes on from a checkpoint; see `Learner.restore`.
 
         Raises:
             CheckpointError: The checkpoint is damaged, or of another network or other parameters.
+            ForeignCheckpointError: It is whole, but of another trial.
         """
-        super().restore(folder)
+        super().restore(folder, belongs_to=belongs_to)
         self._feed.forget()  # a checkpoint of another trial (PBT copies them) may have another trunk
 
     def _train_epoch(self, i_epoch: int) -> float:

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -24,6 +25,10 @@ from tissueclock.learning.optimiser_state import restore_state, state_as_facts
 from tissueclock.learning.precision import Precision
 from tissueclock.networks.first_weights import load_weights
 from tissueclock.networks.staged import StagedNetwork
+
+
+class ForeignCheckpointError(TissueclockError, PermissionError):
+    """A trial was about to go on from another trial's checkpoint."""
 
 
 class DivergedError(TissueclockError, ArithmeticError):
@@ -145,8 +150,12 @@ class Learner(abc.ABC):
         }
         return metrics
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, *, inputs: str | None = None) -> None:
         """Writes a checkpoint of the last epoch, with the best epoch's weights beside it.
+
+        Args:
+            folder: Made where it is missing.
+            inputs: Digest of all that was learned from, kept so that nobody else goes on from here.
 
         Raises:
             StorageError: The folder cannot be written, or the disk is full.
@@ -160,6 +169,7 @@ class Learner(abc.ABC):
             facts={
                 "epoch": self.epoch,
                 "seed": self._seed,
+                **({} if inputs is None else {"inputs": inputs}),
                 "network": self.network.description,
                 "hyperparameters": self.hyperparameters.as_facts(),
                 "optimiser": facts,
@@ -167,16 +177,24 @@ class Learner(abc.ABC):
             },
         )
 
-    def restore(self, folder: Path) -> None:
+    def restore(self, folder: Path, *, belongs_to: Mapping[str, Any] = MappingProxyType({})) -> None:
         """Goes on from a checkpoint of a learner with the same network and the same learning parameters.
 
         Seed and hyperparameters stay this learner's own, so rates may differ from those of the checkpoint.
 
+        Args:
+            folder: The checkpoint's.
+            belongs_to: Facts that the checkpoint must have been written with, where it has them: `seed`, `inputs`.
+
         Raises:
             CheckpointError: The checkpoint is damaged, or of another network or other parameters.
+            ForeignCheckpointError: It is whole, but of another trial.
         """
         checkpoint = read_checkpoint(folder)
         facts = checkpoint.facts
+        for name, own in belongs_to.items():
+            if (found := facts.get(name, own)) != own:
+                raise ForeignCheckpointError(f"{folder}: {name} is {found}, but this trial's is {own}; it is another's")
         try:
             epoch = int(facts["epoch"])
             stopping = self._stopping.from_facts(facts["stopping"])

@@ -15,6 +15,7 @@ from typing import Any
 
 import ray
 from ray.exceptions import RayError, RayTaskError
+from ray.tune import TuneError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tissueclock.errors import InputError, SweepError, TissueclockError
@@ -104,7 +105,10 @@ class RunningSweep:
             cause = error.cause
             if isinstance(cause, TissueclockError):
                 return cause
-            return SweepError(f"sweep {self.job.name}: {type(cause).__name__}: {str(cause).strip().splitlines()[0]}")
+            said = str(cause).strip().splitlines() or ["no message"]
+            is_traceback = isinstance(cause, TuneError)  # its last line says what happened
+            what = said[-1] if is_traceback else f"{type(cause).__name__}: {said[0]}"
+            return SweepError(f"sweep {self.job.name}: {what}")
         except RayError as error:
             return SweepError(f"sweep {self.job.name}: its driver was lost ({str(error).splitlines()[0]})")
         return None

@@ -42,7 +42,7 @@ def promote(job: SweepJob, writer: LedgerWriter) -> list[Path]:
         The promoted folders, best first.
 
     Raises:
-        SweepError: No trial left weights behind.
+        SweepError: No trial left weights behind, or one left another's.
     """
     ranked = _ranked(job.folder, writer.state)
     if not ranked:
@@ -127,6 +127,11 @@ def _trial_facts(job: SweepJob, trial: TrialEntry, rank: int) -> dict[str, Any]:
         chain = [*above["lineage"]["chain"], chosen.digest]
     row = _best_row(trial)
     best = job.folder.trial(trial.name) / "best"
+    learned = json.loads((best / "facts.json").read_text())
+    own_facts = {"inputs": job.inputs} | ({} if job.spec.scheduler.name == "pbt" else {"seed": trial.seed})
+    for name, own in own_facts.items():
+        if (found := learned.get(name, own)) != own:
+            raise SweepError(f"{best}: {name} is {found}, but the ledger says {own}; it is another trial's")
     first_weights = job.folder.trial(trial.name) / "first_weights.json"
     return {
         "schema": SCHEMA,
@@ -140,7 +145,7 @@ def _trial_facts(job: SweepJob, trial: TrialEntry, rank: int) -> dict[str, Any]:
         "seed": trial.seed,
         "epoch": int(row["epoch"]),
         "metrics": row,
-        "network": json.loads((best / "facts.json").read_text())["network"],
+        "network": learned["network"],
         "lineage": {
             **{key: job.lineage[key] for key in ("cohort", "split", "seed", "code")},
             "weights": digest_file(best / WEIGHTS),

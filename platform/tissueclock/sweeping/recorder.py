@@ -10,6 +10,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
+from tissueclock.errors import SweepError
 from tissueclock.files import write_text
 from tissueclock.ledger import LedgerWriter
 from tissueclock.records import SweepFolder
@@ -40,8 +41,16 @@ class Recorder(Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        """An epoch was reported; a changed configuration (PBT) goes before it."""
+        """An epoch was reported; a changed configuration (PBT) goes before it.
+
+        Raises:
+            SweepError: What reported it trains for other inputs than the ledger's.
+        """
         name = self._names[trial.trial_id]
+        if (found := result["inputs"]) != (own := self._writer.state.facts["inputs"]):
+            raise SweepError(
+                f"{self._writer.path}: {name} reported an epoch of inputs {found[:12]}; ours are {own[:12]}"
+            )
         configured = trial.config["hyperparameters"]
         if configured != self._writer.state.trials[name].hyperparameters:
             self._writer.append("changed", trial=name, hyperparameters=configured)

@@ -61,7 +61,8 @@ class LedgerSearcher(Searcher):
         else:
             return str(Searcher.FINISHED)
         self.names[trial_id] = trial.name
-        return {"hyperparameters": trial.hyperparameters, "seed": trial.seed}
+        asked = {"hyperparameters": trial.hyperparameters, "seed": trial.seed}
+        return asked | {name: value for name, value in self._writer.state.facts.items() if name == "inputs"}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tells Optuna the trial's best value, from the ledger."""

@@ -140,7 +140,7 @@ def _fit(
     recorder = Recorder(writer=writer, names=searcher.names, folder=job.folder, settles=spec.scheduler.name != "pbt")
     trainable = phase.trainable.as_tunable(job)
     own = spec.resources if spec.resources.workers == 1 else Resources(cpus=_DRIVER_CPUS)
-    attempt = time.strftime("%Y%m%d-%H%M%S")
+    attempt = f"{job.name}-{time.strftime('%Y%m%d-%H%M%S')}"  # Tune's working folder on a node: shared by all sweeps
     budget_s = _budget_left_s(spec, writer)
     writer.append("attempt", trials_left=n_left)
     tuner = Tuner(
