@@ -112,7 +112,7 @@ def phantom(
     ] = False,
 ) -> None:
     """Write a phantom cohort: simulated patients with known onset times, lesions and readers."""
-    from tissueclock.cohort.phantom.generate import make_phantom
+    from tissueclock.phantom.generate import make_phantom
 
     if raw:
         if describe or permute_onset:
@@ -341,7 +341,7 @@ def _print_failures(walk: Any) -> None:
 def _raw_phantom(
     folder: Path, *, preset: str, patients: int, seed: int, lesions: Path | None, anatomy: str, jobs: int
 ) -> None:
-    from tissueclock.cohort.phantom.raw.generate import make_raw_phantom
+    from tissueclock.phantom.raw.generate import make_raw_phantom
 
     if anatomy not in ("affine", "nonlinear"):
         raise InputError(f"phantom: --anatomy is {anatomy!r}; allowed: affine, nonlinear")
@@ -362,7 +362,7 @@ def _raw_phantom(
 
 
 def _describe(folder: Path, *, permute_onset: bool) -> None:
-    from tissueclock.cohort.phantom.describe import describe_phantom, describe_rows
+    from tissueclock.phantom.describe import describe_phantom, describe_rows
 
     table = Table(title=escape(str(folder)) + (", onset times permuted" if permute_onset else ""), title_justify="left")
     table.add_column("quantity")

@@ -102,8 +102,8 @@ def preprocess(
     cpus: Annotated[int | None, typer.Option(min=1, help="CPUs of a cluster started here; default: all.")] = None,
 ) -> None:
     """Register and normalise every patient of a BIDS folder, one thread each, with a picture to judge him by."""
+    from tissueclock.grid import make_grid
     from tissueclock.imaging.bvalues import BValues
-    from tissueclock.imaging.grid import make_grid
     from tissueclock.imaging.preparation import prepare
     from tissueclock.imaging.quality_table import write_quality
     from tissueclock.imaging.settings import Settings
@@ -153,7 +153,7 @@ def pack(
     seed: Annotated[int, typer.Option(min=0, help="Of the split into train, validation and holdout.")] = 0,
 ) -> None:
     """Pack preprocessed patients into the cohort that studies read; heeds the exclude column of qc.tsv."""
-    from tissueclock.cohort.packing import pack_cohort
+    from tissueclock.packing import pack_cohort
 
     with _progress("patients") as told:
         packing = pack_cohort(

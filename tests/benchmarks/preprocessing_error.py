@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK
 
+from tissueclock.grid import Grid
 from tissueclock.imaging.bvalues import BValues
 from tissueclock.imaging.derivatives import Derivatives, PatientFolder, read_facts
 from tissueclock.imaging.extraction import dice, extract_brain
-from tissueclock.imaging.grid import Grid
 from tissueclock.imaging.gridding import onto_grid
 from tissueclock.imaging.placing import even_out
 from tissueclock.imaging.raw import find_files

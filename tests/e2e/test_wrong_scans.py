@@ -13,10 +13,10 @@ import pytest
 
 from tests.e2e.in_process import Answer, call
 from tests.imaging.images import save, toy_head
-from tissueclock.cohort.phantom.raw.generate import make_raw_phantom
 from tissueclock.errors import TissueclockError
 from tissueclock.imaging.derivatives import Derivatives
 from tissueclock.imaging.preprocessing import PatientJob
+from tissueclock.phantom.raw.generate import make_raw_phantom
 from tissueclock.tsv import read_rows
 
 pytestmark = pytest.mark.e2e

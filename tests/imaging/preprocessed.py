@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from tissueclock.files import digest_file, write_json, write_text
+from tissueclock.grid import Grid, make_grid
 from tissueclock.imaging.derivatives import SCHEMA, Derivatives, PatientFolder
-from tissueclock.imaging.grid import Grid, make_grid
 from tissueclock.imaging.quality import FIGURES
 from tissueclock.imaging.volume import Volume, write_volume
 

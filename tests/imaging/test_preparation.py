@@ -9,8 +9,8 @@ import pytest
 from tests.imaging.images import save, toy_head
 from tests.imaging.preprocessed import write_patient
 from tissueclock.errors import BusyError, ImageError, TissueclockError
+from tissueclock.grid import make_grid
 from tissueclock.imaging.derivatives import Derivatives, read_facts
-from tissueclock.imaging.grid import make_grid
 from tissueclock.imaging.preparation import Preparation, find_lesions, prepare
 from tissueclock.imaging.preprocessing import PatientJob, preprocess_patient
 from tissueclock.imaging.settings import Settings

@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from tests.shared_data import SHARED_DATA
+from tissueclock.grid import make_grid
 from tissueclock.imaging.atlas import Atlas, load_atlas
 from tissueclock.imaging.backend import AntsBackend
 from tissueclock.imaging.bvalues import BValues, geometric_mean
 from tissueclock.imaging.dicom.ingest import ingest
-from tissueclock.imaging.grid import make_grid
 from tissueclock.imaging.gridding import atlas_on_grid, bring_to_grid
 from tissueclock.imaging.intensity import scale_to_median
 from tissueclock.imaging.placing import Placed, place
@@ -24,9 +25,7 @@ from tissueclock.imaging.stopwatch import Stopwatch
 from tissueclock.imaging.transform import voxel_centres_mm
 from tissueclock.imaging.volume import Volume, read_volumes
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
-
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the real heads (shared/data) are not beside this checkout")
+pytestmark = pytest.mark.skipif(not SHARED_DATA.is_dir(), reason="shared/data is not beside this checkout")
 
 WIDE = BValues(tolerance_s_mm2=500.0)
 """Canon's volunteer was scanned with b = 1500."""
@@ -52,9 +51,11 @@ def apart_mm(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDAr
 def test_canon_straight_from_dicom_and_oblique_come_to_agree(tmp_path: Path) -> None:
     """One head in two poses, the slices of the second tilted by 20 degrees in every plane. What they can agree to is
     bounded by the echo-planar distortion, which lies along the slices: b0 and b1500 of the two differ by 1.1 mm."""
-    ingest(DATA / "canon_dwi" / "dicom_enhanced", tmp_path / "bids", key_file=tmp_path / "key.tsv", b_values=WIDE)
+    ingest(
+        SHARED_DATA / "canon_dwi" / "dicom_enhanced", tmp_path / "bids", key_file=tmp_path / "key.tsv", b_values=WIDE
+    )
     straight = read_series(find_files(tmp_path / "bids", "sub-0001"), b_values=WIDE)
-    volumes = read_volumes(DATA / "canon_dwi" / "8000_DTI_PA-ALL_20d_cl.nii.gz")
+    volumes = read_volumes(SHARED_DATA / "canon_dwi" / "8000_DTI_PA-ALL_20d_cl.nii.gz")
     weighted = volumes[1].like(geometric_mean([volume.data for volume in volumes[1:]]))
     one, other = placed(straight), placed(Series(volumes[0], weighted, None, 1500.0, ()))
 
@@ -68,7 +69,7 @@ def test_canon_straight_from_dicom_and_oblique_come_to_agree(tmp_path: Path) -> 
 
 
 def test_philips_head_cut_below_the_ventricles_is_placed_upright() -> None:
-    b0, b1000 = (read_volumes(DATA / "philips_dwi" / name)[0] for name in ("b0.nii.gz", "b1000_trace12.nii.gz"))
+    b0, b1000 = (read_volumes(SHARED_DATA / "philips_dwi" / name)[0] for name in ("b0.nii.gz", "b1000_trace12.nii.gz"))
     head = placed(Series(b0, b1000, None, 1000.0, ()))
     grid = make_grid((24, 56, 28))
     on_grid = bring_to_grid(head, grid)
@@ -83,9 +84,9 @@ def test_philips_head_cut_below_the_ventricles_is_placed_upright() -> None:
 
 def test_the_t2w_mni_head_with_its_skull_comes_back_to_where_it_was() -> None:
     """As if it were a patient, against its own brain: it belongs where it is."""
-    image = nibabel.load(DATA / "mni152_t2w" / "avg152T2.nii.gz")
+    image = nibabel.load(SHARED_DATA / "mni152_t2w" / "avg152T2.nii.gz")
     head = Volume(np.asarray(image.dataobj, dtype=np.float32), image.affine)
-    atlas = load_atlas(DATA / "mni152_t2w" / "derived_avg152T2_brain_2mm.nii.gz")
+    atlas = load_atlas(SHARED_DATA / "mni152_t2w" / "derived_avg152T2_brain_2mm.nii.gz")
 
     found = placed(Series(head, head, None, 1000.0, ()), atlas)
 
@@ -95,7 +96,7 @@ def test_the_t2w_mni_head_with_its_skull_comes_back_to_where_it_was() -> None:
 
 def test_the_mid_plane_of_the_default_atlas_lands_on_the_t2w_mni_heads_own_plane_of_symmetry() -> None:
     """Which is not at x = 0 but 0.65 mm from it: the head is of another template than the default atlas."""
-    image = nibabel.load(DATA / "mni152_t2w" / "avg152T2.nii.gz")
+    image = nibabel.load(SHARED_DATA / "mni152_t2w" / "avg152T2.nii.gz")
     head = Volume(np.asarray(image.dataobj, dtype=np.float32), image.affine)
     flip = np.diag([-1.0, 1.0, 1.0, 1.0])
 
@@ -112,7 +113,7 @@ def test_the_mid_plane_of_the_default_atlas_lands_on_the_t2w_mni_heads_own_plane
 
 def test_a_skull_stripped_head_is_known_as_one() -> None:
     """Philips' head with all but its brain set to 0, as public data sets give them."""
-    b0, b1000 = (read_volumes(DATA / "philips_dwi" / name)[0] for name in ("b0.nii.gz", "b1000_trace12.nii.gz"))
+    b0, b1000 = (read_volumes(SHARED_DATA / "philips_dwi" / name)[0] for name in ("b0.nii.gz", "b1000_trace12.nii.gz"))
     whole = placed(Series(b0, b1000, None, 1000.0, ()))
     bare = [volume.like(np.where(whole.mask, volume.data, 0.0)) for volume in (b0, b1000)]
 

@@ -8,7 +8,6 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from tests.benchmarks.preprocessing_error import landmark_errors
-from tissueclock.cohort.phantom.raw.generate import make_raw_phantom
 from tissueclock.errors import ImageError
 from tissueclock.imaging.atlas import load_atlas
 from tissueclock.imaging.backend import AntsBackend
@@ -21,6 +20,7 @@ from tissueclock.imaging.series import Series, read_series
 from tissueclock.imaging.stopwatch import Stopwatch
 from tissueclock.imaging.transform import Transform
 from tissueclock.imaging.volume import Volume
+from tissueclock.phantom.raw.generate import make_raw_phantom
 
 SUBJECT = "sub-phantom0001"
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tissueclock.cohort.writer import HEMISPHERES, MANIFEST, SCHEMA, SERIES, TABLE
+from tissueclock.channels import SERIES
+from tissueclock.cohort.writer import HEMISPHERES, MANIFEST, SCHEMA, TABLE
 from tissueclock.errors import CohortError
 
 _AXES = ("n_slices", "height", "width")

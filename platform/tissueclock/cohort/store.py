@@ -15,12 +15,13 @@ import torch
 from jaxtyping import Float16
 from torch import Tensor
 
+from tissueclock.channels import SERIES
 from tissueclock.cohort.arrayfile import read_array_header
 from tissueclock.cohort.facts import read_facts
 from tissueclock.cohort.manifest import Patient, read_manifest
 from tissueclock.cohort.split import Split, split_digest
 from tissueclock.cohort.table import Hemisphere, make_table, read_table
-from tissueclock.cohort.writer import FACTS, HEMISPHERES, MANIFEST, SERIES, TABLE
+from tissueclock.cohort.writer import FACTS, HEMISPHERES, MANIFEST, TABLE
 from tissueclock.errors import CohortError, HoldoutLeakError
 from tissueclock.files import digest_facts, digest_file
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from tissueclock.channels import SERIES
 from tissueclock.cohort.arrayfile import ArrayFile
 from tissueclock.cohort.manifest import Patient, write_manifest
 from tissueclock.cohort.split import FRACTIONS, split_digest, split_patients
@@ -22,7 +23,6 @@ from tissueclock.errors import CohortError, StorageError
 from tissueclock.files import atomic_path, digest_file, write_json
 
 SCHEMA = 1
-SERIES = ("b0", "b1000", "flair")
 HEMISPHERES = "hemispheres.npy"
 TABLE = "hemispheres.tsv"
 MANIFEST = "participants.tsv"

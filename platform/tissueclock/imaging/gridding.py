@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tissueclock.grid import Grid
 from tissueclock.imaging.atlas import Atlas
 from tissueclock.imaging.extraction import Mask
-from tissueclock.imaging.grid import Grid
 from tissueclock.imaging.placing import Placed
 from tissueclock.imaging.transform import Transform, resample
 from tissueclock.imaging.volume import Volume

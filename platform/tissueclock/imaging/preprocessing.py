@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import SimpleITK
 
+from tissueclock.channels import SERIES
 from tissueclock.errors import ImageError
 from tissueclock.files import atomic_path, digest_facts, digest_file, write_json
 from tissueclock.imaging.backend import find_backend
@@ -28,7 +29,6 @@ from tissueclock.imaging.settings import Reference, Settings
 from tissueclock.imaging.stopwatch import Stopwatch
 from tissueclock.imaging.volume import Volume, read_volume, write_volume
 
-SERIES = ("b0", "b1000", "flair")
 _DIGITS = 6
 
 
@@ -160,7 +160,7 @@ def read_reference(folder: PatientFolder) -> Reference:
     """
     read_facts(folder.facts)
     mask = read_volume(folder.mask).data > 0.5
-    found = {
+    found: dict[str, tuple[float, ...]] = {
         name: tuple(round(float(value), _DIGITS) for value in quantiles(read_volume(folder.series(name)), mask=mask))
         for name in SERIES
         if folder.series(name).exists()

@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Float
 
 from tissueclock.files import digest_facts
+from tissueclock.grid import Grid
 from tissueclock.imaging.atlas import Atlas, load_atlas
 from tissueclock.imaging.backend import BackendName, RegistrationKind, find_backend
 from tissueclock.imaging.bvalues import BValues
-from tissueclock.imaging.grid import Grid
 from tissueclock.imaging.raw import Duplicates
 
 PIPELINE = 1

@@ -16,9 +16,9 @@ from dipy.segment.mask import median_otsu
 
 from tests.benchmarks.measuring import answer
 from tests.benchmarks.preprocessing_error import landmark_errors
+from tissueclock.grid import make_grid
 from tissueclock.imaging.atlas import load_atlas
 from tissueclock.imaging.bvalues import BValues
-from tissueclock.imaging.grid import make_grid
 from tissueclock.imaging.raw import find_files
 from tissueclock.imaging.registration import _to_ants
 from tissueclock.imaging.series import read_series

@@ -12,8 +12,8 @@ import numpy as np
 
 from tests.benchmarks.measuring import answer
 from tests.benchmarks.preprocessing_error import landmark_errors, patient_transform
+from tissueclock.grid import make_grid
 from tissueclock.imaging.derivatives import Derivatives
-from tissueclock.imaging.grid import make_grid
 from tissueclock.imaging.preprocessing import PatientJob, preprocess_patient
 from tissueclock.imaging.settings import Settings
 

@@ -12,6 +12,7 @@ from pydicom import dcmread
 from scipy.stats import gmean
 
 from tests.imaging.dicom import dicom_files as scanner
+from tests.shared_data import SHARED_DATA
 from tissueclock.errors import BusyError, ImageError, StorageError
 from tissueclock.imaging.bvalues import BValues, geometric_mean, pick_b
 from tissueclock.imaging.dicom.ingest import ingest
@@ -19,8 +20,7 @@ from tissueclock.imaging.volume import read_volumes
 from tissueclock.locks import hold
 from tissueclock.tsv import read_rows, write_rows
 
-DATA = Path(__file__).parents[4] / "shared" / "data"
-real_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"{DATA}: no real scans here")
+real_data = pytest.mark.skipif(not SHARED_DATA.is_dir(), reason=f"{SHARED_DATA}: no real scans here")
 
 
 @pytest.fixture
@@ -484,7 +484,7 @@ def test_dcm2niix_that_fails_is_one_line(lab, monkeypatch, tmp_path):
 
 @real_data
 def test_philips_scans_arrive_voxel_for_voxel_in_their_place(tmp_path):
-    folder = DATA / "philips_dwi"
+    folder = SHARED_DATA / "philips_dwi"
     ingest(folder / "dicom", tmp_path / "bids", key_file=tmp_path / "key.tsv")
     volumes = read_volumes(tmp_path / "bids/sub-0001/dwi/sub-0001_dwi.nii.gz")
     bvals = np.array((tmp_path / "bids/sub-0001/dwi/sub-0001_dwi.bval").read_text().split(), dtype=np.float64)
@@ -510,7 +510,7 @@ def test_philips_scans_arrive_voxel_for_voxel_in_their_place(tmp_path):
 
 @real_data
 def test_an_enhanced_canon_scan_arrives_voxel_for_voxel_in_its_place(tmp_path):
-    folder = DATA / "canon_dwi"
+    folder = SHARED_DATA / "canon_dwi"
     (tmp_path / "scans").mkdir()
     shutil.copy(folder / "dicom_enhanced" / "3000.dcm.gz", tmp_path / "scans")
     where = {"key_file": tmp_path / "key.tsv"}

@@ -1,0 +1,208 @@
+"""Derivatives in, a packed cohort out: each patient read, split at the middle, written, and forgotten.
+
+One pass, one patient in memory at a time. Every image is checked against the digest that `preprocess` wrote beside it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from tissueclock.channels import SERIES
+from tissueclock.cohort.manifest import Patient, read_manifest
+from tissueclock.cohort.store import Cohort
+from tissueclock.cohort.writer import CohortWriter
+from tissueclock.errors import CohortError, ImageError
+from tissueclock.files import digest_facts, digest_file
+from tissueclock.grid import Grid, make_grid, split_halves
+from tissueclock.imaging.derivatives import Derivatives, PatientFolder, read_facts
+from tissueclock.imaging.quality_table import read_exclusions
+from tissueclock.imaging.volume import read_volume
+from tissueclock.seeds import derive_seed
+
+_NEEDED = ("settings", "reference", "complete", "digests", "files")
+_CHOSEN_BY_PATIENT = ("duplicates", "session")
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """How it went.
+
+    Attributes:
+        cohort: What was written, opened.
+        left: Patients who are not in it, and why.
+    """
+
+    cohort: Cohort
+    left: Mapping[str, str] = field(default_factory=dict)
+
+
+def pack_cohort(
+    derivatives: Path,
+    folder: Path,
+    *,
+    participants: Path | None = None,
+    name: str | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Packing:
+    """Packs preprocessed patients.
+
+    Args:
+        derivatives: Of `tissueclock preprocess`.
+        folder: The cohort to be; must not exist, or be empty.
+        participants: The manifest; None: the one that came with the raw folder.
+        name: What to call the cohort; None: the folder's name.
+        seed: Of the split into train, validation and holdout.
+        progress: Told how many of how many are packed.
+
+    Raises:
+        CohortError: The manifest is wrong, nobody is left, two patients were preprocessed differently or are one and
+            the same, or an image is not what `preprocess` wrote.
+        ImageError: A file of the derivatives is missing or damaged.
+        StorageError: The folder cannot be written, or the disk is too small or full.
+    """
+    source = Derivatives(derivatives)
+    if not derivatives.is_dir():
+        raise CohortError(f"{derivatives}: no such folder; `tissueclock preprocess` writes it")
+    manifest = {_subject(patient): patient for patient in read_manifest(participants or source.participants)}
+    done = {patient.subject: patient for patient in source.done()}
+    facts = {subject: _read_needed(patient) for subject, patient in done.items()}
+    left = _left_out(source, manifest, facts)
+    chosen = [subject for subject in manifest if subject not in left]
+    if not chosen:
+        first = next(iter(left.items()), ("", "nobody is in the manifest"))
+        raise CohortError(f"{derivatives}: nobody left to pack of {len(left)} ({first[0]}: {first[1]})")
+    settings = _common_settings(source, {subject: facts[subject] for subject in chosen})
+    _check_distinct({subject: facts[subject] for subject in chosen})
+    grid = make_grid(tuple(settings["grid"]["shape"]), tuple(settings["grid"]["spacing_mm"]))
+    with CohortWriter(
+        folder,
+        name=name or folder.absolute().name,
+        patients=[replace(manifest[subject], participant_id=subject) for subject in chosen],
+        shape=grid.shape,
+        spacing_mm=grid.spacing_mm,
+        seed=derive_seed(seed, "split"),
+        source=_origin(settings, {subject: facts[subject]["digests"] for subject in chosen}, left),
+    ) as writer:
+        for i, subject in enumerate(chosen):
+            whole = read_patient(done[subject], facts[subject], grid)
+            left_half, right_half = split_halves(whole)
+            writer.add(subject, np.asarray(left_half), np.asarray(right_half))
+            if progress is not None:
+                progress(i + 1, len(chosen))
+    return Packing(Cohort.open(folder), left)
+
+
+def read_patient(
+    patient: PatientFolder, facts: Mapping[str, Any], grid: Grid
+) -> Float[np.ndarray, "series slice height width"]:
+    """A patient's series as the packed array has them: below to above, front to back, left to right.
+
+    Raises:
+        CohortError: An image is not the one that `preprocess` wrote, or lies on another grid.
+        ImageError: An image is missing or damaged.
+    """
+    whole = []
+    for series in SERIES:
+        path = patient.series(series)
+        wanted = facts["digests"].get(path.relative_to(patient.path).as_posix())
+        if not path.exists() or wanted is None:
+            raise ImageError(f"{path}: no such file; run `tissueclock preprocess` again")
+        if (found := digest_file(path)) != wanted:
+            raise CohortError(
+                f"{path}: SHA-256 {found[:12]}… found; {patient.facts.name} says {wanted[:12]}…: it was altered"
+            )
+        volume = read_volume(path)
+        data = volume.data.transpose(2, 1, 0)
+        if data.shape != grid.whole_shape or not np.allclose(volume.affine, grid.affine, atol=1e-3):
+            raise CohortError(
+                f"{path}: shape {data.shape} found; the grid is {grid.whole_shape} (or it lies elsewhere)"
+            )
+        whole.append(data)
+    return np.stack(whole)
+
+
+def _origin(settings: Mapping[str, Any], digests: Mapping[str, Any], left: Mapping[str, str]) -> dict[str, Any]:
+    """Where the cohort comes from, as `cohort.json` keeps it: every image's digest is in one of them all."""
+    return {
+        "tool": "tissueclock pack",
+        "version": version("tissueclock"),
+        "preprocessing": settings,
+        "patients": digest_facts(digests),
+        "left_out": dict(sorted(left.items())),
+    }
+
+
+def _read_needed(patient: PatientFolder) -> dict[str, Any]:
+    """What packing needs of a patient's facts; the rest is not held for all patients at once."""
+    facts = read_facts(patient.facts, needed=_NEEDED)
+    return {key: facts[key] for key in _NEEDED}
+
+
+def _subject(patient: Patient) -> str:
+    """The BIDS name of a row of the manifest, which may leave `sub-` out."""
+    return f"sub-{patient.participant_id.removeprefix('sub-')}"
+
+
+def _left_out(
+    source: Derivatives, manifest: Mapping[str, Patient], facts: Mapping[str, Mapping[str, Any]]
+) -> dict[str, str]:
+    """Who is not packed, and why."""
+    excluded = {subject: note for subject, (exclude, note) in read_exclusions(source).items() if exclude}
+    left = {subject: "not in the manifest" for subject in facts if subject not in manifest}
+    for subject in manifest:
+        if subject not in facts:
+            left[subject] = "not preprocessed"
+        elif subject in excluded:
+            left[subject] = f"excluded in {source.quality_table.name}" + (
+                f" ({note})" if (note := excluded[subject]) else ""
+            )
+        elif not facts[subject]["complete"]:
+            left[subject] = "a series is missing"
+    return left
+
+
+def _common_settings(source: Derivatives, facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """How all patients were preprocessed.
+
+    Raises:
+        CohortError: Not all in one way.
+    """
+
+    def way(subject: str) -> dict[str, Any]:
+        told = facts[subject]
+        settings = {key: value for key, value in told["settings"].items() if key not in _CHOSEN_BY_PATIENT}
+        reference = told["reference"] or (subject if settings["matching"] else None)
+        return {**settings, "reference": reference}
+
+    first, *others = facts
+    common = way(first)
+    for subject in others:
+        if (other := way(subject)) != common:
+            key = next(key for key in common if common[key] != other.get(key))
+            raise CohortError(
+                f"{source.path}: {first} and {subject} were preprocessed differently ({key} is {common[key]} and "
+                f"{other.get(key)}); run `tissueclock preprocess` again for all"
+            )
+    return common
+
+
+def _check_distinct(facts: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises CohortError where two patients share an image: one could be learned from and the other held out."""
+    owners: dict[str, tuple[str, str]] = {}
+    for subject, told in facts.items():
+        for name, digest in told["files"].items():
+            if ".nii" not in name:
+                continue
+            if digest in owners and owners[digest][0] != subject:
+                raise CohortError(
+                    f"{subject} and {owners[digest][0]} share an image "
+                    f"({name} and {owners[digest][1]} are the same bytes); "
+                    "one patient twice would leak from training to holdout: exclude one in qc.tsv"
+                )
+            owners[digest] = (subject, name)
