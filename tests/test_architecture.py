@@ -54,7 +54,7 @@ def test_the_wheel_imports_from_an_empty_folder_and_shadows_nothing(wheel: Path,
     (tmp_path / "empty").mkdir()
 
     code = (
-        "-c import platform, tissueclock, tissueclock.cli, trainables.phase, search_spaces.detection;"
+        "-c import platform, tissueclock, tissueclock.cli, trainables.detection, search_spaces.detection;"
         "print(tissueclock.__file__); print(trainables.__file__); print(platform.__file__)"
     )
     ours, theirs, stdlib = python(code, cwd=tmp_path / "empty", path=unpacked).splitlines()

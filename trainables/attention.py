@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from tissueclock.cohort.tasks import OnsetBefore
-from trainables.phase import PhaseTrainable
+from tissueclock.training.phase import PhaseTrainable
 
 
 class Attention(PhaseTrainable):

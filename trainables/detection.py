@@ -1,7 +1,7 @@
 """Stroke detection, the first phase: does this hemisphere hold a lesion?"""
 
 from tissueclock.cohort.tasks import HoldsLesion
-from trainables.phase import PhaseTrainable
+from tissueclock.training.phase import PhaseTrainable
 
 
 class Detection(PhaseTrainable):

@@ -20,9 +20,9 @@ from tissueclock.networks.building import build_network
 from tissueclock.networks.staged import StagedNetwork
 from tissueclock.records import EpochBill, SweepSpec
 from tissueclock.seeds import derive_seed
-from trainables import scoring
-from trainables.bill import measure_restoring_epoch
-from trainables.trial import Trial
+from tissueclock.training import scoring
+from tissueclock.training.bill import measure_restoring_epoch
+from tissueclock.training.trial import Trial
 
 _ACCEPTED = (
     "optimiser", "lr", "final_lr", "gamma", "beta1", "beta2", "weight_decay", "batch_size",

@@ -1,7 +1,7 @@
 """Time since stroke, 3 hours: was the onset less than 180 minutes before the MRI?"""
 
 from tissueclock.cohort.tasks import OnsetBefore
-from trainables.phase import PhaseTrainable
+from tissueclock.training.phase import PhaseTrainable
 
 
 class Tss3h(PhaseTrainable):

@@ -1,7 +1,7 @@
 """Time since stroke, 4.5 hours: was the onset less than 270 minutes before the MRI?"""
 
 from tissueclock.cohort.tasks import OnsetBefore
-from trainables.phase import PhaseTrainable
+from tissueclock.training.phase import PhaseTrainable
 
 
 class Tss4h5(PhaseTrainable):

@@ -13,8 +13,8 @@ import trainables
 from tissueclock.errors import StudyError
 from tissueclock.records import SweepSpec
 from tissueclock.sweeping.phase import Phase, PhaseType
-from trainables.phase import PhaseTrainable
-from trainables.trial import Trial
+from tissueclock.training.phase import PhaseTrainable
+from tissueclock.training.trial import Trial
 
 
 def use_extensions(folder: Path | None) -> None:
@@ -79,15 +79,7 @@ def _module(package: ModuleType, name: str, *, what: str) -> ModuleType:
 
 
 def _names(package: ModuleType) -> list[str]:
-    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
-    return [name for name in names if _is_phase(name)] if package is trainables else names
-
-
-def _is_phase(name: str) -> bool:
-    try:
-        return bool(_phases_in(importlib.import_module(f"trainables.{name}")))
-    except Exception:  # a lab's module that is broken, while another name is looked for
-        return False
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
 
 
 def _phases_in(module: ModuleType) -> list[type[Trial]]:

@@ -264,8 +264,8 @@ def predict(
     out: Annotated[Path, typer.Option(help="The table to write.")] = Path("predictions.tsv"),
 ) -> None:
     """Let a promoted checkpoint answer for every hemisphere of a packed cohort."""
-    from trainables.scoring import predict as predict_cohort
-    from trainables.scoring import write_predictions
+    from tissueclock.training.scoring import predict as predict_cohort
+    from tissueclock.training.scoring import write_predictions
 
     with console.status("predicting"):
         predictions = predict_cohort(promoted, cohort)

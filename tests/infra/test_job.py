@@ -27,7 +27,7 @@ import json
 import tissueclock
 import trainables.detection
 from tissueclock.cohort.tasks import HoldsLesion
-from trainables.phase import PhaseTrainable
+from tissueclock.training.phase import PhaseTrainable
 
 class Witness(PhaseTrainable):
     """Writes down where its worker imports from."""

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pytest
 import ray
 
-from tests.trainables.test_phases import make_job
+from tests.training.test_trial import make_job
 from tissueclock.catalog import load_phase
 from tissueclock.cohort.store import Cohort
 from tissueclock.ledger import read_ledger
@@ -51,8 +51,8 @@ def _warm_up(n: int) -> None:
 
     @ray.remote(num_cpus=0)
     def wait_for_the_others() -> None:
-        import tissueclock.sweeping.sweep  # noqa: F401
-        import trainables.phase  # noqa: F401
+        import tissueclock.sweeping.sweep
+        import tissueclock.training.phase  # noqa: F401
 
         time.sleep(2)
 

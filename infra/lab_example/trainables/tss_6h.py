@@ -4,7 +4,7 @@ Name it in a study's arms as `tss_6h`, and this folder's parent under `extension
 """
 
 from tissueclock.cohort.tasks import OnsetBefore
-from trainables.phase import PhaseTrainable
+from tissueclock.training.phase import PhaseTrainable
 
 
 class Tss6h(PhaseTrainable):

@@ -10,7 +10,7 @@ from tissueclock.records import EpochBill, SweepJob, SweepSpec
 
 @runtime_checkable
 class PhaseType(Protocol):
-    """A phase's trainable, a class: what subclasses of `trainables.trial.Trial` offer the platform.
+    """A phase's trainable, a class: what subclasses of `tissueclock.training.trial.Trial` offer the platform.
 
     Attributes:
         name: The phase's name, its module's too.

@@ -19,7 +19,7 @@ from tissueclock.cohort.store import Cohort
 from tissueclock.cohort.tasks import HoldsLesion
 from tissueclock.learning.classifying import Classifier
 from tissueclock.networks.slice_network import SliceNetwork
-from trainables.scoring import samples_of
+from tissueclock.training.scoring import samples_of
 
 N_TRIALS = 24
 EPOCHS = 5

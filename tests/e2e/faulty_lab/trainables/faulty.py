@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tissueclock.cohort.tasks import HoldsLesion
-from trainables.phase import PhaseTrainable
+from tissueclock.training.phase import PhaseTrainable
 
 
 class Faulty(PhaseTrainable):

@@ -22,10 +22,10 @@ from tissueclock.networks.building import build_network
 from tissueclock.networks.staged import StagedNetwork
 from tissueclock.records import EpochBill, NetworkSpec, SweepSpec
 from tissueclock.seeds import derive_seed
-from trainables import scoring
-from trainables.bill import measure_epoch, offered_depths
-from trainables.first_weights import load_file, load_parent
-from trainables.trial import Trial
+from tissueclock.training import scoring
+from tissueclock.training.bill import measure_epoch, offered_depths
+from tissueclock.training.first_weights import load_file, load_parent
+from tissueclock.training.trial import Trial
 
 _OF_THE_NETWORK = ("attention", "parent")
 

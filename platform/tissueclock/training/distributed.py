@@ -14,7 +14,7 @@ from tissueclock.records import SweepJob
 
 
 def train_distributed(config: dict[str, Any], *, phase: Any, job: SweepJob) -> None:
-    """A Tune trial that trains on `job.spec.resources.workers` processes; see `trainables.trial.Trial`."""
+    """A Tune trial that trains on `job.spec.resources.workers` processes; see `tissueclock.training.trial.Trial`."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
     from ray.tune.integration.ray_train import TuneReportCallback

@@ -20,7 +20,7 @@ from tissueclock.files import digest_facts, write_json
 from tissueclock.learning.learner import Learner
 from tissueclock.learning.shard import Shard
 from tissueclock.records import SweepJob
-from trainables.distributed import train_distributed
+from tissueclock.training.distributed import train_distributed
 
 _KEPT = 2
 """Checkpoints of a trial that are kept: one may be torn by a kill."""

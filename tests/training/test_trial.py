@@ -20,10 +20,10 @@ from tissueclock.ledger import read_ledger
 from tissueclock.records import NetworkSpec, Parent, SchedulerSpec, SweepFolder, SweepJob
 from tissueclock.sweeping.promotion import read_parents, read_trial
 from tissueclock.sweeping.sweep import run_sweep
+from tissueclock.training.phase import PhaseTrainable
+from tissueclock.training.scoring import load_promoted
 from trainables.attention import Attention
 from trainables.detection import Detection
-from trainables.phase import PhaseTrainable
-from trainables.scoring import load_promoted
 from trainables.tss_3h import Tss3h
 
 LINEAGE = {"cohort": "c", "split": "s", "seed": 3, "code": {}}

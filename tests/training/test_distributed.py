@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.trainables.test_phases import make_job
+from tests.training.test_trial import make_job
 from tissueclock.catalog import load_phase
 from tissueclock.cohort.store import Cohort
 from tissueclock.ledger import LedgerState, read_ledger
