@@ -76,7 +76,7 @@ def test_the_same_derivatives_give_the_same_bytes_and_hold_the_digests(folder: D
 def test_memory_does_not_grow_with_the_cohort(
     folder: Derivatives, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tissueclock.files._CHUNK_BYTES", 1 << 16)  # 4 MB, or a small file whole
+    monkeypatch.setattr("tissueclock.storage.files._CHUNK_BYTES", 1 << 16)  # 4 MB, or a small file whole
     grid = make_grid((8, 48, 24))
     settings = {**SETTINGS, "grid": {"shape": list(grid.shape), "spacing_mm": list(grid.spacing_mm)}}
     peaks = []

@@ -13,13 +13,13 @@ import torch
 
 from tissueclock.cohort.store import Cohort
 from tissueclock.errors import InputError
-from tissueclock.files import write_json
 from tissueclock.learning.hyperparameters import Hyperparameters
 from tissueclock.learning.restoring import Restorer, Volumes, measure_restoration
 from tissueclock.networks.building import build_network
 from tissueclock.networks.staged import StagedNetwork
 from tissueclock.records import EpochBill, SweepSpec
 from tissueclock.seeds import derive_seed
+from tissueclock.storage.files import write_json
 from tissueclock.training import scoring
 from tissueclock.training.bill import measure_restoring_epoch
 from tissueclock.training.trial import Trial

@@ -167,8 +167,8 @@ def sweep(
     """Run a study, or go on with it: the same command after any interruption."""
     from tissueclock.catalog import load_phase
     from tissueclock.display import Notice, ProgressDisplay, progress_table, walk_progress
-    from tissueclock.locks import hold
     from tissueclock.pipeline import Walk
+    from tissueclock.storage.locks import hold
     from tissueclock.sweeping import cluster
     from tissueclock.tracking.follower import Follower
 
@@ -213,8 +213,8 @@ def status(study_file: StudyFile) -> None:
     """Say how far a study is; reads only, at any moment."""
     from tissueclock.comparing.scores import read_facts
     from tissueclock.display import progress_table, sweep_progress
-    from tissueclock.ledger import read_ledger
-    from tissueclock.locks import is_held
+    from tissueclock.storage.ledger import read_ledger
+    from tissueclock.storage.locks import is_held
     from tissueclock.study import read_study
 
     study = read_study(study_file)

@@ -12,9 +12,9 @@ from rich.table import Table
 
 from tissueclock.comparing.scores import Confusion
 from tissueclock.comparing.table import ResultRow, format_auc
-from tissueclock.ledger import LedgerState
 from tissueclock.pipeline import Walk
 from tissueclock.plan import BillLine
+from tissueclock.storage.ledger import LedgerState
 
 _REFRESH_S = 1.0
 

@@ -17,12 +17,12 @@ from tissueclock.cohort.manifest import Patient, read_manifest
 from tissueclock.cohort.store import Cohort
 from tissueclock.cohort.writer import CohortWriter
 from tissueclock.errors import CohortError, ImageError
-from tissueclock.files import digest_facts, digest_file
 from tissueclock.grid import Grid, make_grid, split_halves
 from tissueclock.imaging.derivatives import Derivatives, PatientFolder, read_facts
 from tissueclock.imaging.quality_table import read_exclusions
 from tissueclock.imaging.volume import read_volume
 from tissueclock.seeds import derive_seed
+from tissueclock.storage.files import digest_facts, digest_file
 
 _NEEDED = ("settings", "reference", "complete", "digests", "files")
 _CHOSEN_BY_PATIENT = ("duplicates", "session")

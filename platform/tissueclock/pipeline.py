@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 from tissueclock.cohort.store import Cohort
 from tissueclock.errors import TissueclockError
-from tissueclock.files import write_json
-from tissueclock.ledger import LedgerReader, LedgerState
 from tissueclock.lineage import code_facts, environment_facts
 from tissueclock.records import Parent, SweepJob, SweepSpec
+from tissueclock.storage.files import write_json
+from tissueclock.storage.ledger import LedgerReader, LedgerState
 from tissueclock.study import Study
 from tissueclock.sweeping.cluster import RunningSweep
 from tissueclock.sweeping.phase import Phase

@@ -13,8 +13,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
 from tissueclock.errors import StudyError
-from tissueclock.files import digest_file
-from tissueclock.records import NetworkSpec, Resources, SchedulerSpec, StudyFolder, SweepSpec, TrunkSpec, WeightsFile
+from tissueclock.records import NetworkSpec, Resources, SchedulerSpec, SweepSpec, TrunkSpec, WeightsFile
+from tissueclock.storage.files import digest_file
+from tissueclock.storage.folders import StudyFolder
 
 _Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 _Count = Annotated[int, Field(ge=1)]

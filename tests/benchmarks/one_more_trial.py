@@ -17,7 +17,8 @@ from tests.benchmarks.measuring import answer
 from tissueclock.cohort.manifest import Patient
 from tissueclock.cohort.store import Cohort
 from tissueclock.cohort.writer import CohortWriter
-from tissueclock.records import NetworkSpec, SchedulerSpec, SweepFolder, SweepJob, SweepSpec
+from tissueclock.records import NetworkSpec, SchedulerSpec, SweepJob, SweepSpec
+from tissueclock.storage.folders import SweepFolder
 from trainables.detection import Detection
 
 GRID = (16, 128, 64)

@@ -13,8 +13,8 @@ from typing import Any
 from mlflow.entities import Metric
 
 from tests.benchmarks.measuring import answer
-from tissueclock.ledger import SCHEMA, LedgerWriter
-from tissueclock.records import StudyFolder
+from tissueclock.storage.folders import StudyFolder
+from tissueclock.storage.ledger import SCHEMA, LedgerWriter
 from tissueclock.tracking.connection import connect
 from tissueclock.tracking.follower import Follower
 from tissueclock.tracking.picture import SweepPicture

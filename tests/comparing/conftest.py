@@ -16,10 +16,10 @@ from tissueclock.cohort.writer import CohortWriter
 from tissueclock.comparing.holdout import read_study
 from tissueclock.comparing.report import write_report
 from tissueclock.comparing.results import StudyResult
-from tissueclock.files import write_json
-from tissueclock.ledger import LedgerWriter
-from tissueclock.records import StudyFolder
-from tissueclock.tsv import write_rows
+from tissueclock.storage.files import write_json
+from tissueclock.storage.folders import StudyFolder
+from tissueclock.storage.ledger import LedgerWriter
+from tissueclock.storage.tsv import write_rows
 
 CUTS = {"tss_3h": 180.0, "tss_4h5": 270.0, "attention": 270.0, "detection": None}
 ARMS = {

@@ -10,7 +10,7 @@ from tissueclock.comparing.holdout import read_study
 from tissueclock.comparing.observers import OBSERVER, read_observer
 from tissueclock.comparing.results import Task
 from tissueclock.errors import InputError
-from tissueclock.records import StudyFolder
+from tissueclock.storage.folders import StudyFolder
 
 LATE = Task("onset < 4.5 h", 270.0)
 

@@ -18,9 +18,10 @@ from ray.cluster_utils import Cluster
 from tests.sweeping.specs import SPEC
 from tissueclock.catalog import load_phase
 from tissueclock.cohort.store import Cohort
-from tissueclock.ledger import read_ledger
-from tissueclock.locks import hold, is_held
-from tissueclock.records import Resources, SchedulerSpec, SweepFolder, SweepJob
+from tissueclock.records import Resources, SchedulerSpec, SweepJob
+from tissueclock.storage.folders import SweepFolder
+from tissueclock.storage.ledger import read_ledger
+from tissueclock.storage.locks import hold, is_held
 from tissueclock.sweeping.cluster import RunningSweep
 from tissueclock.sweeping.phase import Phase
 from trainables.detection import Detection

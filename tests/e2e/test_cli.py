@@ -16,9 +16,9 @@ from tests.e2e.in_process import call
 from tests.e2e.wrong_places import promoted_folder
 from tissueclock import __version__
 from tissueclock.cohort.store import Cohort
-from tissueclock.files import write_json
-from tissueclock.ledger import LedgerWriter
-from tissueclock.records import SweepFolder
+from tissueclock.storage.files import write_json
+from tissueclock.storage.folders import SweepFolder
+from tissueclock.storage.ledger import LedgerWriter
 from trainables.detection import Detection
 
 pytestmark = pytest.mark.e2e

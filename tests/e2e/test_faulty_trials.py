@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.commands import run, write_study
-from tissueclock.ledger import read_ledger
+from tissueclock.storage.ledger import read_ledger
 
 pytestmark = [pytest.mark.ray, pytest.mark.e2e]
 

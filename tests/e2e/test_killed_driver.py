@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.commands import run, start, write_study
-from tissueclock.ledger import read_ledger
+from tissueclock.storage.ledger import read_ledger
 from tissueclock.tracking.connection import connect
 
 N_KILLS = int(os.environ.get("TISSUECLOCK_KILLS", "3"))

@@ -13,8 +13,8 @@ import pytest
 from tests.benchmarks.preprocessing_error import score_patient
 from tests.e2e.commands import run, start, write_study
 from tissueclock.cohort.store import Cohort
-from tissueclock.files import digest_file
 from tissueclock.imaging.derivatives import Derivatives, read_facts
+from tissueclock.storage.files import digest_file
 
 pytestmark = [pytest.mark.e2e, pytest.mark.ray]
 

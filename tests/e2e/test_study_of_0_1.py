@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.commands import run
-from tissueclock.ledger import read_ledger
+from tissueclock.storage.ledger import read_ledger
 
 DETECTION, INTERRUPTED = "detection-231befde", "tss_3h-e1c21755"
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from tissueclock.files import digest_file, write_json, write_text
 from tissueclock.grid import Grid, make_grid
 from tissueclock.imaging.derivatives import SCHEMA, Derivatives, PatientFolder
 from tissueclock.imaging.quality import FIGURES
 from tissueclock.imaging.volume import Volume, write_volume
+from tissueclock.storage.files import digest_file, write_json, write_text
 
 GRID = make_grid((8, 12, 8))
 FINE = {figure.name: min(max(0.0, figure.low), figure.high) for figure in FIGURES}

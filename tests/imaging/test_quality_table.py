@@ -9,7 +9,7 @@ from tissueclock.errors import ImageError
 from tissueclock.imaging.derivatives import Derivatives
 from tissueclock.imaging.quality import FIGURES, Quality
 from tissueclock.imaging.quality_table import judge, read_exclusions, write_quality
-from tissueclock.tsv import read_rows
+from tissueclock.storage.tsv import read_rows
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tissueclock.files import digest_file
 from tissueclock.phantom.describe import describe_phantom, describe_rows
 from tissueclock.phantom.generate import make_phantom
+from tissueclock.storage.files import digest_file
 
 
 @pytest.mark.benchmark

@@ -10,11 +10,11 @@ from scipy.stats import spearmanr
 from tests.shared_data import SHARED_DATA
 from tissueclock.cohort.store import Cohort
 from tissueclock.errors import CohortError
-from tissueclock.files import digest_file
 from tissueclock.phantom import truth
 from tissueclock.phantom.describe import describe_phantom, describe_rows
 from tissueclock.phantom.generate import make_phantom
 from tissueclock.phantom.nuisance import draw_scan
+from tissueclock.storage.files import digest_file
 
 REAL_MASKS = SHARED_DATA / "soop_lesions" / "masks"
 SMALL = {"preset": "paper-like", "shape": (6, 16, 8)}

@@ -8,9 +8,10 @@ import pytest
 
 from tests.sweeping.specs import SPEC
 from tissueclock.errors import CheckpointError, SweepError
-from tissueclock.files import digest_file
-from tissueclock.ledger import LedgerWriter
-from tissueclock.records import Parent, SweepFolder, SweepJob
+from tissueclock.records import Parent, SweepJob
+from tissueclock.storage.files import digest_file
+from tissueclock.storage.folders import SweepFolder
+from tissueclock.storage.ledger import LedgerWriter
 from tissueclock.sweeping.promotion import promote, read_parents, read_trial, settle_trial
 
 LINEAGE: dict[str, Any] = {"cohort": "c", "split": "s", "seed": 3, "code": {"version": "0"}}

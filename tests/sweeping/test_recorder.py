@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tissueclock.errors import SweepError
-from tissueclock.ledger import LedgerWriter
-from tissueclock.records import SweepFolder
+from tissueclock.storage.folders import SweepFolder
+from tissueclock.storage.ledger import LedgerWriter
 from tissueclock.sweeping.recorder import Recorder
 
 

@@ -8,8 +8,8 @@ from ray.tune.schedulers import TrialScheduler
 
 from tests.sweeping.specs import SPEC
 from tissueclock.errors import StudyError
-from tissueclock.ledger import TrialEntry
 from tissueclock.records import SchedulerSpec
+from tissueclock.storage.ledger import TrialEntry
 from tissueclock.sweeping.scheduler import make_scheduler, replay
 
 

@@ -8,8 +8,8 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from tests.sweeping.specs import SPEC
-from tissueclock.ledger import LedgerWriter
 from tissueclock.records import SweepSpec
+from tissueclock.storage.ledger import LedgerWriter
 from tissueclock.sweeping.searcher import LedgerSearcher
 from tissueclock.sweeping.space import make_space
 

@@ -12,9 +12,9 @@ import ray
 from tests.training.test_trial import make_job
 from tissueclock.catalog import load_phase
 from tissueclock.cohort.store import Cohort
-from tissueclock.ledger import read_ledger
 from tissueclock.networks.slice_pooling import SlicePoolingName
 from tissueclock.records import NetworkSpec, SchedulerSpec, SweepJob
+from tissueclock.storage.ledger import read_ledger
 from tissueclock.sweeping.cluster import RunningSweep
 from tissueclock.sweeping.promotion import read_trial
 

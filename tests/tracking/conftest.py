@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.tracking.synthetic import study_folder
-from tissueclock.records import StudyFolder
+from tissueclock.storage.folders import StudyFolder
 from tissueclock.tracking.connection import connect, prepare_environment
 
 prepare_environment()  # before any test imports MLflow

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tissueclock.ledger import LedgerState, LedgerWriter, read_ledger
-from tissueclock.records import StudyFolder
+from tissueclock.storage.folders import StudyFolder
+from tissueclock.storage.ledger import LedgerState, LedgerWriter, read_ledger
 
 METRICS = ("train_loss", "val_loss", "val_auc", "val_sensitivity", "val_specificity", "val_accuracy", "best_value")
 LINEAGE = {

@@ -8,7 +8,7 @@ from mlflow.exceptions import MlflowException
 
 from tests.tracking.synthetic import SyntheticSweep
 from tests.tracking.trackers import WRITES, Store, Tampered, follow
-from tissueclock.records import StudyFolder
+from tissueclock.storage.folders import StudyFolder
 from tissueclock.tracking import follower as follower_module
 from tissueclock.tracking.connection import connect
 from tissueclock.tracking.follower import Follower

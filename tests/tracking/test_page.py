@@ -6,7 +6,7 @@ import pytest
 from tests.tracking.synthetic import SyntheticSweep
 from tests.tracking.trackers import Store, follow
 from tissueclock.errors import InputError
-from tissueclock.records import StudyFolder
+from tissueclock.storage.folders import StudyFolder
 from tissueclock.tracking.page import PageServer, open_page, runs_url
 from tissueclock.tracking.view import VIEW_TAG
 

@@ -1,5 +1,5 @@
 from tests.tracking.synthetic import SyntheticSweep
-from tissueclock.records import StudyFolder
+from tissueclock.storage.folders import StudyFolder
 from tissueclock.tracking.picture import SweepPicture
 from tissueclock.tracking.projection import parameters, sweep_run, trial_run
 

@@ -2,7 +2,7 @@ import shutil
 
 from tests.tracking.synthetic import SyntheticSweep
 from tests.tracking.trackers import Store, follow
-from tissueclock.records import StudyFolder
+from tissueclock.storage.folders import StudyFolder
 from tissueclock.tracking.follower import Follower
 
 NAME = "tissueclock.toy.detection"

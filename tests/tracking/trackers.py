@@ -6,7 +6,7 @@ from typing import Any
 from mlflow.entities import Run, ViewType
 from mlflow.tracking import MlflowClient
 
-from tissueclock.records import StudyFolder
+from tissueclock.storage.folders import StudyFolder
 from tissueclock.tracking.connection import connect
 from tissueclock.tracking.follower import Follower
 

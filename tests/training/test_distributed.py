@@ -13,8 +13,8 @@ import pytest
 from tests.training.test_trial import make_job
 from tissueclock.catalog import load_phase
 from tissueclock.cohort.store import Cohort
-from tissueclock.ledger import LedgerState, read_ledger
 from tissueclock.records import Parent, Resources, SchedulerSpec, SweepJob
+from tissueclock.storage.ledger import LedgerState, read_ledger
 from tissueclock.sweeping.promotion import read_parents
 from tissueclock.sweeping.sweep import run_sweep
 

@@ -16,8 +16,9 @@ from tissueclock.cohort.store import Cohort
 from tissueclock.errors import CohortError, SweepError
 from tissueclock.learning.checkpoint import read_tensors
 from tissueclock.learning.learner import ForeignCheckpointError
-from tissueclock.ledger import read_ledger
-from tissueclock.records import NetworkSpec, Parent, SchedulerSpec, SweepFolder, SweepJob
+from tissueclock.records import NetworkSpec, Parent, SchedulerSpec, SweepJob
+from tissueclock.storage.folders import SweepFolder
+from tissueclock.storage.ledger import read_ledger
 from tissueclock.sweeping.promotion import read_parents, read_trial
 from tissueclock.sweeping.sweep import run_sweep
 from tissueclock.training.phase import PhaseTrainable

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, cast, get_args
 
 from tissueclock.errors import CohortError
-from tissueclock.tsv import MISSING, Row, read_rows, write_rows
+from tissueclock.storage.tsv import MISSING, Row, read_rows, write_rows
 
 LesionSide = Literal["left", "right", "both", "none"]
 

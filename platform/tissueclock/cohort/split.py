@@ -10,8 +10,8 @@ from typing import Literal
 
 from tissueclock.cohort.manifest import Patient
 from tissueclock.errors import CohortError
-from tissueclock.files import digest_facts
 from tissueclock.seeds import derive_seed
+from tissueclock.storage.files import digest_facts
 
 Split = Literal["train", "validation", "holdout"]
 

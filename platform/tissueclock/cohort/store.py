@@ -23,7 +23,7 @@ from tissueclock.cohort.split import Split, split_digest
 from tissueclock.cohort.table import Hemisphere, make_table, read_table
 from tissueclock.cohort.writer import FACTS, HEMISPHERES, MANIFEST, TABLE
 from tissueclock.errors import CohortError, HoldoutLeakError
-from tissueclock.files import digest_facts, digest_file
+from tissueclock.storage.files import digest_facts, digest_file
 
 Rows = npt.NDArray[np.int64] | Tensor
 

@@ -11,7 +11,7 @@ from typing import Literal, cast, get_args
 from tissueclock.cohort.manifest import Patient, format_onset, parse_onset
 from tissueclock.cohort.split import Split
 from tissueclock.errors import CohortError
-from tissueclock.tsv import Row, read_rows, write_rows
+from tissueclock.storage.tsv import Row, read_rows, write_rows
 
 Side = Literal["left", "right"]
 

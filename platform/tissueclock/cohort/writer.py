@@ -20,7 +20,7 @@ from tissueclock.cohort.manifest import Patient, write_manifest
 from tissueclock.cohort.split import FRACTIONS, split_digest, split_patients
 from tissueclock.cohort.table import make_table, write_table
 from tissueclock.errors import CohortError, StorageError
-from tissueclock.files import atomic_path, digest_file, write_json
+from tissueclock.storage.files import atomic_path, digest_file, write_json
 
 SCHEMA = 1
 HEMISPHERES = "hemispheres.npy"

@@ -20,8 +20,8 @@ from tissueclock.comparing.observers import OBSERVER, ReaderResult
 from tissueclock.comparing.results import StudyResult, SweepResult, Task
 from tissueclock.comparing.scores import Scores
 from tissueclock.comparing.table import format_auc
-from tissueclock.files import atomic_path
-from tissueclock.ledger import TrialEntry
+from tissueclock.storage.files import atomic_path
+from tissueclock.storage.ledger import TrialEntry
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("-", (0, (6, 2)), (0, (6, 2, 1, 2)), (0, (3, 1.5)))

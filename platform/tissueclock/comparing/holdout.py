@@ -24,9 +24,9 @@ from tissueclock.comparing.results import CohortFacts, PairedTest, Promoted, Sta
 from tissueclock.comparing.scores import read_facts, read_holdout
 from tissueclock.comparing.statistics import compare_aucs
 from tissueclock.errors import CohortError
-from tissueclock.ledger import LedgerState, read_ledger
-from tissueclock.records import StudyFolder, SweepFolder
 from tissueclock.seeds import derive_seed
+from tissueclock.storage.folders import StudyFolder, SweepFolder
+from tissueclock.storage.ledger import LedgerState, read_ledger
 
 _COMPARED = "val_auc"
 """The objective of the phases that are compared; one that restores volumes answers no question."""

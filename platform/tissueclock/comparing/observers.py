@@ -17,7 +17,7 @@ from tissueclock.cohort.manifest import Patient
 from tissueclock.comparing.scores import Confusion, Scores, count_calls
 from tissueclock.comparing.statistics import AucDifference, AucEstimate, compare_aucs, estimate_auc
 from tissueclock.errors import InputError
-from tissueclock.tsv import MISSING, read_rows
+from tissueclock.storage.tsv import MISSING, read_rows
 
 OBSERVER = "lesion-feature observer"
 """What tables and figures call it."""

@@ -14,9 +14,9 @@ from tissueclock.comparing.holdout import read_study
 from tissueclock.comparing.results import StudyResult
 from tissueclock.comparing.table import HEADINGS, ResultRow, make_rows
 from tissueclock.comparing.view import describe_study
-from tissueclock.files import write_text
-from tissueclock.records import StudyFolder
-from tissueclock.tsv import write_rows
+from tissueclock.storage.files import write_text
+from tissueclock.storage.folders import StudyFolder
+from tissueclock.storage.tsv import write_rows
 
 _TEMPLATE = "report.html.j2"
 

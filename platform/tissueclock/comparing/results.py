@@ -10,7 +10,7 @@ from typing import Any, Literal
 from tissueclock.comparing.observers import ObserverResult, ReaderResult
 from tissueclock.comparing.scores import HoldoutResult
 from tissueclock.comparing.statistics import AucDifference
-from tissueclock.ledger import LedgerState
+from tissueclock.storage.ledger import LedgerState
 
 State = Literal["complete", "incomplete", "not started"]
 

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 
 from tissueclock.comparing.statistics import AucEstimate, Interval, Rate, bootstrap_auc, estimate_auc, estimate_rate
 from tissueclock.errors import InputError
-from tissueclock.tsv import read_rows
+from tissueclock.storage.tsv import read_rows
 
 COLUMNS = ("unit", "patient", "label", "logit")
 _TOLERANCE = 1e-3

@@ -11,7 +11,7 @@ from tissueclock.comparing.observers import OBSERVER, ReaderResult
 from tissueclock.comparing.results import StudyResult, SweepResult, Task
 from tissueclock.comparing.scores import Confusion
 from tissueclock.comparing.statistics import AucEstimate, Interval, Rate
-from tissueclock.tsv import MISSING
+from tissueclock.storage.tsv import MISSING
 
 NOTHING = "\N{EN DASH}"
 HEADINGS = (

@@ -6,7 +6,7 @@ from tissueclock.comparing.observers import OBSERVER
 from tissueclock.comparing.results import PairedTest, Promoted, StudyResult, SweepResult, Task
 from tissueclock.comparing.statistics import AucDifference, Interval
 from tissueclock.comparing.table import NOTHING, format_auc, format_interval, format_number, format_value
-from tissueclock.ledger import TrialEntry
+from tissueclock.storage.ledger import TrialEntry
 
 _SHORT = 12
 """Characters of a digest that are shown; the whole is in its tooltip."""

@@ -14,9 +14,9 @@ from nilearn.datasets import load_mni152_brain_mask, load_mni152_gm_template, lo
 from scipy.ndimage import binary_fill_holes, distance_transform_edt
 
 from tissueclock.errors import ImageError
-from tissueclock.files import digest_file
 from tissueclock.imaging.transform import coarsen
 from tissueclock.imaging.volume import Volume, read_volume
+from tissueclock.storage.files import digest_file
 
 T2W = (0.42, 0.30, 1.3)
 """Brightness of grey matter, white matter and fluid on b0, arbitrary units: spin echo, TE 90 ms."""

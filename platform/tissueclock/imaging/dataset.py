@@ -5,7 +5,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from tissueclock.files import write_json
+from tissueclock.storage.files import write_json
 
 BIDS_VERSION = "1.10.0"
 

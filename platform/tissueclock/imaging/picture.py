@@ -12,8 +12,8 @@ from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tissueclock.files import atomic_path
 from tissueclock.imaging.volume import Volume
+from tissueclock.storage.files import atomic_path
 
 N_SLICES = 8
 _INCHES, _DPI = 1.45, 100

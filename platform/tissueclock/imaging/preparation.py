@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tissueclock.errors import ImageError, TissueclockError
-from tissueclock.files import atomic_path, clear_remains, digest_facts, write_json
 from tissueclock.imaging.dataset import write_description
 from tissueclock.imaging.derivatives import SCHEMA, Derivatives, read_facts
 from tissueclock.imaging.preprocessing import PatientJob, preprocess_patient, read_reference
 from tissueclock.imaging.quality_table import read_exclusions
 from tissueclock.imaging.raw import list_subjects
 from tissueclock.imaging.settings import Reference, Settings
-from tissueclock.locks import hold
-from tissueclock.tsv import write_rows
+from tissueclock.storage.files import atomic_path, clear_remains, digest_facts, write_json
+from tissueclock.storage.locks import hold
+from tissueclock.storage.tsv import write_rows
 
 Runner = Callable[[Callable[[PatientJob], None], Sequence[PatientJob]], Iterable[tuple[int, TissueclockError | None]]]
 """Does each job once, in whatever order and place, and tells which has ended and how."""

@@ -14,7 +14,6 @@ import SimpleITK
 
 from tissueclock.channels import SERIES
 from tissueclock.errors import ImageError
-from tissueclock.files import atomic_path, digest_facts, digest_file, write_json
 from tissueclock.imaging.backend import find_backend
 from tissueclock.imaging.derivatives import SCHEMA, Derivatives, PatientFolder, read_facts
 from tissueclock.imaging.extraction import Mask
@@ -28,6 +27,7 @@ from tissueclock.imaging.series import read_series
 from tissueclock.imaging.settings import Reference, Settings
 from tissueclock.imaging.stopwatch import Stopwatch
 from tissueclock.imaging.volume import Volume, read_volume, write_volume
+from tissueclock.storage.files import atomic_path, digest_facts, digest_file, write_json
 
 _DIGITS = 6
 

@@ -10,10 +10,10 @@ import jinja2
 
 from tissueclock import __version__
 from tissueclock.errors import CohortError, ImageError
-from tissueclock.files import write_text
 from tissueclock.imaging.derivatives import Derivatives, PatientFolder, read_facts
 from tissueclock.imaging.quality import FIGURES, Quality
-from tissueclock.tsv import MISSING, read_rows, write_rows
+from tissueclock.storage.files import write_text
+from tissueclock.storage.tsv import MISSING, read_rows, write_rows
 
 EXCLUDE, NOTE = "exclude", "note"
 _EXCLUDE_WORDS = {"yes": True, "no": False, "": False, MISSING: False}

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from tissueclock.files import digest_facts
 from tissueclock.grid import Grid
 from tissueclock.imaging.atlas import Atlas, load_atlas
 from tissueclock.imaging.backend import BackendName, RegistrationKind, find_backend
 from tissueclock.imaging.bvalues import BValues
 from tissueclock.imaging.raw import Duplicates
+from tissueclock.storage.files import digest_facts
 
 PIPELINE = 1
 """Raised whenever the same input would give another result: patients of an older pipeline are preprocessed anew."""

@@ -16,7 +16,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
 from tissueclock.errors import ImageError
-from tissueclock.files import write_gzip
+from tissueclock.storage.files import write_gzip
 
 MIN_VOXEL_MM, MAX_VOXEL_MM = 0.2, 20.0
 """Edges of a voxel of a head scan; beyond them the unit is wrong."""

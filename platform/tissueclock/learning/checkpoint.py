@@ -16,7 +16,7 @@ import safetensors.torch
 from torch import Tensor
 
 from tissueclock.errors import CheckpointError
-from tissueclock.files import atomic_path, digest_file, write_json
+from tissueclock.storage.files import atomic_path, digest_file, write_json
 
 SCHEMA = 1
 FACTS = "facts.json"

@@ -17,12 +17,12 @@ from numpy import ndarray
 from torch import Tensor
 
 from tissueclock.cohort.augmentation import augment
-from tissueclock.files import digest_facts
 from tissueclock.learning.precision import Precision, autocast, uses_bfloat16
 from tissueclock.learning.samples import HemisphereReader, Samples, read_ahead, read_batches
 from tissueclock.learning.trunk_store import Maps, StoredMaps, TrunkStore, rounded
 from tissueclock.networks.staged import StagedNetwork
 from tissueclock.seeds import derive_seed
+from tissueclock.storage.files import digest_facts
 
 _CHUNK = 16
 """Samples through the frozen stages at a time while an entry is built."""

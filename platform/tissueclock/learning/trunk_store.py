@@ -24,7 +24,7 @@ from jaxtyping import Int64
 from numpy import ndarray
 from torch import Tensor
 
-from tissueclock.files import write_json
+from tissueclock.storage.files import write_json
 
 _FACTS = "facts.json"
 _LARGEST_HALF = 65504.0

@@ -12,7 +12,7 @@ from tissueclock.channels import SERIES
 from tissueclock.errors import CohortError
 from tissueclock.phantom.features import FEATURES
 from tissueclock.phantom.observer import CUTS_MIN
-from tissueclock.tsv import MISSING, read_rows, write_rows
+from tissueclock.storage.tsv import MISSING, read_rows, write_rows
 
 FOLDER, MASKS, LESIONS, OBSERVER = "truth", "masks.npy", "lesions.tsv", "observer.tsv"
 CLEAN_RATIOS = tuple(f"clean_ratio_{series}" for series in SERIES)

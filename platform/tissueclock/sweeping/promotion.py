@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from tissueclock.errors import CheckpointError, SweepError
-from tissueclock.files import atomic_path, digest_file, write_json
-from tissueclock.ledger import LedgerState, LedgerWriter, TrialEntry
-from tissueclock.records import Parent, SweepFolder, SweepJob
+from tissueclock.records import Parent, SweepJob
+from tissueclock.storage.files import atomic_path, digest_file, write_json
+from tissueclock.storage.folders import SweepFolder
+from tissueclock.storage.ledger import LedgerState, LedgerWriter, TrialEntry
 
 SCHEMA = 1
 WEIGHTS = "weights.safetensors"

@@ -11,9 +11,9 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from tissueclock.errors import SweepError
-from tissueclock.files import write_text
-from tissueclock.ledger import LedgerWriter
-from tissueclock.records import SweepFolder
+from tissueclock.storage.files import write_text
+from tissueclock.storage.folders import SweepFolder
+from tissueclock.storage.ledger import LedgerWriter
 from tissueclock.sweeping.promotion import settle_trial
 
 

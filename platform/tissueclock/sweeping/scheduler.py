@@ -14,9 +14,9 @@ from ray.tune.schedulers import (
 from ray.tune.search.sample import Domain
 
 from tissueclock.errors import StudyError
-from tissueclock.ledger import TrialEntry
 from tissueclock.records import SweepSpec
 from tissueclock.seeds import derive_seed
+from tissueclock.storage.ledger import TrialEntry
 from tissueclock.sweeping.searcher import METRIC
 
 # What may change while a network learns; its shape, what it learns and its parent may not.

@@ -11,9 +11,9 @@ import optuna
 from optuna.trial import TrialState, create_trial
 from ray.tune.search import Searcher
 
-from tissueclock.ledger import LedgerWriter, TrialEntry
 from tissueclock.records import SweepSpec
 from tissueclock.seeds import derive_seed
+from tissueclock.storage.ledger import LedgerWriter, TrialEntry
 from tissueclock.sweeping.space import Space
 
 METRIC = "best_value"

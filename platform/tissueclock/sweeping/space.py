@@ -12,8 +12,8 @@ from ray.tune.search.optuna import OptunaSearch
 from ray.tune.search.sample import Domain
 
 from tissueclock.errors import StudyError
-from tissueclock.files import digest_facts
 from tissueclock.records import SweepSpec
+from tissueclock.storage.files import digest_facts
 
 _GRID_LIMIT = 10_000
 

@@ -14,9 +14,9 @@ from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tun
 from ray.tune.experiment import Trial
 
 from tissueclock.errors import SweepError
-from tissueclock.files import digest_facts, write_json
-from tissueclock.ledger import SCHEMA, LedgerState, LedgerWriter, read_ledger
 from tissueclock.records import Resources, SweepJob, SweepSpec
+from tissueclock.storage.files import digest_facts, write_json
+from tissueclock.storage.ledger import SCHEMA, LedgerState, LedgerWriter, read_ledger
 from tissueclock.sweeping.phase import Phase
 from tissueclock.sweeping.promotion import promote, settle_trial
 from tissueclock.sweeping.recorder import Recorder

@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tissueclock.files import write_json
-from tissueclock.records import StudyFolder, SweepFolder
+from tissueclock.storage.files import write_json
+from tissueclock.storage.folders import StudyFolder, SweepFolder
 from tissueclock.tracking.connection import connect, one_line, prepare_environment, redacted
 from tissueclock.tracking.picture import SweepPicture
 from tissueclock.tracking.projection import StudyStatus

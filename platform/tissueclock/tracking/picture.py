@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tissueclock.ledger import LedgerState, read_lines
-from tissueclock.records import SweepFolder
+from tissueclock.storage.folders import SweepFolder
+from tissueclock.storage.ledger import LedgerState, read_lines
 
 SWEEP = ""  # stands among trial names for the sweep itself
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any, Literal, TypeGuard
 
-from tissueclock.ledger import TrialEntry
+from tissueclock.storage.ledger import TrialEntry
 from tissueclock.tracking.picture import SweepPicture
 
 StudyStatus = Literal["running", "finished", "failed", "interrupted"]

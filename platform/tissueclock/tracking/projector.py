@@ -13,7 +13,7 @@ from typing import Any
 from mlflow.exceptions import MlflowException
 
 from tissueclock.errors import InputError
-from tissueclock.records import StudyFolder
+from tissueclock.storage.folders import StudyFolder
 from tissueclock.tracking.connection import one_line
 from tissueclock.tracking.picture import SWEEP, SweepPicture
 from tissueclock.tracking.projection import StudyStatus, study_run, sweep_run, trial_run

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from tissueclock.errors import CheckpointError
-from tissueclock.files import digest_file
 from tissueclock.learning.checkpoint import read_tensors
 from tissueclock.learning.weights_file import load_weights_file
 from tissueclock.networks.first_weights import LoadReport, load_weights
 from tissueclock.networks.layouts import Layout
 from tissueclock.networks.staged import StagedNetwork
 from tissueclock.records import WeightsFile
+from tissueclock.storage.files import digest_file
 
 _OF_RESTORATION = ("decoder.", "to_series.")
 _NEW_AFTER_RESTORATION = ("gate.", "attention_head.", "head.")

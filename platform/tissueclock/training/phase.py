@@ -12,7 +12,6 @@ import torch
 from tissueclock.cohort.store import Cohort
 from tissueclock.cohort.table import count_classes
 from tissueclock.cohort.tasks import Task
-from tissueclock.files import write_json
 from tissueclock.learning.classifying import Classifier
 from tissueclock.learning.feed import Sharing
 from tissueclock.learning.hyperparameters import HyperparameterError, Hyperparameters
@@ -22,6 +21,7 @@ from tissueclock.networks.building import build_network
 from tissueclock.networks.staged import StagedNetwork
 from tissueclock.records import EpochBill, NetworkSpec, SweepSpec
 from tissueclock.seeds import derive_seed
+from tissueclock.storage.files import write_json
 from tissueclock.training import scoring
 from tissueclock.training.bill import measure_epoch, offered_depths
 from tissueclock.training.first_weights import load_file, load_parent
@@ -138,7 +138,7 @@ class PhaseTrainable(Trial):
         """
         opened = Cohort.open(cohort)
         view = opened.holdout_view()
-        rows = [i for i in view.rows("holdout") if cls.task.label(opened.table[i]) is not None]
+        rows = [int(i) for i in view.rows("holdout") if cls.task.label(opened.table[int(i)]) is not None]
         for folder in promoted:
             if not (folder / "holdout.json").exists():
                 scoring.score(folder, cls.task, opened.table, view, rows)

@@ -13,7 +13,6 @@ from tissueclock.cohort.store import Cohort, HoldoutView, SweepView
 from tissueclock.cohort.table import Hemisphere
 from tissueclock.cohort.tasks import Task
 from tissueclock.errors import CheckpointError, CohortError
-from tissueclock.files import digest_file, write_json, write_text
 from tissueclock.learning.checkpoint import read_tensors
 from tissueclock.learning.metrics import classification_metrics
 from tissueclock.learning.prediction import predict_logits
@@ -21,6 +20,7 @@ from tissueclock.learning.samples import Samples
 from tissueclock.networks.building import build_network
 from tissueclock.networks.first_weights import load_weights
 from tissueclock.networks.staged import StagedNetwork
+from tissueclock.storage.files import digest_file, write_json, write_text
 
 SCHEMA = 1
 

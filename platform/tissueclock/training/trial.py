@@ -16,10 +16,10 @@ from ray import tune
 
 from tissueclock.cohort.store import Cohort
 from tissueclock.errors import CheckpointError, CohortError, SweepError
-from tissueclock.files import digest_facts, write_json
 from tissueclock.learning.learner import Learner
 from tissueclock.learning.shard import Shard
 from tissueclock.records import SweepJob
+from tissueclock.storage.files import digest_facts, write_json
 from tissueclock.training.distributed import train_distributed
 
 _KEPT = 2

@@ -13,8 +13,9 @@ from pathlib import Path
 from tests.benchmarks.measuring import answer
 from tests.benchmarks.sweep_arms import work
 from tissueclock.catalog import load_phase
-from tissueclock.ledger import read_lines
-from tissueclock.records import NetworkSpec, SchedulerSpec, StudyFolder, SweepJob, SweepSpec
+from tissueclock.records import NetworkSpec, SchedulerSpec, SweepJob, SweepSpec
+from tissueclock.storage.folders import StudyFolder
+from tissueclock.storage.ledger import read_lines
 from tissueclock.sweeping import cluster
 from tissueclock.sweeping.sweep import run_sweep
 from tissueclock.tracking.follower import Follower

@@ -17,8 +17,8 @@ from tissueclock.errors import BusyError, ImageError, StorageError
 from tissueclock.imaging.bvalues import BValues, geometric_mean, pick_b
 from tissueclock.imaging.dicom.ingest import ingest
 from tissueclock.imaging.volume import read_volumes
-from tissueclock.locks import hold
-from tissueclock.tsv import read_rows, write_rows
+from tissueclock.storage.locks import hold
+from tissueclock.storage.tsv import read_rows, write_rows
 
 real_data = pytest.mark.skipif(not SHARED_DATA.is_dir(), reason=f"{SHARED_DATA}: no real scans here")
 

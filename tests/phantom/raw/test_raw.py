@@ -11,7 +11,6 @@ from scipy.ndimage import binary_erosion, map_coordinates
 
 from tissueclock.cohort.manifest import read_manifest
 from tissueclock.errors import CohortError
-from tissueclock.files import digest_file, write_text
 from tissueclock.imaging.bvalues import read_bvals
 from tissueclock.imaging.volume import Volume, read_volume, read_volumes
 from tissueclock.phantom import truth as phantom_truth
@@ -20,7 +19,8 @@ from tissueclock.phantom.generate import make_phantom
 from tissueclock.phantom.patient import PatientPlan
 from tissueclock.phantom.raw.generate import make_raw_phantom, variant_of
 from tissueclock.phantom.raw.head import FINE_GRID
-from tissueclock.tsv import read_rows
+from tissueclock.storage.files import digest_file, write_text
+from tissueclock.storage.tsv import read_rows
 
 N_PATIENTS, SEED = 4, 1
 SUBJECTS = [f"sub-phantom{i + 1:04d}" for i in range(N_PATIENTS)]

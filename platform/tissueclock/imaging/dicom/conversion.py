@@ -17,13 +17,13 @@ import numpy.typing as npt
 from jaxtyping import Float
 
 from tissueclock.errors import ImageError, StorageError
-from tissueclock.files import write_gzip, write_json, write_text
 from tissueclock.imaging.bvalues import SHELL_FRACTION, SHELL_S_MM2, read_bvals
 from tissueclock.imaging.dicom.frames import b_by_pixels
 from tissueclock.imaging.dicom.objects import Series, copy_plain
 from tissueclock.imaging.dicom.sidecar import clean_sidecar
 from tissueclock.imaging.dicom.stack import check_slices
 from tissueclock.imaging.volume import MIN_SLICES
+from tissueclock.storage.files import write_gzip, write_json, write_text
 
 _TIMEOUT_S = 900
 _NAME = "s"

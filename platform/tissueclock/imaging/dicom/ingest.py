@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Literal
 
 from tissueclock.errors import ImageError, StorageError
-from tissueclock.files import atomic_path, clear_remains
 from tissueclock.imaging.bvalues import BValues
 from tissueclock.imaging.dataset import write_description
 from tissueclock.imaging.dicom.keyfile import Entry, log_path, number_patients, read_key, write_key, write_log
 from tissueclock.imaging.dicom.objects import Series, Survey, survey
 from tissueclock.imaging.dicom.patient import SeriesLine, take
 from tissueclock.imaging.raw import Duplicates
-from tissueclock.locks import hold
-from tissueclock.tsv import MISSING, read_rows, write_rows
+from tissueclock.storage.files import atomic_path, clear_remains
+from tissueclock.storage.locks import hold
+from tissueclock.storage.tsv import MISSING, read_rows, write_rows
 
 _PARTICIPANTS = ("participant_id", "onset_to_mri_min", "lesion_side")
 

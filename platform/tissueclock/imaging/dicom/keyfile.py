@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tissueclock.errors import ImageError
-from tissueclock.files import atomic_path
-from tissueclock.tsv import MISSING, read_rows
+from tissueclock.storage.files import atomic_path
+from tissueclock.storage.tsv import MISSING, read_rows
 
 _COLUMNS = ("participant_id", "patient_id", "issuer", "study_uid", "patient_name", "birth_date", "study_dates")
 _LOG_COLUMNS = ("participant_id", "study_date", "series_number", "description", "n_files", "taken_as", "because")

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from tissueclock.files import write_json, write_text
 from tissueclock.imaging.volume import write_nifti
 from tissueclock.phantom.raw.acquisition import Visit
 from tissueclock.phantom.signal import (
@@ -19,6 +18,7 @@ from tissueclock.phantom.signal import (
     SPIN_ECHO_TR_MS,
     FieldStrength,
 )
+from tissueclock.storage.files import write_json, write_text
 
 PARTICIPANTS = "participants.tsv"
 _FIELD_T: Mapping[FieldStrength, float] = {"1.5T": 1.5, "3T": 3.0}

@@ -9,7 +9,6 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from tissueclock.cohort.manifest import Patient, write_manifest
 from tissueclock.errors import CohortError
-from tissueclock.files import atomic_path
 from tissueclock.imaging.dataset import write_description
 from tissueclock.phantom.generate import plan_patients, shown_onsets, write_truth
 from tissueclock.phantom.patient import PatientPlan
@@ -19,6 +18,7 @@ from tissueclock.phantom.raw.acquisition import Variant
 from tissueclock.phantom.raw.bids import PARTICIPANTS
 from tissueclock.phantom.raw.head import FINE_GRID
 from tissueclock.phantom.raw.patient import Anatomy, RawPatient, make_raw_patient
+from tissueclock.storage.files import atomic_path
 
 _ADC_EVERY, _ADC_AT = 10, 3
 _DIRECTIONS_EVERY, _DIRECTIONS_AT = 3, 1

@@ -17,14 +17,14 @@ import numpy.typing as npt
 from jaxtyping import Float
 from scipy.ndimage import distance_transform_edt, map_coordinates
 
-from tissueclock.files import write_json
 from tissueclock.imaging.volume import write_nifti
 from tissueclock.phantom.anatomy import template
 from tissueclock.phantom.person import Warp
 from tissueclock.phantom.raw.acquisition import Visit
 from tissueclock.phantom.raw.head import FINE_GRID
 from tissueclock.phantom.raw.pose import apply
-from tissueclock.tsv import write_rows
+from tissueclock.storage.files import write_json
+from tissueclock.storage.tsv import write_rows
 
 FOLDER = Path("derivatives") / "truth"
 FACTS, LANDMARKS = "truth.json", "landmarks.tsv"

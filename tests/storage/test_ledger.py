@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tissueclock.errors import BusyError, InputError, StorageError
-from tissueclock.ledger import LedgerReader, LedgerWriter, read_ledger
+from tissueclock.storage.ledger import LedgerReader, LedgerWriter, read_ledger
 
 
 @pytest.fixture
@@ -64,12 +64,12 @@ def test_a_reader_that_polls_now_and_then_sees_what_one_that_reads_at_once_sees(
 
 
 def test_a_second_writer_is_refused_while_the_first_is_open(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tissueclock.ledger._LOCK_WAIT_S", 0.2)
+    monkeypatch.setattr("tissueclock.storage.ledger._LOCK_WAIT_S", 0.2)
     holder = subprocess.Popen(
         [
             sys.executable,
             "-c",
-            "import sys; from pathlib import Path; from tissueclock.ledger import LedgerWriter;"
+            "import sys; from pathlib import Path; from tissueclock.storage.ledger import LedgerWriter;"
             "w = LedgerWriter(Path(sys.argv[1])); print('open', flush=True); sys.stdin.read()",
             str(path),
         ],

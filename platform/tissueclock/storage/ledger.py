@@ -14,12 +14,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 from tissueclock.errors import BusyError, InputError, StorageError
-from tissueclock.records import Status
 
 SCHEMA = 1
+Status = Literal["finished", "pruned", "failed"]
 _LOCK_WAIT_S = 10.0
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tissueclock.errors import CohortError
-from tissueclock.files import write_text
+from tissueclock.storage.files import write_text
 
 MISSING = "n/a"
 """How a value that is not known is written (BIDS)."""

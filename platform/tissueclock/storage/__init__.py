@@ -1,0 +1,4 @@
+"""Where everything lies, and how it is written: folders, ledgers, whole files, strict tables, locks.
+
+Knows no image, no network and no tracker.
+"""
