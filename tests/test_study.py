@@ -45,8 +45,8 @@ def test_first_weights_and_what_lies_before_make_another_sweep(tmp_path: Path) -
     assert len(read.vertices) == 3
     chain, scratch = (read.vertices[read.arms[arm][-1]] for arm in ("chain", "scratch"))
     assert chain.phase == scratch.phase == "tss_3h"
-    assert chain.upstream == read.arms["chain"][0]
-    assert scratch.upstream is None
+    assert chain.inputs.upstream == read.arms["chain"][0]
+    assert scratch.inputs.upstream is None
 
 
 @pytest.mark.parametrize(
@@ -75,8 +75,8 @@ def test_a_phase_overrides_single_settings_and_joins_what_is_fixed(tmp_path: Pat
     )
 
     detection = read.vertices[read.arms["chain"][0]]
-    assert (detection.trials, detection.fixed) == (3, {"batch_size": 8, "lr": 0.001})
-    assert read.vertices[read.arms["scratch"][0]].trials == 5
+    assert (detection.budget.trials, detection.inputs.fix) == (3, {"batch_size": 8, "lr": 0.001})
+    assert read.vertices[read.arms["scratch"][0]].budget.trials == 5
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,14 @@ import pkgutil
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import cast
 
 import search_spaces
 import trainables
 from tissueclock.errors import StudyError
 from tissueclock.records import SweepSpec
-from tissueclock.sweeping.phase import Phase, PhaseType
-from tissueclock.training.phase import PhaseTrainable
-from tissueclock.training.trial import Trial
+from tissueclock.sweeping.phase import SweptPhase
+from tissueclock.training.phase import Phase
+from tissueclock.training.tunable import PhaseTrainable
 
 
 def use_extensions(folder: Path | None) -> None:
@@ -39,21 +38,26 @@ def use_extensions(folder: Path | None) -> None:
     importlib.invalidate_caches()
 
 
-def load_phase(spec: SweepSpec) -> Phase:
+def load_phase(spec: SweepSpec) -> SweptPhase:
     """The phase and the space that a sweep names.
 
     Raises:
         StudyError: A module is missing or cannot be imported, or lacks the trainable, the space or a bound's reason.
     """
-    return Phase(trainable=_trainable(spec.phase), space=_space(spec.space))
+    return SweptPhase(trainable=_trainable(spec.phase), space=_space(spec.inputs.space))
 
 
-def _trainable(name: str) -> PhaseType:
+def _trainable(name: str) -> type[PhaseTrainable]:
     module = _module(trainables, name, what="phase")
-    found = _phases_in(module)
-    if len(found) != 1 or found[0].name != name:
-        raise StudyError(f"trainables/{name}.py: has no PhaseTrainable whose name is {name!r}")
-    return cast("PhaseType", found[0])
+    found = [
+        value
+        for _, value in inspect.getmembers(module, inspect.isclass)
+        if issubclass(value, PhaseTrainable) and value.__module__ == module.__name__
+    ]
+    phase = getattr(found[0], "phase", None) if len(found) == 1 else None
+    if not (isinstance(phase, Phase) and phase.name == name):
+        raise StudyError(f"trainables/{name}.py: has no PhaseTrainable whose phase is called {name!r}")
+    return found[0]
 
 
 def _space(name: str) -> dict[str, object]:
@@ -80,11 +84,3 @@ def _module(package: ModuleType, name: str, *, what: str) -> ModuleType:
 
 def _names(package: ModuleType) -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
-
-
-def _phases_in(module: ModuleType) -> list[type[Trial]]:
-    return [
-        value
-        for _, value in inspect.getmembers(module, inspect.isclass)
-        if issubclass(value, Trial) and value.__module__ == module.__name__ and value not in (Trial, PhaseTrainable)
-    ]

@@ -150,7 +150,7 @@ def plan(study_file: StudyFile) -> None:
     study, _ = _checked(study_file, verify=True)
     with console.status("timing an epoch of each sweep"):
         lines = planning.bill(study, load_phase)
-    on_gpu = any(spec.resources.gpus for spec in study.vertices.values())
+    on_gpu = any(spec.budget.resources.gpus for spec in study.vertices.values())
     console.print(bill_table(lines, free_bytes=planning.check_disk(study, lines), on_gpu=on_gpu))
     console.print(f"Nothing is wrong. To run it: tissueclock sweep {study_file}", highlight=False, markup=False)
 
@@ -177,7 +177,7 @@ def sweep(
     with hold(study.folder.lock, what="study"), contextlib.ExitStack() as stack:
 
         def connect() -> None:
-            trials = [spec.resources for spec in study.vertices.values()]
+            trials = [spec.budget.resources for spec in study.vertices.values()]
             cluster.connect(address=ray_address, n_cpus=cpus, extensions=study.extensions, trials=trials)
             stack.callback(cluster.disconnect)
 
@@ -211,7 +211,6 @@ def sweep(
 @app.command()
 def status(study_file: StudyFile) -> None:
     """Say how far a study is; reads only, at any moment."""
-    from tissueclock.comparing.scores import read_facts
     from tissueclock.display import progress_table, sweep_progress
     from tissueclock.storage.ledger import read_ledger
     from tissueclock.storage.locks import is_held
@@ -222,7 +221,7 @@ def status(study_file: StudyFile) -> None:
         console.print(f"{study.folder.path}: nothing was started yet", highlight=False, markup=False, soft_wrap=True)
         return
     at_work = is_held(study.folder.lock)
-    graph = read_facts(study.folder.graph, needed=("sweeps", "arms"))
+    graph = study.folder.read_graph()
     rows = []
     for name in dict.fromkeys(name for names in graph["arms"].values() for name in names):  # in the order trained
         facts = graph["sweeps"][name]
@@ -264,11 +263,12 @@ def predict(
     out: Annotated[Path, typer.Option(help="The table to write.")] = Path("predictions.tsv"),
 ) -> None:
     """Let a promoted checkpoint answer for every hemisphere of a packed cohort."""
-    from tissueclock.training.scoring import predict as predict_cohort
-    from tissueclock.training.scoring import write_predictions
+    from tissueclock.storage.folders import PromotedFolder
+    from tissueclock.training.prediction import predict as predict_cohort
+    from tissueclock.training.prediction import write_predictions
 
     with console.status("predicting"):
-        predictions = predict_cohort(promoted, cohort)
+        predictions = predict_cohort(PromotedFolder(promoted), cohort)
         write_predictions(out, predictions)
     n_positive = sum(prediction.positive for prediction in predictions)
     console.print(f"{out}: {len(predictions)} hemispheres, {n_positive} positive", highlight=False, markup=False)

@@ -100,7 +100,7 @@ def walk_progress(walk: Walk) -> list[SweepProgress]:
             phase=vertex.spec.phase,
             arms=vertex.spec.arms,
             state=vertex.state,
-            wanted=vertex.spec.trials,
+            wanted=vertex.spec.budget.trials,
             ledger=vertex.poll(),
             error=vertex.error,
         )

@@ -5,7 +5,7 @@ Knows no phase by name: it is handed a function that gives a phase.
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tissueclock.cohort.store import Cohort
@@ -16,12 +16,12 @@ from tissueclock.storage.files import write_json
 from tissueclock.storage.ledger import LedgerReader, LedgerState
 from tissueclock.study import Study
 from tissueclock.sweeping.cluster import RunningSweep
-from tissueclock.sweeping.phase import Phase
+from tissueclock.sweeping.phase import SweptPhase
 from tissueclock.sweeping.promotion import read_parents
 from tissueclock.sweeping.space import make_space
 from tissueclock.sweeping.sweep import inputs_digest, is_complete
 
-PhaseLoader = Callable[[SweepSpec], Phase]
+PhaseLoader = Callable[[SweepSpec], SweptPhase]
 State = Literal["waiting", "running", "complete", "failed", "skipped"]
 _POLL_S = 0.25
 
@@ -113,7 +113,7 @@ class Walk:
         for name, vertex in self.vertices.items():
             if vertex.state != "waiting" or len(running) >= self.study.settings.parallel_sweeps:
                 continue
-            above = self.vertices[vertex.spec.upstream] if vertex.spec.upstream else None
+            above = self.vertices[vertex.spec.inputs.upstream] if vertex.spec.inputs.upstream else None
             if above is not None and above.state in ("failed", "skipped"):
                 vertex.state, vertex.error = "skipped", f"{above.name} {above.state}"
             elif above is None or above.state == "complete":
@@ -131,14 +131,14 @@ class Walk:
                 vertex.state = "running"
                 running[name] = RunningSweep(job, phase, retry_failed=retry_failed)
 
-    def _resolve(self, vertex: Vertex, above: Vertex | None) -> tuple[Phase, SweepJob]:
+    def _resolve(self, vertex: Vertex, above: Vertex | None) -> tuple[SweptPhase, SweepJob]:
         """Names the sweep by its inputs, now that the parents are known."""
         spec = vertex.spec
         parents: tuple[Parent, ...] = ()
         if above is not None and above.job is not None:
             parents = read_parents(above.job.folder)
         phase = self.load_phase(spec)
-        space = make_space(phase.space, spec, accepted=phase.trainable.accepted(), n_parents=len(parents))
+        space = make_space(phase.space, spec, accepted=phase.phase.task.accepted(), n_parents=len(parents))
         inputs = inputs_digest(spec, space, tuple(parent.digest for parent in parents))
         job = SweepJob(
             spec=spec,
@@ -164,12 +164,12 @@ class Walk:
             "sweeps": {
                 vertex.name: {
                     "phase": vertex.spec.phase,
-                    "objective": self.load_phase(vertex.spec).trainable.objective,
+                    "objective": self.load_phase(vertex.spec).phase.task.objective,
                     "arms": list(vertex.spec.arms),
-                    "weights": vertex.spec.weights,
-                    "upstream": names[vertex.spec.upstream] if vertex.spec.upstream else None,
-                    "network": asdict(vertex.spec.network),
-                    "trials": vertex.spec.trials,
+                    "weights": vertex.spec.inputs.weights,
+                    "upstream": names[vertex.spec.inputs.upstream] if vertex.spec.inputs.upstream else None,
+                    "network": vertex.spec.inputs.network.model_dump(),
+                    "trials": vertex.spec.budget.trials,
                     "state": vertex.state,
                     "error": vertex.error,
                 }

@@ -12,14 +12,14 @@ from typing import Any
 
 from tissueclock.cohort.store import Cohort
 from tissueclock.errors import CohortError, InputError, StorageError, StudyError
-from tissueclock.learning.hyperparameters import Hyperparameters
+from tissueclock.learning.hyperparameters import Hyperparameters, check
 from tissueclock.records import EpochBill, SweepSpec
 from tissueclock.study import Study
-from tissueclock.sweeping.phase import Phase
+from tissueclock.sweeping.phase import SweptPhase
 from tissueclock.sweeping.scheduler import make_scheduler
 from tissueclock.sweeping.space import Space, make_space
 
-PhaseLoader = Callable[[SweepSpec], Phase]
+PhaseLoader = Callable[[SweepSpec], SweptPhase]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +72,16 @@ def check_study(
     for spec in study.vertices.values():
         phase = load_phase(spec)
         space = _check_space(study, spec, phase)
-        _check_fixed(spec, space, phase)
+        _check_fixed(spec, space)
         make_scheduler(spec, space.domains)
-        if phase.trainable.needs_parent and spec.weights == "random":
+        if phase.phase.needs_parent and spec.inputs.weights == "random":
             raise StudyError(f"{study.file}: phase {spec.phase} has weights 'random'; it needs 'previous'")
-        if spec.network.kind not in phase.trainable.kinds:
+        if (kinds := phase.phase.kinds) and spec.inputs.network.kind not in kinds:
             raise StudyError(
-                f"{study.file}: phase {spec.phase} has a network of kind {spec.network.kind!r}; allowed: "
-                f"{', '.join(phase.trainable.kinds)}"
+                f"{study.file}: phase {spec.phase} has a network of kind {spec.inputs.network.kind!r}; allowed: "
+                f"{', '.join(kinds)}"
             )
-        phase.trainable.check_weights(spec, study.cohort)
+        phase.phase.task.check_weights(spec)
         _check_classes(study, spec, phase)
     _check_writable(study.folder.path)
     check_tracker(study.tracking_uri)
@@ -94,23 +94,26 @@ def bill(study: Study, load_phase: PhaseLoader) -> list[BillLine]:
     for spec in study.vertices.values():
         phase = load_phase(spec)
         space = _check_space(study, spec, phase)
-        grid = space.grid() if spec.searcher == "grid" else None
-        n_trials = spec.trials if grid is None else min(spec.trials, len(grid))
+        grid = space.grid() if spec.inputs.searcher == "grid" else None
+        n_trials = spec.budget.trials if grid is None else min(spec.budget.trials, len(grid))
         offered = space.offered()
-        costs = phase.trainable.epoch_bill(spec, offered)
+        costs = phase.phase.task.epoch_bill(
+            spec, {**{name: (value,) for name, value in phase.phase.defaults.items()}, **offered}
+        )
         epoch_s, checkpoint_bytes = costs.epoch_s, costs.checkpoint_bytes
         saved_s, trunk_bytes = _sharing(spec, costs, offered, n_trials=n_trials)
-        share = spec.resources.gpus or spec.resources.cpus
-        n_at_once = spec.max_concurrent or 2
+        share = spec.budget.resources.gpus or spec.budget.resources.cpus
+        n_at_once = spec.budget.max_concurrent or 2
         lines.append(
             BillLine(
                 vertex=spec.vertex,
                 arms=spec.arms,
                 trials=n_trials,
-                epochs=spec.epochs,
+                epochs=spec.inputs.epochs,
                 epoch_s=epoch_s,
-                hours=n_trials * spec.epochs * epoch_s * share / 3600,
-                disk_bytes=checkpoint_bytes * (2 * n_at_once) + checkpoint_bytes * (n_trials + spec.promote) // 4,
+                hours=n_trials * spec.inputs.epochs * epoch_s * share / 3600,
+                disk_bytes=checkpoint_bytes * (2 * n_at_once)
+                + checkpoint_bytes * (n_trials + spec.budget.promote) // 4,
                 saved_hours=saved_s * share / 3600,
                 trunk_bytes=trunk_bytes,
             )
@@ -132,7 +135,7 @@ def _sharing(
     depths = [depth for depth in offered.get("freeze_depth", ()) if isinstance(depth, int)] or list(costs.trunks)
     share_of_trials = len(costs.trunks) / max(len(depths), len(costs.trunks))
     mean_s = sum(trunk.epoch_s for trunk in costs.trunks.values()) / len(costs.trunks)
-    unshared_s = n_trials * share_of_trials * spec.epochs * mean_s
+    unshared_s = n_trials * share_of_trials * spec.inputs.epochs * mean_s
     built_s = n_sets * n_views * sum(trunk.epoch_s for trunk in costs.trunks.values())
     n_bytes = n_sets * (n_views + 0.25) * sum(trunk.view_bytes for trunk in costs.trunks.values())
     return max(0.0, unshared_s - built_s), min(int(n_bytes), int(spec.trunks.limit_gb * 1e9))
@@ -151,21 +154,21 @@ def check_disk(study: Study, lines: Sequence[BillLine]) -> int:
     return free
 
 
-def _check_space(study: Study, spec: SweepSpec, phase: Phase) -> Space:
-    n_parents = study.vertices[spec.upstream].promote if spec.upstream else 0
-    return make_space(phase.space, spec, accepted=phase.trainable.accepted(), n_parents=n_parents)
+def _check_space(study: Study, spec: SweepSpec, phase: SweptPhase) -> Space:
+    n_parents = study.vertices[spec.inputs.upstream].budget.promote if spec.inputs.upstream else 0
+    return make_space(phase.space, spec, accepted=phase.phase.task.accepted(), n_parents=n_parents)
 
 
-def _check_fixed(spec: SweepSpec, space: Space, phase: Phase) -> None:
+def _check_fixed(spec: SweepSpec, space: Space) -> None:
     try:
-        phase.trainable.check_fixed(space.fixed)
+        check(space.fixed)
     except InputError as error:
         hint = "; YAML reads a bare off as false: write 'off'" if ": False," in str(error) else ""
         raise StudyError(f"phase {spec.phase}: fix {error}{hint}") from error
 
 
-def _check_classes(study: Study, spec: SweepSpec, phase: Phase) -> None:
-    for split, (n_negative, n_positive) in phase.trainable.count_classes(study.cohort).items():
+def _check_classes(study: Study, spec: SweepSpec, phase: SweptPhase) -> None:
+    for split, (n_negative, n_positive) in phase.phase.task.count_classes(study.cohort).items():
         if not (n_negative and n_positive):
             raise CohortError(
                 f"{study.cohort}: phase {spec.phase} has {n_positive} positive and {n_negative} negative hemispheres "

@@ -1,111 +1,53 @@
-"""Frozen facts that cross borders: what a sweep is asked to do.
+"""Frozen facts that cross borders: what a sweep is asked to do, and what its trials are handed.
 
 Plain data that pickles and prints; knows neither Ray, MLflow nor torch.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
+from tissueclock.networks.settings import AnyNetwork
+from tissueclock.settings import Budget, LearningSettings, TrunkSettings, WeightsSettings
 from tissueclock.storage.files import digest_facts
-from tissueclock.storage.folders import SweepFolder
+from tissueclock.storage.folders import PromotedFolder, SweepFolder
+
+_IN_0_1: Mapping[str, Mapping[str, Any]] = {
+    "network": {"width": 64, "stem_stride": 4, "attn_level": "A", "slice_pooling": "position"},
+    "scheduler": {"grace_epochs": 3, "reduction_factor": 3, "perturb_epochs": 3},
+}
+"""Settings that a sweep's key always names, as 0.1 did for every kind. One that came later is named where it is not the
+default, so that a sweep of an older study keeps its key, and its folder."""
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkSpec:
-    """One network of the comparison: how hemispheres become a logit.
-
-    Attributes:
-        kind: `slice`, the 2D network that pools over slices, or `volume`, the 3D network.
-        width: Channels of `layer1`; 64 is ResNet-18 and Models Genesis, 8 or 16 trains on a laptop.
-        stem_stride: Pixels that the slice network's stem condenses to one: 4 is ResNet-18, 2 or 1 for coarse grids.
-        attn_level: Which reading of the paper's figure the attention gate follows: A, B or C.
-        slice_pooling: How slices become a hemisphere, a name of `tissueclock.networks.slice_pooling`.
-    """
-
-    kind: Literal["slice", "volume"] = "slice"
-    width: int = 64
-    stem_stride: Literal[1, 2, 4] = 4
-    attn_level: Literal["A", "B", "C"] = "A"
-    slice_pooling: str = "position"
-
-
-@dataclass(frozen=True, slots=True)
-class Resources:
-    """What one trial takes.
-
-    Attributes:
-        cpus: All its workers' together; at least a fraction of one.
-        gpus: All its workers' together; 0.5: two trials share a device.
-        workers: Processes that train it together, each on its part of a batch.
-    """
-
-    cpus: float = 1.0
-    gpus: float = 0.0
-    workers: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class WeightsFile:
+class WeightsFile(BaseModel):
     """First weights that a study takes from a file.
 
     Attributes:
-        path: The user's file.
-        digest: SHA-256 of it; empty where it is not there.
-        layout: `auto`, a layout of `tissueclock.networks.layouts`, or `mapping`.
-        mapping: Prefixes of names, theirs to ours, for `mapping`.
+        settings: The file, where it lies, and its layout.
+        digest: SHA-256 of the file; empty where it is not there.
     """
 
-    path: Path
+    model_config = ConfigDict(frozen=True)
+
+    settings: WeightsSettings
     digest: str
-    layout: str = "auto"
-    mapping: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def path(self) -> Path:
+        """Where the file lies."""
+        return Path(self.settings.file)
 
     def as_facts(self) -> dict[str, Any]:
         """All but where it lies, as JSON facts."""
-        return {"digest": self.digest, "layout": self.layout, "mapping": dict(self.mapping)}
+        return {"digest": self.digest, "layout": self.settings.layout, "mapping": dict(self.settings.mapping)}
 
 
-@dataclass(frozen=True, slots=True)
-class TrunkSpec:
-    """How trials on a node share what frozen stages compute.
-
-    Attributes:
-        share: Whether they do; a trial learns the same without, only slower.
-        folder: On each node's own disk; None is `tissueclock-trunks-UID` in its temporary folder.
-        limit_gb: The most that it may take; what was used longest ago goes first.
-    """
-
-    share: bool = True
-    folder: Path | None = None
-    limit_gb: float = 20.0
-
-
-@dataclass(frozen=True, slots=True)
-class SchedulerSpec:
-    """Which Tune scheduler stops or perturbs trials, and how early.
-
-    Attributes:
-        name: `none`, `asha`, `hyperband` or `pbt` (whose population is drawn at random, whatever the searcher).
-        grace_epochs: No trial is stopped (or perturbed) before this epoch.
-        reduction_factor: One in this many trials survives a rung (`asha`, `hyperband`).
-        perturb_epochs: Epochs between two exploit-and-explore steps (`pbt`).
-    """
-
-    name: Literal["none", "asha", "hyperband", "pbt"] = "asha"
-    grace_epochs: int = 3
-    reduction_factor: int = 3
-    perturb_epochs: int = 3
-
-
-@dataclass(frozen=True, slots=True)
-class SweepSpec:
-    """One vertex of the study's graph: a phase of one or more arms, to be run as one Ray Tune experiment.
-
-    The first block says what a trial means; it is digested into `key`. The second says how much of it is wanted and on
-    what; changing it continues the same sweep. The key names what is known before anything runs; a sweep's folder is
-    named after its inputs, parents' weights included, so that other inputs are another sweep.
+class SweepInputs(LearningSettings):
+    """What a trial of a sweep means; digested whole, into the sweep's key.
 
     Attributes:
         phase: The phase's name: a module of `trainables`.
@@ -114,80 +56,95 @@ class SweepSpec:
         weights: Where the first weights come from: `random`, `previous`, or the study's name for a file.
         weights_file: That file.
         upstream: The vertex whose promoted checkpoints are the parents, where `weights` is `previous`.
-        fixed: Hyperparameters pinned by the study.
-        epochs: Most epochs of a trial.
-        patience: Epochs without a better validation AUC after which a trial ends by itself.
-        searcher: `tpe`, `random` or `grid`.
-        scheduler: What stops trials early.
-        cohort: The packed cohort's folder.
-        cohort_digest: Its identity.
+        cohort_digest: The packed cohort's identity; empty while it is not known.
         seed: The study's seed.
-        precision: `auto`, `float32` or `bfloat16`.
-        arms: The arms that share this sweep.
-        trials: Trials asked for.
-        promote: How many best checkpoints are promoted.
-        max_concurrent: Most trials at once; None lets the resources decide.
-        resources: What one trial takes.
-        time_budget_min: Minutes after which no further trial is started and running ones are stopped; None: no limit.
-        max_failures: How often a trial that lost its worker or raised is taken up again from its last checkpoint.
-        checkpoint_every: Epochs between two checkpoints; also written whenever the trial improves.
-        extensions: A lab's folder with `trainables/` and `search_spaces/` of its own, or None.
-        trunks: How frozen stages are shared.
+
+    The others are those of `LearningSettings`.
     """
 
     phase: str
     space: str
-    network: NetworkSpec
-    weights: str
-    upstream: str | None
-    fixed: Mapping[str, Any]
-    epochs: int
-    patience: int
-    searcher: Literal["tpe", "random", "grid"]
-    scheduler: SchedulerSpec
-    cohort: Path
-    cohort_digest: str
-    seed: int
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    network: AnyNetwork
+    weights: str = "random"
     weights_file: WeightsFile | None = None
+    upstream: str | None = None
+    cohort_digest: str = ""
+    seed: int
 
+    def as_facts(self) -> dict[str, Any]:
+        """All of it as JSON facts, under the names of 0.1; what was added since only where it is not the default."""
+        facts = self.model_dump(mode="json", exclude={"network", "scheduler", "fix", "weights_file"})
+        added = {name for name, each in LearningSettings.model_fields.items() if name not in _LEARNING_IN_0_1}
+        facts = {name: value for name, value in facts.items() if name not in added or not self._is_default(name)}
+        return {
+            **facts,
+            "fixed": dict(self.fix),
+            "network": _part_facts(self.network, _IN_0_1["network"]) | {"kind": self.network.kind},
+            "scheduler": _part_facts(self.scheduler, _IN_0_1["scheduler"]) | {"name": self.scheduler.name},
+            "weights_file": self.weights_file and self.weights_file.as_facts(),
+        }
+
+    def _is_default(self, name: str) -> bool:
+        return bool(getattr(self, name) == type(self).model_fields[name].default)
+
+
+_LEARNING_IN_0_1 = ("space", "fix", "epochs", "patience", "searcher", "scheduler", "precision")
+
+
+def _part_facts(part: BaseModel, of_0_1: Mapping[str, Any]) -> dict[str, Any]:
+    """A part's settings: those of 0.1 always, later ones where they are not the default."""
+    said = part.model_dump(mode="json")
+    return {**of_0_1, **{n: v for n, v in said.items() if n in of_0_1 or v != type(part).model_fields[n].default}}
+
+
+@dataclass(frozen=True, slots=True)
+class SweepSpec:
+    """One vertex of the study's graph: a phase of one or more arms, to be run as one Ray Tune experiment.
+
+    The key names what is known before anything runs; a sweep's folder is named after its inputs, parents' weights
+    included, so that other inputs are another sweep.
+
+    Attributes:
+        inputs: What a trial means.
+        budget: How much is wanted, and on what.
+        cohort: The packed cohort's folder.
+        arms: The arms that share this sweep.
+        extensions: A lab's folder with `trainables/` and `search_spaces/` of its own, or None.
+        trunks: How frozen stages are shared.
+    """
+
+    inputs: SweepInputs
+    budget: Budget
+    cohort: Path
     arms: tuple[str, ...] = ()
-    trials: int = 8
-    promote: int = 2
-    max_concurrent: int | None = None
-    resources: Resources = field(default_factory=Resources)
-    time_budget_min: float | None = None
-    max_failures: int = 2
-    checkpoint_every: int = 1
     extensions: Path | None = None
-    trunks: TrunkSpec = field(default_factory=TrunkSpec)
+    trunks: TrunkSettings = field(default_factory=TrunkSettings)
+
+    @property
+    def phase(self) -> str:
+        """The phase's name."""
+        return self.inputs.phase
 
     @property
     def key(self) -> str:
         """What a trial of this sweep means, digested (SHA-256); how much of it is wanted is left out."""
-        facts = asdict(self)
-        for name in ("arms", "cohort", *_QUANTITIES):
-            del facts[name]
-        facts["weights_file"] = self.weights_file and self.weights_file.as_facts()
-        return digest_facts({**facts, "fixed": dict(self.fixed)})
+        return digest_facts(self.inputs.as_facts())
 
     @property
     def vertex(self) -> str:
         """The vertex's name in the graph, for example `tss_3h.1f0c2a9b`."""
         return f"{self.phase}.{self.key[:8]}"
 
-
-_QUANTITIES = (
-    "trials",
-    "promote",
-    "max_concurrent",
-    "resources",
-    "time_budget_min",
-    "max_failures",
-    "checkpoint_every",
-    "extensions",
-    "trunks",
-)
+    def as_facts(self) -> dict[str, Any]:
+        """All of it as JSON facts, for the ledger and the tracker."""
+        return {
+            **self.inputs.as_facts(),
+            **self.budget.model_dump(mode="json"),
+            "cohort": str(self.cohort),
+            "arms": list(self.arms),
+            "extensions": None if self.extensions is None else str(self.extensions),
+            "trunks": self.trunks.model_dump(mode="json"),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,12 +181,12 @@ class Parent:
 
     Attributes:
         rank: 1 is the best of its sweep.
-        folder: Holds `weights.safetensors` and `trial.json`.
+        folder: Its files.
         digest: SHA-256 of its weights file.
     """
 
     rank: int
-    folder: Path
+    folder: PromotedFolder
     digest: str
 
 
@@ -248,10 +205,10 @@ class SweepJob:
 
     spec: SweepSpec
     folder: SweepFolder
-    parents: tuple[Parent, ...]
-    study: str
-    inputs: str
-    lineage: Mapping[str, Any]
+    parents: tuple[Parent, ...] = ()
+    study: str = "by hand"
+    inputs: str = ""
+    lineage: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

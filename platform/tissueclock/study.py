@@ -3,154 +3,58 @@
 Knows what a study says, not what a phase does: whether phases and spaces exist is for `plan` to ask.
 """
 
-import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
+from pydantic import Field, ValidationError
 
 from tissueclock.errors import StudyError
-from tissueclock.records import NetworkSpec, Resources, SchedulerSpec, SweepSpec, TrunkSpec, WeightsFile
+from tissueclock.networks.settings import AnyNetwork
+from tissueclock.records import SweepInputs, SweepSpec, WeightsFile
+from tissueclock.settings import AnyPath, Count, Name, Strict, SweepSettings, TrunkSettings, WeightsSettings
 from tissueclock.storage.files import digest_file
 from tissueclock.storage.folders import StudyFolder
 
-_Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
-_Count = Annotated[int, Field(ge=1)]
-_Path = Annotated[str, Field(pattern=r"^[^\x00]+$")]
 _MOST_SHOWN = 80
+_I_KIND = 2
+"""Where pydantic names a network's kind in the path to a fault below `networks`: a study file has no such level."""
 
 
-def _pin(value: Any) -> Any:
-    if isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    raise ValueError("allowed: a finite number, a word, true or false")
-
-
-_Pin = Annotated[str | int | float | bool, PlainValidator(_pin)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class NetworkSettings(_Strict):
-    """A network of the study; see `tissueclock.records.NetworkSpec`."""
-
-    kind: Literal["slice", "volume"] = "slice"
-    width: Annotated[int, Field(ge=4, le=256, multiple_of=4)] = 64
-    stem_stride: Literal[1, 2, 4] = 4
-    attn_level: Literal["A", "B", "C"] = "A"
-    slice_pooling: Literal["position", "position_sigmoid", "logit_sum", "gated_mil", "max", "lse", "noisy_or"] = (
-        "position"
-    )
-
-    @model_validator(mode="after")
-    def _has_slices(self) -> "NetworkSettings":
-        if self.kind == "volume" and (
-            of_slices := {"stem_stride", "attn_level", "slice_pooling"} & self.model_fields_set
-        ):
-            raise ValueError(f"{min(of_slices)} is a setting of kind slice; kind volume has width alone")
-        return self
-
-
-class SchedulerSettings(_Strict):
-    """What stops trials early; see `tissueclock.records.SchedulerSpec`."""
-
-    name: Literal["none", "asha", "hyperband", "pbt"] = "asha"
-    grace_epochs: _Count = 3
-    reduction_factor: Annotated[int, Field(ge=2)] = 3
-    perturb_epochs: _Count = 3
-
-
-class SweepSettings(_Strict):
-    """How a sweep is run; see `tissueclock.records.SweepSpec`. `fix` pins hyperparameters."""
-
-    trials: _Count = 24
-    epochs: _Count = 100
-    patience: _Count = 15
-    promote: _Count = 3
-    searcher: Literal["tpe", "random", "grid"] = "tpe"
-    scheduler: SchedulerSettings = SchedulerSettings()
-    max_concurrent: _Count | None = None
-    cpus_per_trial: Annotated[float, Field(ge=0.1)] = 1.0
-    gpus_per_trial: Annotated[float, Field(ge=0.0)] = 0.0
-    workers_per_trial: _Count | None = None
-    time_budget_min: Annotated[float, Field(gt=0)] | None = None
-    max_failures: Annotated[int, Field(ge=0)] = 2
-    checkpoint_every: _Count = 1
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    space: _Name | None = None
-    fix: dict[str, _Pin] = {}
-
-    @model_validator(mode="after")
-    def _gives_each_worker_whole_gpus(self) -> "SweepSettings":
-        if self.gpus_per_trial > 1 and self.gpus_per_trial % self.workers:
-            raise ValueError(f"gpus_per_trial above 1 must be a whole number for each of {self.workers} workers")
-        return self
-
-    @property
-    def workers(self) -> int:
-        """One for each GPU, unless said otherwise."""
-        return self.workers_per_trial or max(1, int(self.gpus_per_trial))
-
-
-class WeightsSettings(_Strict):
-    """First weights from a file; see `tissueclock.records.WeightsFile`."""
-
-    file: _Path
-    layout: Literal["auto", "resnet18", "medicalnet", "models_genesis", "mapping"] = "auto"
-    mapping: dict[str, str] = {}
-
-    @model_validator(mode="after")
-    def _maps_where_it_says_so(self) -> "WeightsSettings":
-        if bool(self.mapping) != (self.layout == "mapping"):
-            raise ValueError("layout mapping needs a mapping, and only it has one")
-        return self
-
-
-class ArmSettings(_Strict):
+class ArmSettings(Strict):
     """One column of the comparison: a network, and where each phase's first weights come from, in the order trained."""
 
-    network: _Name
-    phases: Annotated[dict[_Name, _Name], Field(min_length=1)]
+    network: Name
+    phases: Annotated[dict[Name, Name], Field(min_length=1)]
 
 
-class TrunkSettings(_Strict):
-    """How trials share what frozen stages compute; see `tissueclock.records.TrunkSpec`."""
-
-    share: bool = True
-    folder: _Path | None = None
-    limit_gb: Annotated[float, Field(gt=0.0)] = 20.0
-
-
-class TrackingSettings(_Strict):
+class TrackingSettings(Strict):
     """Where MLflow's runs go: any tracking URI; None is a SQLite file in the study folder."""
 
     uri: str | None = None
 
 
-class StudySettings(_Strict):
+class StudySettings(Strict):
     """The study file.
 
     `phases` overrides single settings of `sweep` for the phases it names.
     """
 
-    name: _Name
+    name: Name
     seed: Annotated[int, Field(ge=0, lt=2**31)]
-    cohort: _Path
-    folder: _Path | None = None
-    extensions: _Path | None = None
+    cohort: AnyPath
+    folder: AnyPath | None = None
+    extensions: AnyPath | None = None
     tracking: TrackingSettings = TrackingSettings()
     trunks: TrunkSettings = TrunkSettings()
-    parallel_sweeps: _Count = 2
-    networks: Annotated[dict[_Name, NetworkSettings], Field(min_length=1)]
-    weights: dict[_Name, WeightsSettings] = {}
-    arms: Annotated[dict[_Name, ArmSettings], Field(min_length=1)]
+    parallel_sweeps: Count = 2
+    networks: Annotated[dict[Name, AnyNetwork], Field(min_length=1)]
+    weights: dict[Name, WeightsSettings] = Field(default_factory=dict)
+    arms: Annotated[dict[Name, ArmSettings], Field(min_length=1)]
     sweep: SweepSettings = SweepSettings()
-    phases: dict[_Name, dict[str, Any]] = {}
+    phases: dict[Name, dict[str, Any]] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,49 +151,43 @@ def _expand(study: Study, cohort_digest: str) -> tuple[dict[str, SweepSpec], dic
 
 def _spec(study: Study, *, arm: str, phase: str, weights: str, upstream: str | None, cohort_digest: str) -> SweepSpec:
     sweep = _sweep_settings(study.file, study.settings, phase)
+    inputs = SweepInputs(
+        **{
+            **sweep.learning(),
+            "phase": phase,
+            "space": sweep.space or phase,
+            "network": study.settings.networks[study.settings.arms[arm].network],
+            "weights": weights,
+            "weights_file": _weights_file(study, weights),
+            "upstream": upstream if weights == "previous" else None,
+            "cohort_digest": cohort_digest,
+            "seed": study.settings.seed,
+        }
+    )
     return SweepSpec(
-        phase=phase,
-        space=sweep.space or phase,
-        network=NetworkSpec(**study.settings.networks[study.settings.arms[arm].network].model_dump()),
-        weights=weights,
-        upstream=upstream if weights == "previous" else None,
-        fixed=sweep.fix,
-        epochs=sweep.epochs,
-        patience=sweep.patience,
-        searcher=sweep.searcher,
-        scheduler=SchedulerSpec(**sweep.scheduler.model_dump()),
+        inputs=inputs,
+        budget=sweep.budget(),
         cohort=study.cohort,
-        cohort_digest=cohort_digest,
-        seed=study.settings.seed,
-        precision=sweep.precision,
-        weights_file=_weights_file(study, weights),
         arms=(arm,),
-        trials=sweep.trials,
-        promote=sweep.promote,
-        max_concurrent=sweep.max_concurrent,
-        resources=Resources(cpus=sweep.cpus_per_trial, gpus=sweep.gpus_per_trial, workers=sweep.workers),
-        time_budget_min=sweep.time_budget_min,
-        max_failures=sweep.max_failures,
-        checkpoint_every=sweep.checkpoint_every,
         extensions=study.extensions,
         trunks=_trunks(study),
     )
 
 
 def _weights_file(study: Study, name: str) -> WeightsFile | None:
-    settings = study.settings.weights.get(name)
-    if settings is None:
+    if name not in study.settings.weights:
         return None
-    path = (study.file.resolve().parent / settings.file).resolve()
-    digest = digest_file(path) if path.is_file() else ""
-    return WeightsFile(path=path, digest=digest, layout=settings.layout, mapping=settings.mapping)
+    settings = study.settings.weights[name].located(study.file.resolve().parent)
+    path = Path(settings.file)
+    return WeightsFile(settings=settings, digest=digest_file(path) if path.is_file() else "")
 
 
-def _trunks(study: Study) -> TrunkSpec:
+def _trunks(study: Study) -> TrunkSettings:
     """The settings, their folder absolute; it is each node's own, so it need not be here."""
     settings = study.settings.trunks
-    folder = None if settings.folder is None else (study.file.resolve().parent / settings.folder)
-    return TrunkSpec(share=settings.share, folder=folder, limit_gb=settings.limit_gb)
+    if settings.folder is None:
+        return settings
+    return settings.model_copy(update={"folder": str(study.file.resolve().parent / settings.folder)})
 
 
 def _sweep_settings(file: Path, settings: StudySettings, phase: str) -> SweepSettings:
@@ -316,9 +214,15 @@ def _parse(file: Path, data: Any) -> StudySettings:
 
 def _one_line(file: Path, error: ValidationError, prefix: str = "") -> str:
     first, *others = error.errors()
-    key = prefix + ".".join(str(part) for part in first["loc"])
+    loc = [str(part) for part in first["loc"]]
+    kind = loc.pop(_I_KIND) if loc[0] == "networks" and len(loc) > _I_KIND else ""
+    key = prefix + ".".join(loc)
     found, shown = first["input"], _clipped(repr(first["input"]))
     match first["type"]:
+        case "union_tag_invalid":
+            said = f"{key}.kind is {first['ctx']['tag']}; allowed: {first['ctx']['expected_tags']}"
+        case "extra_forbidden" if kind:
+            said = f"{key} is not a setting of a network of kind {kind}"
         case "extra_forbidden":
             said = f"{key} is not a key of a study"
         case "missing":

@@ -14,10 +14,13 @@ import ray
 import torch
 
 from tests.benchmarks.measuring import answer
+from tests.sweeping.specs import vary
 from tissueclock.cohort.manifest import Patient
 from tissueclock.cohort.store import Cohort
 from tissueclock.cohort.writer import CohortWriter
-from tissueclock.records import NetworkSpec, SchedulerSpec, SweepJob, SweepSpec
+from tissueclock.networks.settings import SliceSettings
+from tissueclock.records import SweepJob
+from tissueclock.settings import SchedulerSettings
 from tissueclock.storage.folders import SweepFolder
 from trainables.detection import Detection
 
@@ -86,17 +89,15 @@ def write_cohort(folder: Path, n_patients: int) -> Cohort:
 
 def main(folder: Path, n_patients: int, kind: str) -> None:
     cohort = write_cohort(folder / "cohort", n_patients)
-    spec = SweepSpec(
+    spec = vary(
         phase="detection",
         space="detection",
-        network=NetworkSpec(width=4),
-        weights="random",
-        upstream=None,
-        fixed={},
+        network=SliceSettings(width=4),
+        fix={},
         epochs=2,
         patience=2,
         searcher="random",
-        scheduler=SchedulerSpec(name="none"),
+        scheduler=SchedulerSettings(name="none"),
         cohort=cohort.folder,
         cohort_digest=cohort.digest,
         seed=1,

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tissueclock.comparing.scores import count_calls, read_facts, read_holdout, read_scores
+from tissueclock.comparing.scores import count_calls, read_holdout, read_scores
 from tissueclock.errors import InputError
+from tissueclock.storage.files import read_json
+from tissueclock.storage.folders import PromotedFolder
 
 TABLE = "unit\tpatient\tlabel\tlogit\na\tsub-1\t1\t3\nb\tsub-2\t1\t2\nc\tsub-3\t0\t1\nd\tsub-4\t0\t2\n"
 
@@ -85,7 +87,7 @@ def test_damaged_facts_are_named(tmp_path, text, message):
     if text is not None:
         path.write_text(text)
     with pytest.raises(InputError, match=message):
-        read_facts(path, needed=("unit", "threshold", "metrics"))
+        read_json(path, needed=("unit", "threshold", "metrics"))
 
 
 def test_units_are_taken_in_the_order_asked(tmp_path):

@@ -8,22 +8,22 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray.cluster_utils import Cluster
 
-from tests.sweeping.specs import SPEC
+from tests.sweeping.specs import vary
 from tissueclock.catalog import load_phase
 from tissueclock.cohort.store import Cohort
-from tissueclock.records import Resources, SchedulerSpec, SweepJob
+from tissueclock.records import SweepJob
+from tissueclock.settings import SchedulerSettings
 from tissueclock.storage.folders import SweepFolder
 from tissueclock.storage.ledger import read_ledger
 from tissueclock.storage.locks import hold, is_held
 from tissueclock.sweeping.cluster import RunningSweep
-from tissueclock.sweeping.phase import Phase
+from tissueclock.sweeping.phase import SweptPhase
 from trainables.detection import Detection
 
 
@@ -31,9 +31,9 @@ class HeldDetection(Detection):
     """Stops after two epochs, holding its node's lock, and goes on once the sweep's folder has `go` in it."""
 
     def step(self) -> dict[str, Any]:
-        go = self._job.folder.path / "go"
-        if self._learner.epoch == 2 and not go.exists():
-            with hold(self._job.folder.path / ray.get_runtime_context().get_node_id(), what="node"):
+        go = self.trial._job.folder.path / "go"
+        if self.trial.learner.epoch == 2 and not go.exists():
+            with hold(self.trial._job.folder.path / ray.get_runtime_context().get_node_id(), what="node"):
                 wait_until(go.exists)
         return super().step()
 
@@ -43,20 +43,20 @@ def main(cohort_folder: Path, folder: Path) -> None:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     nodes = [cluster.add_node(num_cpus=1, num_gpus=1) for _ in range(3)]
     ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
-    spec = replace(
-        SPEC,
+    spec = vary(
         cohort=cohort_folder,
         cohort_digest=cohort.digest,
-        fixed={"batch_size": 16},
+        fix={"batch_size": 16},
         trials=4,
         epochs=8,
         patience=8,
-        scheduler=SchedulerSpec(name="none"),
-        resources=Resources(cpus=1, gpus=1),
+        scheduler=SchedulerSettings(name="none"),
+        cpus_per_trial=1.0,
+        gpus_per_trial=1.0,
     )
     lineage = {"cohort": "c", "split": "s", "seed": 3, "code": {}}
     job = SweepJob(spec=spec, folder=SweepFolder(folder), parents=(), study="s", inputs="i", lineage=lineage)
-    sweep = RunningSweep(job, Phase(HeldDetection, load_phase(spec).space), retry_failed=False)
+    sweep = RunningSweep(job, SweptPhase(HeldDetection, load_phase(spec).space), retry_failed=False)
     wait_until(lambda: all(is_held(folder / node.node_id) for node in nodes))
     cluster.remove_node(nodes[1], allow_graceful=False)
     wait_until(lambda: not is_held(folder / nodes[1].node_id))

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from tissueclock.cohort.store import Cohort
-from tissueclock.learning.checkpoint import write_tensors
 from tissueclock.networks.slice_network import SliceNetwork
 from tissueclock.storage.files import digest_file, write_json
+from tissueclock.weights.tensors import write_tensors
 
 
 def own_cohort(folder: Path, cohort: Cohort) -> Path:

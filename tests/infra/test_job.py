@@ -26,14 +26,14 @@ WITNESS = '''\
 import json
 import tissueclock
 import trainables.detection
-from tissueclock.cohort.tasks import HoldsLesion
-from tissueclock.training.phase import PhaseTrainable
+from tissueclock.cohort.questions import HoldsLesion
+from tissueclock.training.classification import Classification
+from tissueclock.training.phase import Phase
+from tissueclock.training.tunable import PhaseTrainable
 
 class Witness(PhaseTrainable):
     """Writes down where its worker imports from."""
-    name = "witness"
-    title = "witness"
-    task = HoldsLesion()
+    phase = Phase(name="witness", title="witness", task=Classification(HoldsLesion()))
 
     def setup(self, config, job):
         super().setup(config, job)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tissueclock.learning.classifying import Classifier
+from tissueclock.learning.learner import Conditions
 from tissueclock.learning.samples import Samples
 from tissueclock.networks.building import build_network
 
@@ -70,10 +71,7 @@ def make_learner(samples):
             train=samples[0],
             validation=samples[1],
             hyperparameters={"batch_size": 16, **hyperparameters},
-            epochs=epochs,
-            patience=patience,
-            seed=seed,
-            device=torch.device("cpu"),
+            conditions=Conditions(epochs=epochs, patience=patience, seed=seed, device=torch.device("cpu")),
             sharing=sharing,
         )
 

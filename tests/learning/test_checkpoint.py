@@ -72,8 +72,8 @@ def test_damaged_files_are_refused_in_one_line(checkpoint, name, damage, message
     [
         (lambda path: path.unlink(), "is missing; the folder holds no whole checkpoint"),
         (lambda path: path.write_text('{"schema": 1'), "cannot be read as JSON"),
-        (lambda path: path.write_text("[]"), "schema is 'list', but this version reads 1"),
-        (lambda path: path.write_text('{"schema": 2}'), "schema is 2, but this version reads 1"),
+        (lambda path: path.write_text("[]"), "a JSON list found; an object is allowed"),
+        (lambda path: path.write_text('{"schema": 2}'), "schema 2 found; this version reads schema 1"),
         (lambda path: path.write_text('{"schema": 1, "digests": {}}'), "digests must name weights.safetensors"),
         (lambda path: path.write_bytes(b"\x80\x04\x95\xff"), "cannot be read as JSON"),
     ],

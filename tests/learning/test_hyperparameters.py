@@ -8,7 +8,7 @@ from tissueclock.learning.hyperparameters import HyperparameterError, Hyperparam
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"momentum": 0.9}, "^momentum: not a hyperparameter of learning; these are optimiser, lr, final_lr"),
+        ({"momentum": 0.9}, "^momentum: not a hyperparameter; these are parent, learned, freeze_depth"),
         ({"optimiser": "adam"}, "^optimiser: 'adam', but it must be one of adabound, amsbound, sgd, adamw$"),
         ({"learned": "head"}, "^learned: 'head', but it must be one of network, gates"),
         ({"lr": -1e-3}, "^lr: -0.001, but it must be a number from 0 to"),

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tests.learning.conftest import FakeView
 from tissueclock.cohort.distortion import FULL_SCALE, distort, to_unit
+from tissueclock.learning.learner import Conditions
 from tissueclock.learning.restoring import Restorer, Volumes, measure_restoration
 from tissueclock.networks.restoration_network import RestorationNetwork
 
@@ -33,10 +34,7 @@ def make(volumes: tuple[Volumes, Volumes], **hyperparameters: object) -> Restore
         train=volumes[0],
         validation=volumes[1],
         hyperparameters={"batch_size": 8, "lr": 3e-3, "optimiser": "adamw", **hyperparameters},
-        epochs=5,
-        patience=5,
-        seed=2,
-        device=torch.device("cpu"),
+        conditions=Conditions(epochs=5, patience=5, seed=2, device=torch.device("cpu")),
     )
 
 

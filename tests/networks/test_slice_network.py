@@ -5,8 +5,8 @@ import torch
 
 from tissueclock.errors import CheckpointError
 from tissueclock.networks.building import build_network
+from tissueclock.networks.settings import SlicePoolingName
 from tissueclock.networks.slice_network import SliceNetwork, brain_slices
-from tissueclock.networks.slice_pooling import SlicePoolingName
 
 NORMS = ("mean_flow", "softmax", "sigmoid")
 

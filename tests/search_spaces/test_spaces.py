@@ -1,10 +1,8 @@
 """Every bound has a reason, and every name is one that its phase understands."""
 
-from dataclasses import replace
-
 import pytest
 
-from tests.sweeping.specs import SPEC
+from tests.sweeping.specs import vary
 from tissueclock.catalog import load_phase
 from tissueclock.records import SweepSpec
 from tissueclock.sweeping.space import make_space
@@ -15,7 +13,7 @@ PHASES = ("detection", "tss_3h", "tss_4h5", "attention")
 def spec_of(phase: str) -> SweepSpec:
     first = phase == "detection"
     weights = {"weights": "random"} if first else {"weights": "previous", "upstream": "before"}
-    return replace(SPEC, phase=phase, space=phase, **weights)  # type: ignore[arg-type]
+    return vary(phase=phase, space=phase, **weights)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -30,4 +28,4 @@ def test_every_bound_has_a_reason_and_every_reason_a_bound(phase: str) -> None:
 def test_the_phase_understands_every_name_of_its_space(phase: str) -> None:
     loaded = load_phase(spec_of(phase))
 
-    make_space(loaded.space, spec_of(phase), accepted=loaded.trainable.accepted(), n_parents=3)
+    make_space(loaded.space, spec_of(phase), accepted=loaded.phase.task.accepted(), n_parents=3)

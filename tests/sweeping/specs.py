@@ -1,23 +1,37 @@
 """A sweep to vary."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from tissueclock.records import NetworkSpec, SchedulerSpec, SweepSpec
+from tissueclock.networks.settings import SliceSettings
+from tissueclock.records import SweepInputs, SweepSpec
+from tissueclock.settings import Budget, SchedulerSettings
 
 SPEC = SweepSpec(
-    phase="detection",
-    space="detection",
-    network=NetworkSpec(width=4),
-    weights="random",
-    upstream=None,
-    fixed={},
-    epochs=4,
-    patience=4,
-    searcher="tpe",
-    scheduler=SchedulerSpec(name="asha", grace_epochs=1, reduction_factor=2),
+    inputs=SweepInputs(
+        phase="detection",
+        space="detection",
+        network=SliceSettings(width=4),
+        epochs=4,
+        patience=4,
+        scheduler=SchedulerSettings(name="asha", grace_epochs=1, reduction_factor=2),
+        seed=3,
+    ),
+    budget=Budget(trials=12, promote=2),
     cohort=Path("cohort"),
-    cohort_digest="",
-    seed=3,
     arms=("chain",),
-    trials=12,
 )
+
+
+def vary(spec: SweepSpec = SPEC, **changes: Any) -> SweepSpec:
+    """The spec with some of its settings changed, wherever each stands."""
+    inputs = {name: value for name, value in changes.items() if name in SweepInputs.model_fields}
+    budget = {name: value for name, value in changes.items() if name in Budget.model_fields}
+    others = {name: value for name, value in changes.items() if name not in {*inputs, *budget}}
+    return replace(
+        spec,
+        inputs=spec.inputs.model_copy(update=inputs),
+        budget=spec.budget.model_copy(update=budget),
+        **others,
+    )

@@ -11,7 +11,7 @@ import ray
 from ray.exceptions import AuthenticationError
 
 from tissueclock.errors import InputError
-from tissueclock.records import Resources
+from tissueclock.settings import Resources
 from tissueclock.sweeping import cluster
 
 

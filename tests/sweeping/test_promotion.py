@@ -10,9 +10,9 @@ from tests.sweeping.specs import SPEC
 from tissueclock.errors import CheckpointError, SweepError
 from tissueclock.records import Parent, SweepJob
 from tissueclock.storage.files import digest_file
-from tissueclock.storage.folders import SweepFolder
+from tissueclock.storage.folders import PromotedFolder, SweepFolder
 from tissueclock.storage.ledger import LedgerWriter
-from tissueclock.sweeping.promotion import promote, read_parents, read_trial, settle_trial
+from tissueclock.sweeping.promotion import promote, read_parents, settle_trial
 
 LINEAGE: dict[str, Any] = {"cohort": "c", "split": "s", "seed": 3, "code": {"version": "0"}}
 
@@ -23,10 +23,10 @@ def job(path: Path, parents: tuple[Parent, ...] = ()) -> SweepJob:
 
 def write_checkpoint(folder: SweepFolder, trial: str, epoch: int, *, best: str) -> None:
     """A checkpoint's files as far as promotion looks at them."""
-    checkpoint = folder.trial(trial) / f"epoch-{epoch:04d}"
-    checkpoint.mkdir(parents=True)
-    (checkpoint / "best.safetensors").write_text(best)
-    (checkpoint / "facts.json").write_text(json.dumps({"network": {"kind": "slice"}}))
+    checkpoint = folder.trial(trial).checkpoint(epoch)
+    checkpoint.path.mkdir(parents=True)
+    checkpoint.best.write_text(best)
+    checkpoint.facts.write_text(json.dumps({"network": {"kind": "slice"}, "seed": 1, "inputs": "i"}))
 
 
 def report(writer: LedgerWriter, trial: str, values: list[float], **hyperparameters: Any) -> None:
@@ -39,22 +39,22 @@ def report(writer: LedgerWriter, trial: str, values: list[float], **hyperparamet
     writer.append("ended", trial=trial, status="finished")
 
 
-def run_sweep(path: Path, parents: tuple[Parent, ...] = (), **hyperparameters: Any) -> list[Path]:
+def run_sweep(path: Path, parents: tuple[Parent, ...] = (), **hyperparameters: Any) -> list[PromotedFolder]:
     made = job(path, parents)
     with LedgerWriter(made.folder.ledger) as writer:
         for trial, values in (("t0001", [0.6, 0.9, 0.7]), ("t0002", [0.8, 0.8, 0.8]), ("t0003", [0.5, 0.5, 0.95])):
             report(writer, trial, values, **hyperparameters)
             write_checkpoint(made.folder, trial, 3, best=f"{path.name} {trial}")
-            settle_trial(made.folder, trial)
+            settle_trial(made.folder.trial(trial))
         return promote(made, writer)
 
 
 def test_the_k_best_are_promoted_by_their_best_epoch(tmp_path: Path) -> None:
     promoted = run_sweep(tmp_path / "one")
 
-    assert [read_trial(path)["trial"] for path in promoted] == ["t0003", "t0001"]
-    assert (promoted[1] / "weights.safetensors").read_text() == "one t0001"
-    second = read_trial(promoted[1])
+    assert [folder.read_trial()["trial"] for folder in promoted] == ["t0003", "t0001"]
+    assert promoted[1].weights.read_text() == "one t0001"
+    second = promoted[1].read_trial()
     assert (second["epoch"], second["metrics"]["val_auc"], second["metrics"]["threshold"]) == (2, 0.9, 0.2)
 
 
@@ -69,8 +69,8 @@ def test_the_chain_of_digests_leads_back_to_the_first_phase(tmp_path: Path) -> N
     second = run_sweep(tmp_path / "two", read_parents(SweepFolder(tmp_path / "one")), parent=2)
     third = run_sweep(tmp_path / "three", read_parents(SweepFolder(tmp_path / "two")))
 
-    lineage = read_trial(third[0])["lineage"]
-    assert lineage["chain"] == [digest_file(path / "weights.safetensors") for path in (first[1], second[0])]
+    lineage = third[0].read_trial()["lineage"]
+    assert lineage["chain"] == [digest_file(folder.weights) for folder in (first[1], second[0])]
     assert lineage["parent"]["digest"] == lineage["chain"][-1]
 
 
@@ -86,10 +86,26 @@ def test_promoting_again_changes_nothing(tmp_path: Path) -> None:
 
 def test_a_parent_whose_weights_were_changed_is_refused(tmp_path: Path) -> None:
     promoted = run_sweep(tmp_path / "one")
-    (promoted[0] / "weights.safetensors").write_text("something else")
+    promoted[0].weights.write_text("something else")
 
     with pytest.raises(CheckpointError, match=r"promoted/1/weights\.safetensors: digest is .*trial\.json says"):
         read_parents(SweepFolder(tmp_path / "one"))
+
+
+@pytest.mark.parametrize(("change", "found"), [({"seed": 2}, "seed is 2"), ({"inputs": "theirs"}, "inputs is theirs")])
+def test_weights_that_another_trial_learned_are_not_promoted(
+    tmp_path: Path, change: dict[str, Any], found: str
+) -> None:
+    made = job(tmp_path)
+    with LedgerWriter(made.folder.ledger) as writer:
+        report(writer, "t0001", [0.6])
+        write_checkpoint(made.folder, "t0001", 1, best="theirs")
+        facts = made.folder.trial("t0001").checkpoint(1).facts
+        facts.write_text(json.dumps({**json.loads(facts.read_text()), **change}))
+        settle_trial(made.folder.trial("t0001"))
+
+        with pytest.raises(SweepError, match=f"{found}, but the ledger says"):
+            promote(made, writer)
 
 
 def test_a_sweep_without_any_weights_says_why(tmp_path: Path) -> None:

@@ -1,14 +1,14 @@
 """Tune's schedulers, told what the ledger knows."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
-from tests.sweeping.specs import SPEC
+from tests.sweeping.specs import SPEC, vary
 from tissueclock.errors import StudyError
-from tissueclock.records import SchedulerSpec
+from tissueclock.settings import SchedulerSettings
 from tissueclock.storage.ledger import TrialEntry
 from tissueclock.sweeping.scheduler import make_scheduler, replay
 
@@ -40,7 +40,7 @@ def test_asha_stops_a_poor_trial_by_what_earlier_attempts_reported() -> None:
 
 
 def test_pbt_perturbs_what_may_change_while_a_network_learns_and_nothing_else() -> None:
-    spec = replace(SPEC, scheduler=SchedulerSpec(name="pbt"))
+    spec = vary(scheduler=SchedulerSettings(name="pbt"))
 
     scheduler = make_scheduler(spec, {"lr": tune.loguniform(1e-5, 1e-2), "freeze_depth": tune.choice([0, 1])})
 
@@ -48,7 +48,7 @@ def test_pbt_perturbs_what_may_change_while_a_network_learns_and_nothing_else() 
 
 
 def test_pbt_without_anything_to_perturb_is_refused() -> None:
-    spec = replace(SPEC, scheduler=SchedulerSpec(name="pbt"))
+    spec = vary(scheduler=SchedulerSettings(name="pbt"))
 
     with pytest.raises(StudyError, match="scheduler is pbt, but none of lr, final_lr"):
         make_scheduler(spec, {"freeze_depth": tune.choice([0, 1])})

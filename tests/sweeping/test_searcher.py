@@ -1,13 +1,12 @@
 """The searcher that remembers by the ledger alone."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from ray import tune
 from ray.tune.search import Searcher
 
-from tests.sweeping.specs import SPEC
+from tests.sweeping.specs import SPEC, vary
 from tissueclock.records import SweepSpec
 from tissueclock.storage.ledger import LedgerWriter
 from tissueclock.sweeping.searcher import LedgerSearcher
@@ -46,7 +45,7 @@ def test_what_is_suggested_stands_in_the_ledger_before_it_is_handed_out(path: Pa
 
 
 def test_a_new_searcher_hands_out_trials_in_flight_first_and_then_asks_for_what_is_left(path: Path) -> None:
-    spec = replace(SPEC, trials=3)
+    spec = vary(trials=3)
     with LedgerWriter(path) as writer:
         first = searcher(writer, spec)
         in_flight = first.suggest("a")
@@ -62,7 +61,7 @@ def test_a_new_searcher_hands_out_trials_in_flight_first_and_then_asks_for_what_
 
 
 def test_a_searcher_interrupted_after_every_trial_still_learns(path: Path) -> None:
-    spec = replace(SPEC, trials=30)
+    spec = vary(trials=30)
     rates = []
     for i in range(30):
         with LedgerWriter(path) as writer:
@@ -89,7 +88,7 @@ def test_the_same_seed_gives_the_same_suggestions(tmp_path: Path) -> None:
 
 def test_a_grid_asks_for_each_point_once_and_no_more(path: Path) -> None:
     space = {"attention": tune.choice(["off", "mean_flow"])}
-    spec = replace(SPEC, searcher="grid")
+    spec = vary(searcher="grid")
     with LedgerWriter(path) as writer:
         search = searcher(writer, spec, space)
         asked = [search.suggest(f"t{i}") for i in range(3)]

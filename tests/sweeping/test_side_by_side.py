@@ -1,6 +1,5 @@
 """Sweeps of one phase at work at once, each with another network: each trains its own trials and no other's."""
 
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +11,14 @@ import ray
 from tests.training.test_trial import make_job
 from tissueclock.catalog import load_phase
 from tissueclock.cohort.store import Cohort
-from tissueclock.networks.slice_pooling import SlicePoolingName
-from tissueclock.records import NetworkSpec, SchedulerSpec, SweepJob
+from tissueclock.networks.settings import SlicePoolingName, SliceSettings
+from tissueclock.records import SweepJob
+from tissueclock.settings import SchedulerSettings
+from tissueclock.storage.files import read_json
 from tissueclock.storage.ledger import read_ledger
 from tissueclock.sweeping.cluster import RunningSweep
-from tissueclock.sweeping.promotion import read_trial
 
-NETWORKS = [NetworkSpec(width=8), *(NetworkSpec(width=4, slice_pooling=how) for how in get_args(SlicePoolingName))]
+NETWORKS = [SliceSettings(width=8), *(SliceSettings(width=4, slice_pooling=how) for how in get_args(SlicePoolingName))]
 DESCRIBED = ("width", "slice_pooling")
 
 
@@ -30,11 +30,11 @@ def side_by_side(cohort: Cohort, folder: Path, **changes: Any) -> list[SweepJob]
             cohort,
             folder / f"sweep{i}",
             network=network,
-            fixed={"batch_size": 16},
+            fix={"batch_size": 16},
             trials=4,
             epochs=2,
             promote=2,
-            scheduler=SchedulerSpec(name="none"),
+            scheduler=SchedulerSettings(name="none"),
             **changes,
         )
         jobs.append(replace(job, inputs=f"inputs{i}"))
@@ -67,11 +67,11 @@ def test_eight_sweeps_of_one_phase_at_once_each_train_their_own_trials(
         ledger = read_ledger(job.folder.ledger)
         assert ledger.closed
         for name, trial in ledger.trials.items():
-            facts = json.loads((job.folder.trial(name) / "best" / "facts.json").read_text())
+            facts = read_json(job.folder.trial(name).best.facts)
             assert {key: facts["network"][key] for key in DESCRIBED} == {
-                key: getattr(job.spec.network, key) for key in DESCRIBED
+                key: getattr(job.spec.inputs.network, key) for key in DESCRIBED
             }
             assert (facts["seed"], facts["inputs"]) == (trial.seed, job.inputs)
             assert sorted(trial.metrics) == [1, 2]
         for promoted in ledger.promoted.values():
-            assert read_trial(job.folder.promoted(promoted["rank"]))["seed"] == ledger.trials[promoted["trial"]].seed
+            assert job.folder.promoted(promoted["rank"]).read_trial()["seed"] == ledger.trials[promoted["trial"]].seed

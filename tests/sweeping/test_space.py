@@ -1,12 +1,11 @@
 """A sweep's space: pins, parents and grids."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from ray import tune
 
-from tests.sweeping.specs import SPEC
+from tests.sweeping.specs import SPEC, vary
 from tissueclock.errors import StudyError
 from tissueclock.sweeping.space import make_space
 
@@ -16,11 +15,11 @@ SPACE = {
     "attention": tune.choice(["off", "mean_flow"]),
 }
 ACCEPTED = frozenset({"lr", "freeze_depth", "attention", "batch_size", "parent"})
-CHILD = replace(SPEC, weights="previous", upstream="detection.1")
+CHILD = vary(weights="previous", upstream="detection.1")
 
 
 def test_a_pin_leaves_the_space_and_stays_in_every_configuration() -> None:
-    space = make_space(SPACE, replace(CHILD, fixed={"lr": 1e-3, "batch_size": 4}), accepted=ACCEPTED)
+    space = make_space(SPACE, vary(CHILD, fix={"lr": 1e-3, "batch_size": 4}), accepted=ACCEPTED)
 
     assert set(space.domains) == {"freeze_depth", "attention"}
     assert space.fixed == {"lr": 1e-3, "batch_size": 4}
@@ -46,11 +45,11 @@ def test_random_weights_are_never_frozen() -> None:
 )
 def test_a_wrong_pin_is_named_with_what_is_allowed(fixed: dict[str, object], message: str) -> None:
     with pytest.raises(StudyError, match=f"phase detection, space detection: {message}"):
-        make_space(SPACE, replace(CHILD, fixed=fixed), accepted=ACCEPTED)
+        make_space(SPACE, vary(CHILD, fix=fixed), accepted=ACCEPTED)
 
 
 def test_a_grid_is_every_point_of_a_discrete_space() -> None:
-    spec = replace(CHILD, searcher="grid", fixed={"lr": 1e-3})
+    spec = vary(CHILD, searcher="grid", fix={"lr": 1e-3})
 
     points = make_space(SPACE, spec, accepted=ACCEPTED, n_parents=2).grid()
 
@@ -61,7 +60,7 @@ def test_a_grid_is_every_point_of_a_discrete_space() -> None:
 
 def test_a_grid_over_a_continuous_space_is_refused() -> None:
     with pytest.raises(StudyError, match="searcher is grid, but the space is continuous"):
-        make_space(SPACE, replace(CHILD, searcher="grid"), accepted=ACCEPTED)
+        make_space(SPACE, vary(CHILD, searcher="grid"), accepted=ACCEPTED)
 
 
 def test_the_digest_tells_bounds_apart(tmp_path: Path) -> None:

@@ -13,20 +13,23 @@ import pytest
 from tests.training.test_trial import make_job
 from tissueclock.catalog import load_phase
 from tissueclock.cohort.store import Cohort
-from tissueclock.records import Parent, Resources, SchedulerSpec, SweepJob
+from tissueclock.records import Parent, SweepJob
+from tissueclock.settings import SchedulerSettings
 from tissueclock.storage.ledger import LedgerState, read_ledger
 from tissueclock.sweeping.promotion import read_parents
 from tissueclock.sweeping.sweep import run_sweep
 
 pytestmark = pytest.mark.ray
 
-TWO = Resources(cpus=1.0, workers=2)
+TWO = {"cpus_per_trial": 1.0, "workers_per_trial": 2}
 EXACT = {"batch_size": 16, "augmentation": 0.0, "dropout": 0.0}
 
 
 def swept(cohort: Cohort, folder: Path, **changes: Any) -> tuple[SweepJob, LedgerState]:
     job = make_job(
-        cohort, folder, **{"trials": 1, "epochs": 3, "promote": 1, "scheduler": SchedulerSpec(name="none"), **changes}
+        cohort,
+        folder,
+        **{"trials": 1, "epochs": 3, "promote": 1, "scheduler": SchedulerSettings(name="none"), **changes},
     )
     run_sweep(job, load_phase(job.spec))
     return job, read_ledger(job.folder.ledger)
@@ -34,7 +37,7 @@ def swept(cohort: Cohort, folder: Path, **changes: Any) -> tuple[SweepJob, Ledge
 
 @pytest.fixture(scope="module")
 def parents(ray_here: None, toy_cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> tuple[Parent, ...]:
-    job, _ = swept(toy_cohort, tmp_path_factory.mktemp("detection"), fixed=EXACT)
+    job, _ = swept(toy_cohort, tmp_path_factory.mktemp("detection"), fix=EXACT)
     return read_parents(job.folder)
 
 
@@ -44,8 +47,8 @@ def test_two_processes_learn_what_one_does(parents: tuple[Parent, ...], toy_coho
     pinned = {**EXACT, "learned": "gates+slices+head", "attention": "softmax", "lr": 0.01}
 
     curves = []
-    for name, resources in (("one", Resources()), ("two", TWO)):
-        _, ledger = swept(toy_cohort, tmp_path / name, resources=resources, fixed=pinned, **frozen)
+    for name, resources in (("one", {}), ("two", TWO)):
+        _, ledger = swept(toy_cohort, tmp_path / name, **resources, fix=pinned, **frozen)
         (trial,) = ledger.trials.values()
         curves.append([[row["train_loss"], row["val_loss"], row["val_auc"]] for row in trial.metrics.values()])
 
@@ -70,10 +73,10 @@ def test_a_killed_process_costs_an_epoch_and_leaves_no_gap(ray_here: None, toy_c
 
     killer = threading.Thread(target=kill_one, daemon=True)
     killer.start()
-    job, ledger = swept(toy_cohort, tmp_path, resources=TWO, fixed=EXACT, epochs=12, patience=12)
+    job, ledger = swept(toy_cohort, tmp_path, **TWO, fix=EXACT, epochs=12, patience=12)
 
     (trial,) = ledger.trials.values()
     assert killed
     assert trial.status == "finished"
     assert sorted(trial.metrics) == list(range(1, 13))
-    assert (job.folder.promoted(1) / "holdout.json").exists()
+    assert job.folder.promoted(1).holdout.exists()

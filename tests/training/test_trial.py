@@ -1,28 +1,30 @@
-"""The trainables: called by hand, as Tune calls them, and driven through Tune on this machine."""
+"""Trials: begun by hand, driven through Tune on this machine, and with a Tuner of one's own."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from ray.tune.trainable.trainable import Trainable
+from ray import tune
 
-from tests.sweeping.specs import SPEC
+from tests.sweeping.specs import vary
 from tissueclock.catalog import load_phase
 from tissueclock.cohort.store import Cohort
 from tissueclock.errors import CohortError, SweepError
-from tissueclock.learning.checkpoint import read_tensors
 from tissueclock.learning.learner import ForeignCheckpointError
-from tissueclock.records import NetworkSpec, Parent, SchedulerSpec, SweepJob
+from tissueclock.networks.settings import VolumeSettings
+from tissueclock.records import Parent, SweepJob
+from tissueclock.settings import SchedulerSettings
 from tissueclock.storage.folders import SweepFolder
 from tissueclock.storage.ledger import read_ledger
-from tissueclock.sweeping.promotion import read_parents, read_trial
+from tissueclock.sweeping.promotion import read_parents
 from tissueclock.sweeping.sweep import run_sweep
-from tissueclock.training.phase import PhaseTrainable
 from tissueclock.training.scoring import load_promoted
+from tissueclock.training.trial import Trial
+from tissueclock.training.tunable import PhaseTrainable
+from tissueclock.weights.tensors import read_tensors
 from trainables.attention import Attention
 from trainables.detection import Detection
 from trainables.tss_3h import Tss3h
@@ -31,7 +33,7 @@ LINEAGE = {"cohort": "c", "split": "s", "seed": 3, "code": {}}
 
 
 def make_job(cohort: Cohort, folder: Path, *, parents: tuple[Parent, ...] = (), **changes: Any) -> SweepJob:
-    spec = replace(SPEC, cohort=cohort.folder, cohort_digest=cohort.digest, **changes)
+    spec = vary(cohort=cohort.folder, cohort_digest=cohort.digest, **changes)
     return SweepJob(spec=spec, folder=SweepFolder(folder), parents=parents, study="s", inputs="i", lineage=LINEAGE)
 
 
@@ -39,28 +41,18 @@ def config(**hyperparameters: Any) -> dict[str, Any]:
     return {"hyperparameters": {"batch_size": 16, **hyperparameters}, "seed": 11}
 
 
-@pytest.fixture
-def begin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Begins a trial by hand, under a name, as an actor of Tune's would."""
-    monkeypatch.setattr(Trainable, "trial_name", "t0001")
-    started: list[PhaseTrainable] = []
-
-    def begin_trial(kind: type[PhaseTrainable], job: SweepJob, settings: Mapping[str, Any]) -> PhaseTrainable:
-        trial = kind.__new__(kind)
-        trial.setup(dict(settings), job=job)
-        started.append(trial)
-        return trial
-
-    return begin_trial  # type: ignore[return-value]
+def begin(kind: type[PhaseTrainable], job: SweepJob, settings: Mapping[str, Any], *, name: str = "t0001") -> Trial:
+    """A trial begun without Tune."""
+    trial = Trial(kind.phase, job)
+    trial.begin(name, settings)
+    return trial
 
 
-def losses(trial: PhaseTrainable, n: int) -> list[float]:
+def losses(trial: Trial, n: int) -> list[float]:
     return [trial.step()["metrics"]["val_loss"] for _ in range(n)]
 
 
-def test_a_trial_taken_up_by_another_actor_goes_on_as_if_never_interrupted(
-    toy_cohort: Cohort, tmp_path: Path, begin: Any
-) -> None:
+def test_a_trial_taken_up_by_another_actor_goes_on_as_if_never_interrupted(toy_cohort: Cohort, tmp_path: Path) -> None:
     whole = losses(begin(Detection, make_job(toy_cohort, tmp_path / "whole"), config()), 4)
 
     job = make_job(toy_cohort, tmp_path / "cut")
@@ -71,21 +63,20 @@ def test_a_trial_taken_up_by_another_actor_goes_on_as_if_never_interrupted(
     assert [*first, *rest] == whole
 
 
-def test_an_actor_used_again_trains_like_a_new_one(toy_cohort: Cohort, tmp_path: Path, begin: Any) -> None:
+def test_an_actor_used_again_trains_like_a_new_one(toy_cohort: Cohort, tmp_path: Path) -> None:
     fresh = losses(begin(Detection, make_job(toy_cohort, tmp_path / "fresh"), config(lr=0.003)), 2)
 
     trial = begin(Detection, make_job(toy_cohort, tmp_path / "used"), config())
     trial.step()
-    trial._job = make_job(toy_cohort, tmp_path / "used-again")
-    assert trial.reset_config(config(lr=0.003))
+    trial.begin("t0002", config(lr=0.003))
 
     assert losses(trial, 2) == fresh
 
 
-def test_a_torn_checkpoint_is_passed_over_for_the_one_before(toy_cohort: Cohort, tmp_path: Path, begin: Any) -> None:
+def test_a_torn_checkpoint_is_passed_over_for_the_one_before(toy_cohort: Cohort, tmp_path: Path) -> None:
     job = make_job(toy_cohort, tmp_path)
     expected = losses(begin(Detection, job, config()), 3)
-    weights = job.folder.trial("t0001") / "epoch-0003" / "weights.safetensors"
+    weights = job.folder.trial("t0001").checkpoint(3).weights
     weights.write_bytes(weights.read_bytes()[:-10])
 
     assert losses(begin(Detection, job, config()), 2) == expected[1:]
@@ -93,7 +84,7 @@ def test_a_torn_checkpoint_is_passed_over_for_the_one_before(toy_cohort: Cohort,
 
 @pytest.mark.parametrize("change", [{"inputs": "others"}, {"seed": 12}])
 def test_a_checkpoint_of_another_trial_is_never_gone_on_from(
-    toy_cohort: Cohort, tmp_path: Path, begin: Any, change: dict[str, Any]
+    toy_cohort: Cohort, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     job = make_job(toy_cohort, tmp_path)
     losses(begin(Detection, job, config()), 1)
@@ -103,21 +94,21 @@ def test_a_checkpoint_of_another_trial_is_never_gone_on_from(
         begin(Detection, other, {**config(), "seed": change.get("seed", 11)})
 
 
-def test_a_trial_of_other_inputs_is_not_begun(toy_cohort: Cohort, tmp_path: Path, begin: Any) -> None:
+def test_a_trial_of_other_inputs_is_not_begun(toy_cohort: Cohort, tmp_path: Path) -> None:
     with pytest.raises(SweepError, match="was handed a trial of inputs others"):
         begin(Detection, make_job(toy_cohort, tmp_path), {**config(), "inputs": "others"})
 
 
-def test_a_cohort_that_changed_since_the_plan_is_refused(toy_cohort: Cohort, tmp_path: Path, begin: Any) -> None:
+def test_a_cohort_that_changed_since_the_plan_is_refused(toy_cohort: Cohort, tmp_path: Path) -> None:
     job = make_job(toy_cohort, tmp_path)
 
     with pytest.raises(CohortError, match="the cohort was changed since the study was planned"):
-        begin(Detection, replace(job, spec=replace(job.spec, cohort_digest="another")), config())
+        begin(Detection, replace(job, spec=vary(job.spec, cohort_digest="another")), config())
 
 
 @pytest.mark.parametrize("phase", [Detection, Tss3h, Attention])
-def test_each_phase_trains_the_volume_network(toy_cohort: Cohort, tmp_path: Path, begin: Any, phase: Any) -> None:
-    job = make_job(toy_cohort, tmp_path, network=NetworkSpec(kind="volume", width=4))
+def test_each_phase_trains_the_volume_network(toy_cohort: Cohort, tmp_path: Path, phase: Any) -> None:
+    job = make_job(toy_cohort, tmp_path, network=VolumeSettings(width=4))
 
     first, second = losses(begin(phase, job, config()), 2)
 
@@ -138,11 +129,11 @@ def chain(ray_here: None, toy_cohort: Cohort, tmp_path_factory: pytest.TempPathF
             parents=parents,
             phase=name,
             space=name,
-            fixed={"batch_size": 16},
+            fix={"batch_size": 16},
             trials=2,
             epochs=2,
             promote=2,
-            scheduler=SchedulerSpec(name="none"),
+            scheduler=SchedulerSettings(name="none"),
             **weights,
         )
         run_sweep(job, load_phase(job.spec))
@@ -161,18 +152,18 @@ def test_each_phase_is_swept_by_tune_promoted_and_scored_once(chain: dict[str, S
     assert not chain[name].folder.tune.exists()
     for rank in (1, 2):
         promoted = chain[name].folder.promoted(rank)
-        scores = (promoted / "holdout.tsv").read_text().splitlines()[1:]
-        facts = json.loads((promoted / "holdout.json").read_text())
+        scores = promoted.holdout_scores.read_text().splitlines()[1:]
+        facts = promoted.read_holdout()
         assert facts["n"] == len(scores)
         assert facts["unit"] == ("hemisphere" if name == "detection" else "patient")
-        assert facts["threshold"] == read_trial(promoted)["metrics"]["threshold"]
+        assert facts["threshold"] == promoted.read_trial()["metrics"]["threshold"]
 
 
 @pytest.mark.ray
 def test_holdout_scores_are_of_holdout_patients_and_no_others(chain: dict[str, SweepJob], toy_cohort: Cohort) -> None:
     holdout = {hemisphere.patient for hemisphere in toy_cohort.table if hemisphere.split == "holdout"}
 
-    rows = (chain["tss_3h"].folder.promoted(1) / "holdout.tsv").read_text().splitlines()[1:]
+    rows = chain["tss_3h"].folder.promoted(1).holdout_scores.read_text().splitlines()[1:]
 
     assert {row.split("\t")[1] for row in rows} == holdout
 
@@ -194,12 +185,12 @@ def test_the_attention_phase_leaves_the_trunk_as_its_parent_left_it(chain: dict[
 
 @pytest.mark.ray
 def test_the_encoder_that_genesis_restored_with_starts_detection(
-    ray_here: None, toy_cohort: Cohort, tmp_path: Path, begin: Any
+    ray_here: None, toy_cohort: Cohort, tmp_path: Path
 ) -> None:
-    few = {"network": NetworkSpec(kind="volume", width=4), "trials": 2, "epochs": 2, "promote": 1}
-    none = SchedulerSpec(name="none")
+    few = {"network": VolumeSettings(width=4), "trials": 2, "epochs": 2, "promote": 1}
+    none = SchedulerSettings(name="none")
     genesis = make_job(
-        toy_cohort, tmp_path / "g", phase="genesis", space="genesis", fixed={"batch_size": 8}, scheduler=none, **few
+        toy_cohort, tmp_path / "g", phase="genesis", space="genesis", fix={"batch_size": 8}, scheduler=none, **few
     )
     run_sweep(genesis, load_phase(genesis.spec))
     parents = read_parents(genesis.folder)
@@ -209,12 +200,12 @@ def test_the_encoder_that_genesis_restored_with_starts_detection(
 
     trial = begin(Detection, detection, config())
 
-    theirs = read_tensors(parents[0].folder / "weights.safetensors")
-    mine = trial._learner.network.state_dict()
+    theirs = read_tensors(parents[0].folder.weights)
+    mine = trial.learner.network.state_dict()
     assert all(torch.equal(mine[name], tensor) for name, tensor in theirs.items() if name.startswith("trunk."))
-    facts = json.loads((genesis.folder.promoted(1) / "holdout.json").read_text())
+    facts = genesis.folder.promoted(1).read_holdout()
     assert set(facts["metrics"]) == {"loss", "restored"}
-    assert read_trial(genesis.folder.promoted(1))["metrics"]["val_restored"] == pytest.approx(
+    assert genesis.folder.promoted(1).read_trial()["metrics"]["val_restored"] == pytest.approx(
         read_ledger(genesis.folder.ledger).promoted[1]["value"]
     )
 
@@ -225,10 +216,10 @@ def test_a_sweep_ends_under_each_scheduler(ray_here: None, toy_cohort: Cohort, t
     job = make_job(
         toy_cohort,
         tmp_path,
-        fixed={"batch_size": 16},
+        fix={"batch_size": 16},
         trials=4,
         epochs=4,
-        scheduler=SchedulerSpec(name=scheduler, grace_epochs=1, perturb_epochs=1, reduction_factor=2),
+        scheduler=SchedulerSettings(name=scheduler, grace_epochs=1, perturb_epochs=1, reduction_factor=2),
     )
 
     run_sweep(job, load_phase(job.spec))
@@ -239,5 +230,17 @@ def test_a_sweep_ends_under_each_scheduler(ray_here: None, toy_cohort: Cohort, t
     assert len(ledger.promoted) == 2
 
 
+@pytest.mark.ray
+def test_a_phase_is_swept_by_hand_in_five_lines(ray_here: None, toy_cohort: Cohort, tmp_path: Path) -> None:
+    job = make_job(toy_cohort, tmp_path / "trials", epochs=2)
+
+    space = {"hyperparameters": {"lr": tune.loguniform(1e-4, 1e-2), "batch_size": 16}, "seed": 1}
+    asked = tune.TuneConfig(metric="best_value", mode="max", num_samples=2)
+    stored = tune.RunConfig(storage_path=str(tmp_path / "tune"), verbose=0)
+    best = tune.Tuner(Detection.for_job(job), param_space=space, tune_config=asked, run_config=stored).fit()
+
+    assert best.get_best_result().metrics["epoch"] == 2
+
+
 def test_the_attention_phase_needs_a_parent() -> None:
-    assert Attention.needs_parent
+    assert Attention.phase.needs_parent

@@ -3,13 +3,13 @@
 Name it in a study's arms as `tss_6h`, and this folder's parent under `extensions`. Nothing else needs to know it.
 """
 
-from tissueclock.cohort.tasks import OnsetBefore
-from tissueclock.training.phase import PhaseTrainable
+from tissueclock.cohort.questions import OnsetBefore
+from tissueclock.training.classification import Classification
+from tissueclock.training.phase import Phase
+from tissueclock.training.tunable import PhaseTrainable
 
 
 class Tss6h(PhaseTrainable):
     """Learns what freeze depth leaves, on the hemispheres with a lesion."""
 
-    name = "tss_6h"
-    title = "onset < 6 h"
-    task = OnsetBefore(360.0)
+    phase = Phase(name="tss_6h", title="onset < 6 h", task=Classification(OnsetBefore(360.0)))

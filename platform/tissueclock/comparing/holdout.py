@@ -21,7 +21,7 @@ from tissueclock.comparing.observers import (
     read_observer,
 )
 from tissueclock.comparing.results import CohortFacts, PairedTest, Promoted, State, StudyResult, SweepResult, Task
-from tissueclock.comparing.scores import read_facts, read_holdout
+from tissueclock.comparing.scores import read_holdout
 from tissueclock.comparing.statistics import compare_aucs
 from tissueclock.errors import CohortError
 from tissueclock.seeds import derive_seed
@@ -41,7 +41,7 @@ def read_study(folder: StudyFolder) -> StudyResult:
     Raises:
         InputError: A file that is there is damaged, or `graph.json` is missing.
     """
-    graph = read_facts(folder.graph, needed=("study", "seed", "cohort", "sweeps", "arms"))
+    graph = folder.read_graph()
     gaps: list[str] = []
     cohort = _open_cohort(Path(graph["cohort"]), gaps)
     names = list(dict.fromkeys(name for sweeps in graph["arms"].values() for name in sweeps))
@@ -90,12 +90,12 @@ def _read_promoted(folder: SweepFolder, rank: int, ledger: LedgerState, seed: in
     where, line = folder.promoted(rank), ledger.promoted[rank]
     trial = ledger.trials.get(line["trial"])
     facts: dict[str, Any] = {"trial": line["trial"], "hyperparameters": trial.hyperparameters if trial else {}}
-    if (where / "trial.json").is_file():
-        facts = read_facts(where / "trial.json", needed=("trial", "hyperparameters", "lineage"))
+    if where.trial.is_file():
+        facts = where.read_trial()
     else:
         gaps.append(f"sweep {folder.path.name}: promoted checkpoint {rank} has no trial.json")
     holdout = None
-    if (where / "holdout.json").is_file():
+    if where.holdout.is_file():
         generator = np.random.default_rng(derive_seed(seed, "bootstrap", folder.path.name)) if rank == 1 else None
         holdout = read_holdout(where, generator=generator)
         gaps.extend(holdout.complaints)

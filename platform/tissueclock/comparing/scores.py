@@ -3,7 +3,6 @@
 The figures are made anew from the scores; those in `holdout.json` are held against them. Refuses to know studies.
 """
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,8 @@ from jaxtyping import Bool, Float
 
 from tissueclock.comparing.statistics import AucEstimate, Interval, Rate, bootstrap_auc, estimate_auc, estimate_rate
 from tissueclock.errors import InputError
+from tissueclock.storage.files import read_json
+from tissueclock.storage.folders import PromotedFolder
 from tissueclock.storage.tsv import read_rows
 
 COLUMNS = ("unit", "patient", "label", "logit")
@@ -89,18 +90,18 @@ class HoldoutResult:
     complaints: tuple[str, ...]
 
 
-def read_holdout(folder: Path, *, generator: np.random.Generator | None = None) -> HoldoutResult:
+def read_holdout(folder: PromotedFolder, *, generator: np.random.Generator | None = None) -> HoldoutResult:
     """Reads a promoted checkpoint's holdout scores and judges them.
 
     Args:
-        folder: Holds `holdout.json` and `holdout.tsv`.
+        folder: The checkpoint's.
         generator: For the bootstrap; None leaves it out.
 
     Raises:
         InputError: A file is missing or damaged.
     """
-    facts = read_facts(folder / "holdout.json", needed=("unit", "threshold", "metrics"))
-    scores = read_scores(folder / "holdout.tsv")
+    facts = read_json(folder.holdout, needed=("unit", "threshold", "metrics"))
+    scores = read_scores(folder.holdout_scores)
     auc = bootstrap = None
     if 0 < scores.n_positive < len(scores.units):
         auc = estimate_auc(scores.labels, scores.logits, patients=scores.patients)
@@ -116,7 +117,7 @@ def read_holdout(folder: Path, *, generator: np.random.Generator | None = None) 
         auc=auc,
         bootstrap=bootstrap,
         confusion=confusion,
-        complaints=_complaints(folder / "holdout.json", facts["metrics"], auc=auc, confusion=confusion),
+        complaints=_complaints(folder.holdout, facts["metrics"], auc=auc, confusion=confusion),
     )
 
 
@@ -154,25 +155,6 @@ def count_calls(labels: Bool[np.ndarray, " unit"], calls: Bool[np.ndarray, " uni
         return estimate_rate(int(right.sum()), len(right)) if len(right) else None
 
     return Confusion(rate(calls[labels]), rate(~calls[~labels]), rate(calls == labels))
-
-
-def read_facts(path: Path, *, needed: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Reads a JSON object.
-
-    Raises:
-        InputError: The file is missing, not a JSON object, or lacks a key.
-    """
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as JSON ({error})") from error
-    if not isinstance(facts, dict):
-        raise InputError(f"{path}: a JSON {type(facts).__name__} found; an object is allowed")
-    if missing := [key for key in needed if key not in facts]:
-        raise InputError(f"{path}: key {', '.join(missing)} missing; needed: {', '.join(needed)}")
-    return facts
 
 
 def _complaints(

@@ -11,6 +11,7 @@ from tissueclock.comparing.observers import OBSERVER, ReaderResult
 from tissueclock.comparing.results import StudyResult, SweepResult, Task
 from tissueclock.comparing.scores import Confusion
 from tissueclock.comparing.statistics import AucEstimate, Interval, Rate
+from tissueclock.learning.hyperparameters import ROWS
 from tissueclock.storage.tsv import MISSING
 
 NOTHING = "\N{EN DASH}"
@@ -25,8 +26,6 @@ HEADINGS = (
     "specificity [95 % CI]",
     "accuracy [95 % CI]",
 )
-_TELLING = ("parent", "learned", "freeze_depth", "attention", "optimiser", "lr")
-"""What a short configuration names, where the trial has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +118,7 @@ def shorten(hyperparameters: Mapping[str, Any]) -> str:
     >>> shorten({"lr": 0.00123456, "freeze_depth": 2, "gamma": 0.001})
     'freeze_depth 2, lr 0.0012'
     """
-    chosen = [name for name in _TELLING if name in hyperparameters] or list(hyperparameters)[:3]
+    chosen = [name for name, row in ROWS.items() if row.told and name in hyperparameters] or list(hyperparameters)[:3]
     return ", ".join(f"{name} {format_value(hyperparameters[name], digits=2)}" for name in chosen)
 
 

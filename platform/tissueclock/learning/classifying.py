@@ -17,9 +17,9 @@ from torch.nn import functional
 
 from tissueclock.learning.feed import Feed, Sharing
 from tissueclock.learning.freezing import frozen_depth
-from tissueclock.learning.learner import DivergedError, Learner
+from tissueclock.learning.learner import Conditions, DivergedError, Learner
 from tissueclock.learning.metrics import classification_metrics
-from tissueclock.learning.precision import Precision, autocast
+from tissueclock.learning.precision import autocast
 from tissueclock.learning.samples import Samples, even_batches
 from tissueclock.learning.shard import Shard
 from tissueclock.learning.trunk_store import Maps
@@ -37,12 +37,8 @@ class Classifier(Learner):
         network: Gives one logit a hemisphere; learns in place.
         train: What it learns from.
         validation: What epochs are judged by, and thresholds chosen on.
-        hyperparameters: See `Learner`, as what follows.
-        epochs: Most epochs to run.
-        patience: Epochs without a better one after which to stop.
-        seed: Of the order of samples, augmentation and dropout.
-        device: Where the network runs.
-        precision: In which number format.
+        hyperparameters: See `Learner`.
+        conditions: See `Learner`.
         sharing: How frozen stages are shared with other trials; None: not at all, each epoch augments afresh.
         shard: This process's part, where several train together.
 
@@ -59,24 +55,11 @@ class Classifier(Learner):
         train: Samples,
         validation: Samples,
         hyperparameters: Mapping[str, Any],
-        epochs: int,
-        patience: int,
-        seed: int,
-        device: torch.device,
-        precision: Precision = "auto",
+        conditions: Conditions,
         sharing: Sharing | None = None,
         shard: Shard = Shard(),  # noqa: B008 (frozen)
     ) -> None:
-        super().__init__(
-            network=network,
-            n_train=len(train),
-            hyperparameters=hyperparameters,
-            epochs=epochs,
-            patience=patience,
-            seed=seed,
-            device=device,
-            precision=precision,
-        )
+        super().__init__(network=network, n_train=len(train), hyperparameters=hyperparameters, conditions=conditions)
         self._train, self._validation, self._shard = train, validation, shard
         self._feed = Feed(
             network=self.network,
@@ -84,10 +67,12 @@ class Classifier(Learner):
             augmentation=self.hyperparameters.augmentation,
             views=self.hyperparameters.views,
             sharing=sharing,
-            device=device,
-            precision=precision,
+            device=self._device,
+            precision=self._precision,
         )
-        self._pos_weight = _pos_weight(train, device=device) if self.hyperparameters.pos_weight == "balanced" else None
+        self._pos_weight = (
+            _pos_weight(train, device=self._device) if self.hyperparameters.pos_weight == "balanced" else None
+        )
 
     def validation_logits(self) -> Float32[ndarray, " sample"]:
         """The logits of the validation samples, in their order, as of the last epoch."""

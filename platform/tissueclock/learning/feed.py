@@ -17,9 +17,10 @@ from numpy import ndarray
 from torch import Tensor
 
 from tissueclock.cohort.augmentation import augment
-from tissueclock.learning.precision import Precision, autocast, uses_bfloat16
+from tissueclock.learning.precision import autocast, uses_bfloat16
 from tissueclock.learning.samples import HemisphereReader, Samples, read_ahead, read_batches
 from tissueclock.learning.trunk_store import Maps, StoredMaps, TrunkStore, rounded
+from tissueclock.networks.settings import Precision
 from tissueclock.networks.staged import StagedNetwork
 from tissueclock.seeds import derive_seed
 from tissueclock.storage.files import digest_facts

@@ -1,65 +1,117 @@
-"""What can be tuned of learning: names, defaults and ranges.
+"""Every hyperparameter, a row each: default, range, scale, whether it may change while a network learns, its meaning.
 
-Refuses to know search spaces, and what the network's own arguments are.
+Search, PBT, MLflow's columns, the report and the reference table read these rows. Imports no torch.
 """
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
 from tissueclock.errors import InputError
+from tissueclock.networks.settings import Attention
 
 OptimiserName = Literal["adabound", "amsbound", "sgd", "adamw"]
 Learned = Literal["network", "gates", "gates+slices", "gates+slices+head"]
 PosWeight = Literal["off", "balanced"]
+
+_BELOW_ONE = math.nextafter(1.0, 0.0)
+_ROW = "row"
 
 
 class HyperparameterError(InputError):
     """A hyperparameter is unknown, or its value is out of range."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hyperparameters:
-    """One configuration of learning.
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is known of a hyperparameter.
 
     Attributes:
-        optimiser: `adabound`, `amsbound`, `sgd` (momentum) or `adamw`.
-        lr: Learning rate, at least 0.
-        final_lr: The rate that AdaBound's bounds close in on, at least 0.
-        gamma: How fast they do, by step, in [0, 1).
-        beta1: Decay of the gradient's average (SGD: the momentum), in [0, 1).
-        beta2: Decay of the squared gradient's average, in [0, 1).
-        weight_decay: Of weights, not of biases, norms and slice positions; at least 0. Added to the gradient, but
-            decoupled for `adamw`.
-        slice_lr_factor: Learning rate of the slice positions over `lr`, at least 0.
-        batch_size: Hemispheres in a step, at least 1.
-        freeze_depth: Stages that do not learn, counted from the input, 0 to 5.
-        learned: `network` is what freeze depth leaves; the others learn no stage, but the named parts alone.
-        dropout: Of the network's pooled features, in [0, 1).
-        pos_weight: `balanced` weighs positives by negatives / positives of the training samples.
-        augmentation: Strength; 0 is none.
-        views: Augmented views of a hemisphere where stages are frozen, each seen again every so many epochs, so that
-            trials share what the stages make of them; 0: a new one each epoch, shared with nobody.
+        meaning: One sentence, with its unit.
+        least: The smallest number allowed.
+        most: The largest.
+        choices: The words allowed, where it is no number.
+        log: Whether it spans decades: searched, drawn and compared by its logarithm.
+        in_flight: Whether it may change while a network learns; its shape, what it learns and its parent may not.
+        told: Whether a configuration in a few words names it.
+    """
+
+    meaning: str
+    least: float = 0.0
+    most: float = math.inf
+    choices: tuple[str, ...] = ()
+    log: bool = False
+    in_flight: bool = False
+    told: bool = False
+
+
+def _row(default: Any, meaning: str, **facts: Any) -> Any:
+    return dataclasses.field(default=default, metadata={_ROW: Row(meaning, **facts)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hyperparameters:
+    """One configuration of a trial.
 
     Values from outside come through `from_mapping`, which checks them.
     """
 
-    optimiser: OptimiserName = "adabound"
-    lr: float = 1e-3
-    final_lr: float = 0.1
-    gamma: float = 1e-3
-    beta1: float = 0.9
-    beta2: float = 0.999
-    weight_decay: float = 1e-5
-    slice_lr_factor: float = 5.0
-    batch_size: int = 8
-    freeze_depth: int = 0
-    learned: Learned = "network"
-    dropout: float = 0.0
-    pos_weight: PosWeight = "off"
-    augmentation: float = 1.0
-    views: int = 4
+    parent: int = _row(
+        1, "Which promoted checkpoint of the phase before gives the first weights; 1 is the best.", least=1.0, told=True
+    )
+    learned: Learned = _row(
+        "network",
+        "`network` is what freeze depth leaves; the others learn no stage, but the named parts alone.",
+        choices=get_args(Learned),
+        told=True,
+    )
+    freeze_depth: int = _row(0, "Stages that do not learn, counted from the input.", most=5.0, told=True)
+    attention: Attention = _row(
+        "off", "Whether the attention gates are computed, and under which norm.", choices=get_args(Attention), told=True
+    )
+    optimiser: OptimiserName = _row(
+        "adabound",
+        "AdaBound, AMSBound (its maximum over past gradients), SGD with momentum, or AdamW.",
+        choices=get_args(OptimiserName),
+        told=True,
+    )
+    lr: float = _row(1e-3, "Learning rate of the first steps.", most=1e6, log=True, in_flight=True, told=True)
+    final_lr: float = _row(0.1, "The rate that AdaBound's bounds close in on.", most=1e6, log=True, in_flight=True)
+    gamma: float = _row(
+        1e-3, "How fast AdaBound's bounds close in, by step.", most=_BELOW_ONE, log=True, in_flight=True
+    )
+    beta1: float = _row(0.9, "Decay of the gradient's average; SGD: the momentum.", most=_BELOW_ONE)
+    beta2: float = _row(0.999, "Decay of the squared gradient's average.", most=_BELOW_ONE)
+    weight_decay: float = _row(
+        1e-5,
+        "Of weights, not of biases, norms and slice positions; added to the gradient, decoupled for adamw.",
+        most=1e6,
+        log=True,
+        in_flight=True,
+    )
+    slice_lr_factor: float = _row(5.0, "Learning rate of the slice positions over `lr`.", most=1e6)
+    batch_size: int = _row(8, "Hemispheres in a step.", least=1.0, in_flight=True)
+    dropout: float = _row(0.0, "Of the network's pooled features.", most=_BELOW_ONE, in_flight=True)
+    pos_weight: PosWeight = _row(
+        "off",
+        "`balanced` weighs positives by negatives / positives of the training samples.",
+        choices=get_args(PosWeight),
+        in_flight=True,
+    )
+    augmentation: float = _row(
+        1.0,
+        "Strength; 0 is none, 1 is +-10 degrees, scale 0.9 to 1.1 and +-10 % intensity.",
+        most=10.0,
+        in_flight=True,
+    )
+    views: int = _row(
+        4,
+        "Augmented views of a hemisphere where stages are frozen, each seen again every so many epochs, so that trials "
+        "share what the stages make of them; 0: a new one each epoch, shared with nobody.",
+        most=10_000.0,
+    )
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> "Hyperparameters":
@@ -68,11 +120,7 @@ class Hyperparameters:
         Raises:
             HyperparameterError: A name is unknown, or a value is out of its range.
         """
-        known = [field.name for field in fields(cls)]
-        if unknown := sorted(set(values) - set(known)):
-            raise HyperparameterError(f"{unknown[0]}: not a hyperparameter of learning; these are {', '.join(known)}")
-        _check_choices(values)
-        _check_ranges(values)
+        check(values)
         return cls(**values)
 
     def as_facts(self) -> dict[str, Any]:
@@ -80,42 +128,28 @@ class Hyperparameters:
         return asdict(self)
 
 
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "optimiser": get_args(OptimiserName),
-    "learned": get_args(Learned),
-    "pos_weight": get_args(PosWeight),
-}
+ROWS: Mapping[str, Row] = {field.name: field.metadata[_ROW] for field in fields(Hyperparameters)}
+"""By name, in the order in which a person wants to be told."""
 
-_BELOW_ONE = math.nextafter(1.0, 0.0)
-
-_RANGES: dict[str, tuple[float, float, type]] = {
-    "lr": (0.0, 1e6, float),
-    "final_lr": (0.0, 1e6, float),
-    "gamma": (0.0, _BELOW_ONE, float),
-    "beta1": (0.0, _BELOW_ONE, float),
-    "beta2": (0.0, _BELOW_ONE, float),
-    "weight_decay": (0.0, 1e6, float),
-    "slice_lr_factor": (0.0, 1e6, float),
-    "batch_size": (1, math.inf, int),
-    "freeze_depth": (0, 5, int),
-    "dropout": (0.0, _BELOW_ONE, float),
-    "augmentation": (0.0, 10.0, float),
-    "views": (0, 10_000, int),
-}
+_INTEGERS = frozenset(field.name for field in fields(Hyperparameters) if field.type is int)
 
 
-def _check_choices(values: Mapping[str, Any]) -> None:
-    for name, choices in _CHOICES.items():
-        if name in values and values[name] not in choices:
-            raise HyperparameterError(f"{name}: {values[name]!r}, but it must be one of {', '.join(choices)}")
+def check(values: Mapping[str, Any]) -> None:
+    """Raises HyperparameterError where a name is unknown, or a value is out of its range."""
+    if unknown := sorted(set(values) - set(ROWS)):
+        raise HyperparameterError(f"{unknown[0]}: not a hyperparameter; these are {', '.join(ROWS)}")
+    for name, value in values.items():
+        row = ROWS[name]
+        if row.choices and value not in row.choices:
+            raise HyperparameterError(f"{name}: {value!r}, but it must be one of {', '.join(row.choices)}")
+        if not row.choices:
+            _check_range(name, value, row)
 
 
-def _check_ranges(values: Mapping[str, Any]) -> None:
-    for name in _RANGES.keys() & values.keys():
-        least, most, kind = _RANGES[name]
-        value = values[name]
-        is_number = isinstance(value, (int, float) if kind is float else int) and not isinstance(value, bool)
-        if not (is_number and least <= value <= most):
-            allowed = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:.6g}"
-            noun = "a number" if kind is float else "a whole number"
-            raise HyperparameterError(f"{name}: {value!r}, but it must be {noun} {allowed}")
+def _check_range(name: str, value: Any, row: Row) -> None:
+    is_whole = name in _INTEGERS
+    is_number = isinstance(value, int if is_whole else (int, float)) and not isinstance(value, bool)
+    if not (is_number and row.least <= value <= row.most):
+        allowed = f"at least {row.least:g}" if row.most == math.inf else f"from {row.least:g} to {row.most:.6g}"
+        noun = "a whole number" if is_whole else "a number"
+        raise HyperparameterError(f"{name}: {value!r}, but it must be {noun} {allowed}")

@@ -8,6 +8,7 @@ import abc
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -22,9 +23,9 @@ from tissueclock.learning.freezing import freeze
 from tissueclock.learning.hyperparameters import Hyperparameters
 from tissueclock.learning.optimiser import build_optimiser, learning_rate_bounds
 from tissueclock.learning.optimiser_state import restore_state, state_as_facts
-from tissueclock.learning.precision import Precision
-from tissueclock.networks.first_weights import load_weights
+from tissueclock.networks.settings import Precision
 from tissueclock.networks.staged import StagedNetwork
+from tissueclock.weights.fitting import load_weights
 
 
 class ForeignCheckpointError(TissueclockError, PermissionError):
@@ -35,18 +36,33 @@ class DivergedError(TissueclockError, ArithmeticError):
     """The loss is no finite number any more."""
 
 
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Under what conditions a network learns, whatever it learns.
+
+    Attributes:
+        epochs: Most epochs to run, at least 1.
+        patience: Epochs without a better one after which to stop, at least 1.
+        seed: Of the order of samples, augmentation or distortion, and dropout.
+        device: Where the network runs.
+        precision: In which number format.
+    """
+
+    epochs: int
+    patience: int
+    seed: int
+    device: torch.device
+    precision: Precision = "auto"
+
+
 class Learner(abc.ABC):
     """One network, one task, one configuration: learns an epoch at a time.
 
     Args:
-        network: Learns in place; it is moved to `device`.
+        network: Learns in place; it is moved to the device.
         n_train: Samples that it learns from, at least 1.
         hyperparameters: Names and values of `Hyperparameters`; what is left out has its default.
-        epochs: Most epochs to run, at least 1.
-        patience: Epochs without a better one after which to stop, at least 1.
-        seed: Of the order of samples, augmentation and dropout.
-        device: Where the network runs.
-        precision: In which number format.
+        conditions: Epochs, patience, seed, device, precision.
 
     Attributes:
         objective: The validation metric by which epochs are judged; larger is better.
@@ -67,18 +83,14 @@ class Learner(abc.ABC):
         network: StagedNetwork,
         n_train: int,
         hyperparameters: Mapping[str, Any],
-        epochs: int,
-        patience: int,
-        seed: int,
-        device: torch.device,
-        precision: Precision = "auto",
+        conditions: Conditions,
     ) -> None:
         self.hyperparameters = Hyperparameters.from_mapping(hyperparameters)
-        self.network = network.to(device)
+        self.network = network.to(conditions.device)
         self.epoch = 0
-        self._n_train, self._epochs = n_train, epochs
-        self._seed, self._device, self._precision = seed, device, precision
-        self._stopping = EarlyStopping(patience=patience, objective=self.objective)
+        self._n_train, self._epochs = n_train, conditions.epochs
+        self._seed, self._device, self._precision = conditions.seed, conditions.device, conditions.precision
+        self._stopping = EarlyStopping(patience=conditions.patience, objective=self.objective)
         for module in network.modules():
             if isinstance(module, nn.Dropout):
                 module.p = self.hyperparameters.dropout

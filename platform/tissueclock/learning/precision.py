@@ -4,11 +4,10 @@ Refuses to know what it computes.
 """
 
 import contextlib
-from typing import Literal
 
 import torch
 
-Precision = Literal["auto", "float32", "bfloat16"]
+from tissueclock.networks.settings import Precision
 
 
 def uses_bfloat16(precision: Precision, *, device: torch.device) -> bool:

@@ -9,8 +9,9 @@ from jaxtyping import Float32, Int64
 from numpy import ndarray
 from torch import nn
 
-from tissueclock.learning.precision import Precision, autocast
+from tissueclock.learning.precision import autocast
 from tissueclock.learning.samples import HemisphereReader, even_batches, read_batches
+from tissueclock.networks.settings import Precision
 
 
 def predict_logits(

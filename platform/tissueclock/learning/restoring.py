@@ -18,9 +18,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from tissueclock.cohort.distortion import FULL_SCALE, distort, to_unit
-from tissueclock.learning.learner import DivergedError, Learner
-from tissueclock.learning.precision import Precision, autocast
+from tissueclock.learning.learner import Conditions, DivergedError, Learner
+from tissueclock.learning.precision import autocast
 from tissueclock.learning.samples import HemisphereReader, even_batches, read_batches
+from tissueclock.networks.settings import Precision
 from tissueclock.networks.staged import StagedNetwork
 from tissueclock.seeds import derive_seed
 
@@ -50,12 +51,8 @@ class Restorer(Learner):
         network: Maps volumes to volumes in (0, 1); learns in place.
         train: What it learns from.
         validation: What epochs are judged by.
-        hyperparameters: See `Learner`, as what follows.
-        epochs: Most epochs to run.
-        patience: Epochs without a better one after which to stop.
-        seed: Of the order of hemispheres and of distortions.
-        device: Where the network runs.
-        precision: In which number format.
+        hyperparameters: See `Learner`.
+        conditions: See `Learner`.
 
     Raises:
         HyperparameterError: A hyperparameter is unknown or out of range.
@@ -70,21 +67,10 @@ class Restorer(Learner):
         train: Volumes,
         validation: Volumes,
         hyperparameters: Mapping[str, Any],
-        epochs: int,
-        patience: int,
-        seed: int,
-        device: torch.device,
-        precision: Precision = "auto",
+        conditions: Conditions,
     ) -> None:
         super().__init__(
-            network=network,
-            n_train=len(train.rows),
-            hyperparameters=hyperparameters,
-            epochs=epochs,
-            patience=patience,
-            seed=seed,
-            device=device,
-            precision=precision,
+            network=network, n_train=len(train.rows), hyperparameters=hyperparameters, conditions=conditions
         )
         self._train, self._validation = train, validation
 

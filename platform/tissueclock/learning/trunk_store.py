@@ -7,13 +7,12 @@ a trial stays readable to it, as a mapped file does. Refuses to know what the ma
 """
 
 import contextlib
-import fcntl
 import json
 import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from tissueclock.storage.files import write_json
+from tissueclock.storage.locks import is_held, wait_for
 
 _FACTS = "facts.json"
 _LARGEST_HALF = 65504.0
@@ -88,7 +88,7 @@ class TrunkStore:
             return found
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with _locked(self.folder / f"{key}.lock"):
+            with wait_for(self.folder / f"{key}.lock"):
                 if (found := self._read(key)) is not None:
                     return found
                 if not self._build(key, n_samples=n_samples, chunk=chunk, compute=compute):
@@ -158,7 +158,7 @@ class TrunkStore:
     def _reserve(self, part: Path, sizes: Sequence[int]) -> bool:
         """Makes `part` with files of these sizes, evicting what was used longest ago; False where they never fit."""
         n_bytes = sum(sizes)
-        with _locked(self.folder / ".room.lock"):
+        with wait_for(self.folder / ".room.lock"):
             if n_bytes > min(self.limit_bytes, _FREE_FRACTION * shutil.disk_usage(self.folder).free):
                 return False
             used = self.used_bytes()
@@ -175,23 +175,10 @@ class TrunkStore:
 
     def _is_abandoned(self, part: Path) -> bool:
         """Whether an entry in the making has lost its builder."""
-        with (self.folder / f"{part.name[1:].removesuffix('.part')}.lock").open("a") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-        return True
+        return not is_held(self.folder / f"{part.name[1:].removesuffix('.part')}.lock")
 
     def _entries(self) -> Sequence[Path]:
         return [path for path in self.folder.iterdir() if path.is_dir()]
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Holds an exclusive lock on a file that nobody reads."""
-    with path.open("a") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
 
 
 def rounded(maps: Maps) -> Maps:

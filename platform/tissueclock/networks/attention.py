@@ -13,9 +13,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-Attention = Literal["off", "mean_flow", "softmax", "sigmoid"]
-"""Whether a network computes its gates, and under which norm."""
-
 AttentionNorm = Literal["mean_flow", "softmax", "sigmoid"]
 
 _SCORE_OFFSETS: dict[str, float] = {"mean_flow": 0.0, "softmax": 10.0, "sigmoid": 3.0}

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from tissueclock.errors import CheckpointError
-from tissueclock.networks.attention import Attention
 from tissueclock.networks.restoration_network import RestorationNetwork
+from tissueclock.networks.settings import Attention
 from tissueclock.networks.slice_network import SliceNetwork
 from tissueclock.networks.staged import StagedNetwork
 from tissueclock.networks.volume_network import VolumeNetwork

@@ -7,16 +7,12 @@ References:
     He et al. 2016, doi:10.1109/CVPR.2016.90.
 """
 
-from typing import Literal
-
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tissueclock.networks.settings import AttentionLevel, StemStride
 from tissueclock.networks.trunk import Trunk
-
-AttentionLevel = Literal["A", "B", "C"]
-StemStride = Literal[1, 2, 4]
 
 
 class BasicBlock(nn.Module):

@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from tissueclock.networks.attention import Attention, AttentionGate, AttentionNorm
-from tissueclock.networks.resnet import AttentionLevel, ResNet18, StemStride
-from tissueclock.networks.slice_pooling import SlicePoolingName, build_slice_pooling
+from tissueclock.networks.attention import AttentionGate, AttentionNorm
+from tissueclock.networks.resnet import ResNet18
+from tissueclock.networks.settings import Attention, AttentionLevel, SlicePoolingName, StemStride
+from tissueclock.networks.slice_pooling import build_slice_pooling
 from tissueclock.networks.staged import StagedNetwork
 from tissueclock.networks.trunk import STAGES
 

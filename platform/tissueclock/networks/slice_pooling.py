@@ -9,14 +9,13 @@ References:
 """
 
 import abc
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-SlicePoolingName = Literal["position", "position_sigmoid", "logit_sum", "gated_mil", "max", "lse", "noisy_or"]
+from tissueclock.networks.settings import SlicePoolingName
 
 _LSE_SHARPNESS = 4.0
 """r of log-sum-exp pooling: 0 is the mean of the logits, infinity their maximum."""

@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tissueclock.networks.attention import Attention, AttentionGate, AttentionNorm
+from tissueclock.networks.attention import AttentionGate, AttentionNorm
+from tissueclock.networks.settings import Attention
 from tissueclock.networks.staged import StagedNetwork
 from tissueclock.networks.trunk import STAGES
 from tissueclock.networks.volume_trunk import VolumeTrunk

@@ -10,11 +10,11 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from tissueclock.errors import StorageError
+from tissueclock.errors import InputError, StorageError
 
 _CHUNK_BYTES = 1 << 22
 _GZIP_LEVEL = 5
@@ -76,6 +76,42 @@ def write_json(target: Path, facts: Mapping[str, Any]) -> None:
     write_text(target, json.dumps(facts, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
+def read_json(
+    path: Path,
+    *,
+    schema: int | None = None,
+    needed: Sequence[str] = (),
+    error: type[InputError] = InputError,
+    missing: str = "no such file",
+) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Args:
+        path: The file.
+        schema: The value that its key `schema` must have; None: it may have any, or none.
+        needed: Keys that must be there.
+        error: What is raised.
+        missing: What is said of a file that is not there.
+
+    Raises:
+        InputError: The file is missing, is not a JSON object or has another schema, lacks a key, or holds a number that
+            JSON does not know (NaN, infinity).
+    """
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except (FileNotFoundError, NotADirectoryError):
+        raise error(f"{path}: {missing}") from None
+    except (OSError, ValueError) as fault:
+        raise error(f"{path}: cannot be read as JSON ({fault})") from fault
+    if not isinstance(facts, dict):
+        raise error(f"{path}: a JSON {type(facts).__name__} found; an object is allowed")
+    if schema is not None and facts.get("schema") != schema:
+        raise error(f"{path}: schema {facts.get('schema')!r} found; this version reads schema {schema}")
+    if lacking := [key for key in needed if key not in facts]:
+        raise error(f"{path}: key {', '.join(lacking)} missing; needed: {', '.join(needed)}")
+    return facts
+
+
 def write_gzip(target: Path, payload: bytes) -> None:
     """Writes `payload` gzipped, whole or not at all, without name and time: equal payloads are equal bytes.
 
@@ -103,6 +139,10 @@ def digest_facts(facts: Any) -> str:
     """The SHA-256 of JSON facts in their canonical form (sorted keys, no blanks), in hexadecimal."""
     canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number")
 
 
 def _sync(path: Path) -> None:

@@ -1,10 +1,133 @@
 """Every file of a study, a sweep, a trial and a promoted checkpoint is a property of its folder.
 
-Knows where files lie and which of them are readers of their own; not what a sweep is.
+Knows where files lie, and reads those that several rooms read; not what a sweep is.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from tissueclock.errors import CheckpointError
+from tissueclock.storage.files import read_json
+
+PROMOTED_SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointFolder:
+    """A trial's state after an epoch, or (`best/`) what is kept of it: the best epoch's weights and the facts."""
+
+    path: Path
+
+    @property
+    def weights(self) -> Path:
+        """The network after the last epoch; in `best/` and in a promoted folder after the best one."""
+        return self.path / "weights.safetensors"
+
+    @property
+    def best(self) -> Path:
+        """The network after the best epoch so far."""
+        return self.path / "best.safetensors"
+
+    @property
+    def optimiser(self) -> Path:
+        """The optimiser's state after the last epoch."""
+        return self.path / "optimiser.safetensors"
+
+    @property
+    def facts(self) -> Path:
+        """Configuration, seed, network, the other files' digests; written last, so that it makes a checkpoint whole."""
+        return self.path / "facts.json"
+
+    @property
+    def metrics(self) -> Path:
+        """What the epoch reported."""
+        return self.path / "metrics.json"
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFolder:
+    """Every file of a trial: its latest checkpoints while it runs, `best/` once it has ended."""
+
+    path: Path
+
+    def checkpoint(self, epoch: int) -> CheckpointFolder:
+        """The checkpoint of an epoch, from 1."""
+        return CheckpointFolder(self.path / f"epoch-{epoch:04d}")
+
+    def begun_checkpoints(self) -> list[CheckpointFolder]:
+        """Every checkpoint, the latest epoch first; the first may be torn."""
+        return [CheckpointFolder(path) for path in sorted(self.path.glob("epoch-*"), reverse=True)]
+
+    def checkpoints(self) -> list[CheckpointFolder]:
+        """The whole checkpoints, the latest epoch first."""
+        return [checkpoint for checkpoint in self.begun_checkpoints() if checkpoint.facts.exists()]
+
+    @property
+    def best(self) -> CheckpointFolder:
+        """What is kept of a trial that has ended."""
+        return CheckpointFolder(self.path / "best")
+
+    @property
+    def first_weights(self) -> Path:
+        """Where the first weights came from and how each tensor fitted; absent where they were drawn."""
+        return self.path / "first_weights.json"
+
+    @property
+    def error(self) -> Path:
+        """The traceback of the last failure."""
+        return self.path / "error.txt"
+
+
+@dataclass(frozen=True, slots=True)
+class PromotedFolder:
+    """Every file of a promoted checkpoint."""
+
+    path: Path
+
+    @property
+    def weights(self) -> Path:
+        """The network after the trial's best epoch."""
+        return self.path / "weights.safetensors"
+
+    @property
+    def trial(self) -> Path:
+        """Configuration, metrics and lineage."""
+        return self.path / "trial.json"
+
+    @property
+    def holdout(self) -> Path:
+        """What it scored on the holdout."""
+        return self.path / "holdout.json"
+
+    @property
+    def holdout_scores(self) -> Path:
+        """The logit of each unit of the holdout."""
+        return self.path / "holdout.tsv"
+
+    def read_trial(self) -> dict[str, Any]:
+        """What `trial.json` says.
+
+        Raises:
+            CheckpointError: The file is missing, is not JSON, has another schema or lacks a key.
+        """
+        return read_json(
+            self.trial,
+            schema=PROMOTED_SCHEMA,
+            needed=("phase", "metrics", "network", "lineage"),
+            error=CheckpointError,
+            missing="no such file; a promoted checkpoint is a folder sweeps/SWEEP/promoted/RANK",
+        )
+
+    def read_holdout(self) -> dict[str, Any]:
+        """What `holdout.json` says.
+
+        Raises:
+            CheckpointError: The file is missing, is not JSON, has another schema or lacks a key.
+        """
+        return read_json(
+            self.holdout, schema=PROMOTED_SCHEMA, needed=("phase", "unit", "metrics"), error=CheckpointError
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +151,17 @@ class SweepFolder:
         """Ray Tune's own files; removed once the sweep is complete."""
         return self.path / "tune"
 
-    def trial(self, name: str) -> Path:
-        """A trial's `epoch-0003/` and so on while it runs, `best/` once it has ended; `error.txt` after a failure."""
-        return self.path / "trials" / name
+    def trial(self, name: str) -> TrialFolder:
+        """The folder of a trial."""
+        return TrialFolder(self.path / "trials" / name)
 
-    def promoted(self, rank: int) -> Path:
-        """The checkpoint of this rank: `weights.safetensors`, `trial.json`, `holdout.json`, `holdout.tsv`."""
-        return self.path / "promoted" / str(rank)
+    def promoted(self, rank: int) -> PromotedFolder:
+        """The folder of the promoted checkpoint of this rank."""
+        return PromotedFolder(self.path / "promoted" / str(rank))
+
+    def promoted_ranks(self) -> list[int]:
+        """The ranks that there are folders of, ascending."""
+        return sorted(int(path.name) for path in (self.path / "promoted").glob("[0-9]*"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +191,16 @@ class StudyFolder:
         return self.path / "report"
 
     @property
+    def tracking(self) -> Path:
+        """The folder's identity on a tracker."""
+        return self.path / "tracking.json"
+
+    @property
+    def artifacts(self) -> Path:
+        """MLflow's artifacts, where no server keeps them."""
+        return self.path / "mlartifacts"
+
+    @property
     def default_tracking_uri(self) -> str:
         """The SQLite store that is used where the study names no server."""
         return f"sqlite:///{self.path / 'mlflow.db'}"
@@ -71,3 +208,15 @@ class StudyFolder:
     def sweep(self, name: str) -> SweepFolder:
         """The folder of the sweep of that name."""
         return SweepFolder(self.path / "sweeps" / name)
+
+    def sweeps(self) -> list[SweepFolder]:
+        """The folders of the sweeps that have been opened, by name; some may be of an earlier state of the study."""
+        return [SweepFolder(path.parent) for path in sorted(self.path.glob("sweeps/*/ledger.jsonl"))]
+
+    def read_graph(self) -> dict[str, Any]:
+        """What `graph.json` says.
+
+        Raises:
+            InputError: The file is missing, is not a JSON object or lacks a key.
+        """
+        return read_json(self.graph, needed=("study", "seed", "cohort", "sweeps", "arms"))

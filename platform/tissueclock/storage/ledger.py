@@ -5,7 +5,6 @@ it and the report is made from it. A line is written whole and synced before wha
 a killed writer left torn is dropped. Lines are never changed.
 """
 
-import fcntl
 import json
 import math
 import os
@@ -17,6 +16,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from tissueclock.errors import BusyError, InputError, StorageError
+from tissueclock.storage.locks import try_lock
 
 SCHEMA = 1
 Status = Literal["finished", "pruned", "failed"]
@@ -217,8 +217,10 @@ class LedgerWriter:
             self._stream = path.open("ab")
         except OSError as error:
             raise StorageError(f"{path}: cannot be written ({error.strerror})") from error
+        if not try_lock(self._stream, wait_s=_LOCK_WAIT_S):
+            self._stream.close()
+            raise BusyError(f"{path}: another process is writing this sweep; let it end first")
         try:
-            self._lock()
             self.state = LedgerState()
             end = 0
             for line, offset in read_lines(path):
@@ -244,18 +246,6 @@ class LedgerWriter:
         except OSError as error:
             raise StorageError(f"{self.path}: cannot be written ({error.strerror})") from error
         self.state.apply(line)
-
-    def _lock(self) -> None:
-        patience_until = time.monotonic() + _LOCK_WAIT_S
-        while True:
-            try:
-                fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                if time.monotonic() > patience_until:
-                    raise BusyError(f"{self.path}: another process is writing this sweep; let it end first") from error
-                time.sleep(0.1)
-            else:
-                return
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles the searcher and callbacks that hold a writer, and never reads the copy: it cannot write."""

@@ -1,4 +1,4 @@
-"""One process at a time on a folder: a lock file that is let go when its process dies, however it dies."""
+"""One process at a time: a lock on a file that is let go when its process dies, however it dies."""
 
 import contextlib
 import fcntl
@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any
 
 from tissueclock.errors import BusyError, StorageError
 
@@ -31,21 +32,36 @@ def hold(lock: Path, *, what: str) -> Iterator[None]:
     except OSError as error:
         raise StorageError(f"{lock.parent}: cannot be written ({error.strerror})") from error
     with stream:
-        until = time.monotonic() + _WAIT_S  # `is_held` holds it for an instant
-        while True:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > until:
-                    stream.seek(0)
-                    who = stream.read().strip()
-                    raise BusyError(f"{lock.parent}: process {who} is at work on this {what}") from error
-                time.sleep(_POLL_S)
+        if not try_lock(stream, wait_s=_WAIT_S):  # `is_held` holds it for an instant
+            stream.seek(0)
+            who = stream.read().strip()
+            raise BusyError(f"{lock.parent}: process {who} is at work on this {what}")
         stream.truncate(0)
         stream.write(str(os.getpid()))
         stream.flush()
         yield
+
+
+@contextlib.contextmanager
+def wait_for(lock: Path) -> Iterator[None]:
+    """Holds a lock on a file that nobody reads, however long another process holds it; its folder must be there."""
+    with lock.open("a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def try_lock(stream: IO[Any], *, wait_s: float) -> bool:
+    """Locks an open file until it is closed; whether that was to be had within `wait_s` seconds."""
+    until = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                return False
+            time.sleep(_POLL_S)
+        else:
+            return True
 
 
 def is_held(lock: Path) -> bool:

@@ -19,8 +19,9 @@ from ray.tune import TuneError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tissueclock.errors import InputError, SweepError, TissueclockError
-from tissueclock.records import Resources, SweepJob
-from tissueclock.sweeping.phase import Phase
+from tissueclock.records import SweepJob
+from tissueclock.settings import Resources
+from tissueclock.sweeping.phase import SweptPhase
 from tissueclock.sweeping.sweep import run_sweep
 
 _DRIVER_RETRIES = 3
@@ -86,7 +87,7 @@ class RunningSweep:
         retry_failed: Whether failed trials are taken up once more.
     """
 
-    def __init__(self, job: SweepJob, phase: Phase, *, retry_failed: bool) -> None:
+    def __init__(self, job: SweepJob, phase: SweptPhase, *, retry_failed: bool) -> None:
         self.job = job
         here = NodeAffinitySchedulingStrategy(node_id=ray.get_runtime_context().get_node_id(), soft=True)
         task = ray.remote(num_cpus=0, max_retries=_DRIVER_RETRIES, scheduling_strategy=here)(_run)
@@ -114,7 +115,7 @@ class RunningSweep:
         return None
 
 
-def _run(job: SweepJob, phase: Phase, retry_failed: bool) -> None:
+def _run(job: SweepJob, phase: SweptPhase, retry_failed: bool) -> None:
     logging.getLogger("ray").setLevel(logging.ERROR)
     run_sweep(job, phase, retry_failed=retry_failed)
 

@@ -83,11 +83,11 @@ class Recorder(Callback):
 
     def _settle(self, name: str) -> None:
         if self._settles:
-            settle_trial(self._folder, name)
+            settle_trial(self._folder.trial(name))
 
     def _keep_tracebacks(self, trial: Trial, name: str) -> None:
         if trial.error_file and Path(trial.error_file).exists():
-            write_text(self._folder.trial(name) / "error.txt", Path(trial.error_file).read_text(errors="replace"))
+            write_text(self._folder.trial(name).error, Path(trial.error_file).read_text(errors="replace"))
 
 
 def one_line_error(trial: Trial) -> str:

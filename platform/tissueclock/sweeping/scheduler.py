@@ -14,13 +14,13 @@ from ray.tune.schedulers import (
 from ray.tune.search.sample import Domain
 
 from tissueclock.errors import StudyError
+from tissueclock.learning.hyperparameters import ROWS
 from tissueclock.records import SweepSpec
 from tissueclock.seeds import derive_seed
 from tissueclock.storage.ledger import TrialEntry
 from tissueclock.sweeping.searcher import METRIC
 
-# What may change while a network learns; its shape, what it learns and its parent may not.
-_PERTURBED = ("lr", "final_lr", "gamma", "weight_decay", "dropout", "augmentation", "batch_size", "pos_weight")
+_PERTURBED = tuple(name for name, row in ROWS.items() if row.in_flight)
 
 
 def make_scheduler(spec: SweepSpec, domains: Mapping[str, Domain]) -> TrialScheduler:
@@ -30,21 +30,22 @@ def make_scheduler(spec: SweepSpec, domains: Mapping[str, Domain]) -> TrialSched
         StudyError: `pbt` where nothing that may change in flight is tuned; `hyperband` or `pbt` for trials of several
             workers.
     """
-    chosen = spec.scheduler
+    chosen = spec.inputs.scheduler
     shared = {"time_attr": "epoch", "metric": METRIC, "mode": "max"}
-    grace = min(chosen.grace_epochs, spec.epochs)
-    if spec.resources.workers > 1 and chosen.name in ("hyperband", "pbt"):
+    grace = min(chosen.grace_epochs, spec.inputs.epochs)
+    n_workers = spec.budget.resources.workers
+    if n_workers > 1 and chosen.name in ("hyperband", "pbt"):
         raise StudyError(
-            f"phase {spec.phase}: scheduler is {chosen.name}, which pauses trials, and one of {spec.resources.workers} "
+            f"phase {spec.phase}: scheduler is {chosen.name}, which pauses trials, and one of {n_workers} "
             "workers cannot be; take asha or none"
         )
     match chosen.name:
         case "asha":
             return AsyncHyperBandScheduler(
-                **shared, max_t=spec.epochs, grace_period=grace, reduction_factor=chosen.reduction_factor
+                **shared, max_t=spec.inputs.epochs, grace_period=grace, reduction_factor=chosen.reduction_factor
             )
         case "hyperband":
-            return HyperBandScheduler(**shared, max_t=spec.epochs, reduction_factor=chosen.reduction_factor)
+            return HyperBandScheduler(**shared, max_t=spec.inputs.epochs, reduction_factor=chosen.reduction_factor)
         case "pbt":
             perturbed = {name: domains[name] for name in _PERTURBED if name in domains}
             if not perturbed:
@@ -102,4 +103,4 @@ def replay(scheduler: TrialScheduler, trials: Iterable[TrialEntry]) -> None:
 
 def scheduler_seed(spec: SweepSpec) -> int:
     """The seed of numpy's and Python's global generators, which PBT perturbs with."""
-    return derive_seed(spec.seed, spec.key, "scheduler") % 2**32
+    return derive_seed(spec.inputs.seed, spec.key, "scheduler") % 2**32

@@ -41,11 +41,11 @@ class LedgerSearcher(Searcher):
         self._space = space
         self._spec = spec
         self._in_flight = deque(writer.state.with_status(None))
-        self._grid = _shuffled_grid(space, spec) if spec.searcher == "grid" else None
+        self._grid = _shuffled_grid(space, spec) if spec.inputs.searcher == "grid" else None
         self._asked: dict[str, optuna.trial.Trial] = {}
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._study = optuna.create_study(direction="maximize", sampler=_sampler(spec, len(writer.state.trials)))
-        self._learns = spec.scheduler.name != "pbt"
+        self._learns = spec.inputs.scheduler.name != "pbt"
         for trial in writer.state.with_status("finished", "pruned", "failed") if self._learns else ():
             self._tell_past(trial)
 
@@ -85,7 +85,7 @@ class LedgerSearcher(Searcher):
             "asked",
             trial=name,
             hyperparameters={**self._space.fixed, **self._asked[name].params},
-            seed=derive_seed(self._spec.seed, self._spec.key, name),
+            seed=derive_seed(self._spec.inputs.seed, self._spec.key, name),
         )
         return self._writer.state.trials[name]
 
@@ -112,19 +112,19 @@ class LedgerSearcher(Searcher):
 
 def wanted_trials(space: Space, spec: SweepSpec) -> int:
     """Trials that the study asks for; a grid ends with its last point."""
-    grid = space.grid() if spec.searcher == "grid" else None
-    return spec.trials if grid is None else min(spec.trials, len(grid))
+    grid = space.grid() if spec.inputs.searcher == "grid" else None
+    return spec.budget.trials if grid is None else min(spec.budget.trials, len(grid))
 
 
 def _sampler(spec: SweepSpec, n_asked: int) -> optuna.samplers.BaseSampler:
     # The same seed on a study that has trials would repeat its points, so the seed counts them in.
-    seed = derive_seed(spec.seed, spec.key, "searcher", n_asked) % 2**32
-    if spec.searcher == "tpe" and spec.scheduler.name != "pbt":
-        n_first = min(_N_RANDOM_FIRST, max(2, spec.trials // 3))
+    seed = derive_seed(spec.inputs.seed, spec.key, "searcher", n_asked) % 2**32
+    if spec.inputs.searcher == "tpe" and spec.inputs.scheduler.name != "pbt":
+        n_first = min(_N_RANDOM_FIRST, max(2, spec.budget.trials // 3))
         return optuna.samplers.TPESampler(seed=seed, n_startup_trials=n_first)
     return optuna.samplers.RandomSampler(seed=seed)
 
 
 def _shuffled_grid(space: Space, spec: SweepSpec) -> list[dict[str, Any]]:
     points = space.grid() or []
-    return sorted(points, key=lambda point: derive_seed(spec.seed, spec.key, str(sorted(point.items()))))
+    return sorted(points, key=lambda point: derive_seed(spec.inputs.seed, spec.key, str(sorted(point.items()))))

@@ -67,19 +67,19 @@ def make_space(
 
     Args:
         space: The phase's `SPACE`.
-        spec: The sweep; its `fixed` values leave the space.
+        spec: The sweep; its pinned values leave the space.
         accepted: The hyperparameters that the phase understands.
         n_parents: Promoted checkpoints on offer; None: as many as the spec expects (2 or more become a choice).
 
     Raises:
         StudyError: A name that the phase does not understand, a pin outside its bounds, a grid over a continuous space.
     """
-    where = f"phase {spec.phase}, space {spec.space}"
-    fixed = dict(spec.fixed)
+    where = f"phase {spec.phase}, space {spec.inputs.space}"
+    fixed = dict(spec.inputs.fix)
     for name in (*space, *fixed):
         if name not in accepted:
             raise StudyError(f"{where}: {name} is unknown; this phase understands {', '.join(sorted(accepted))}")
-    if spec.weights == "random" and "freeze_depth" in space:
+    if spec.inputs.weights == "random" and "freeze_depth" in space:
         fixed["freeze_depth"] = 0
     domains: dict[str, Domain] = {}
     for name, domain in space.items():
@@ -91,7 +91,7 @@ def make_space(
             raise StudyError(f"{where}: fix {name} is {fixed[name]!r}; the space allows {domain.domain_str}")
     domains |= _parent(where, fixed, n_parents or 0)
     made = Space(domains, _distributions(where, domains), fixed)
-    if spec.searcher == "grid" and made.grid() is None:
+    if spec.inputs.searcher == "grid" and made.grid() is None:
         raise StudyError(
             f"{where}: searcher is grid, but the space is continuous or over {_GRID_LIMIT} points; pin its continuous "
             "hyperparameters under fix, or take tpe or random"

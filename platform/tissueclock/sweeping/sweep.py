@@ -4,8 +4,8 @@ import os
 import random
 import shutil
 import time
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import ray
@@ -14,15 +14,18 @@ from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tun
 from ray.tune.experiment import Trial
 
 from tissueclock.errors import SweepError
-from tissueclock.records import Resources, SweepJob, SweepSpec
+from tissueclock.records import SweepJob, SweepSpec
+from tissueclock.settings import Resources
 from tissueclock.storage.files import digest_facts, write_json
+from tissueclock.storage.folders import PromotedFolder
 from tissueclock.storage.ledger import SCHEMA, LedgerState, LedgerWriter, read_ledger
-from tissueclock.sweeping.phase import Phase
+from tissueclock.sweeping.phase import SweptPhase
 from tissueclock.sweeping.promotion import promote, settle_trial
 from tissueclock.sweeping.recorder import Recorder
 from tissueclock.sweeping.scheduler import make_scheduler, replay, scheduler_seed
 from tissueclock.sweeping.searcher import LedgerSearcher, wanted_trials
 from tissueclock.sweeping.space import Space, make_space
+from tissueclock.training.phase import LearningTask
 
 _QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the ledger has it all; CSV, JSON and TensorBoard copies cost time
@@ -40,17 +43,17 @@ def inputs_digest(spec: SweepSpec, space: Space, parents: tuple[str, ...]) -> st
     return digest_facts({"key": spec.key, "space": space.digest, "parents": list(parents)})
 
 
-def job_space(job: SweepJob, phase: Phase) -> Space:
+def job_space(job: SweepJob, phase: SweptPhase) -> Space:
     """The space of a job whose parents are known."""
     return make_space(
         phase.space,
         job.spec,
-        accepted=phase.trainable.accepted(),
+        accepted=phase.phase.task.accepted(),
         n_parents=len(job.parents),
     )
 
 
-def is_complete(job: SweepJob, phase: Phase) -> bool:
+def is_complete(job: SweepJob, phase: SweptPhase) -> bool:
     """Whether the ledger says that all that is asked for was done, and the promoted checkpoints are there."""
     state = read_ledger(job.folder.ledger)
     n_wanted = wanted_trials(job_space(job, phase), job.spec)
@@ -59,11 +62,11 @@ def is_complete(job: SweepJob, phase: Phase) -> bool:
         and len(state.trials) >= n_wanted
         and not state.with_status(None)
         and _enough_promoted(job, state)
-        and all((job.folder.promoted(rank) / "holdout.json").exists() for rank in state.promoted)
+        and all(job.folder.promoted(rank).holdout.exists() for rank in state.promoted)
     )
 
 
-def run_sweep(job: SweepJob, phase: Phase, *, retry_failed: bool = False) -> None:
+def run_sweep(job: SweepJob, phase: SweptPhase, *, retry_failed: bool = False) -> None:
     """Runs what the ledger says is left of a sweep, promotes, and scores the holdout; needs a connected Ray.
 
     Run again after any interruption it goes on: trials that ended are not run again, trials in flight go on from their
@@ -84,10 +87,10 @@ def run_sweep(job: SweepJob, phase: Phase, *, retry_failed: bool = False) -> Non
         _open(job, writer)
         if retry_failed:
             for trial in writer.state.with_status("failed"):
-                shutil.rmtree(job.folder.trial(trial.name) / "best", ignore_errors=True)  # it begins anew
+                shutil.rmtree(job.folder.trial(trial.name).best.path, ignore_errors=True)  # it begins anew
                 writer.append("retried", trial=trial.name)
         for trial in writer.state.with_status("finished", "pruned", "failed"):
-            settle_trial(job.folder, trial.name)
+            settle_trial(job.folder.trial(trial.name))
         searcher = LedgerSearcher(writer=writer, space=space, spec=job.spec)
         n_left = len(writer.state.with_status(None)) + wanted_trials(space, job.spec) - len(writer.state.trials)
         if is_complete(job, phase):
@@ -97,7 +100,7 @@ def run_sweep(job: SweepJob, phase: Phase, *, retry_failed: bool = False) -> Non
         if n_left > 0:
             _fit(job, phase, space=space, writer=writer, searcher=searcher, n_left=n_left)
         promoted = promote(job, writer)
-        _score(job, phase, [str(path) for path in promoted])
+        _score(job, phase, promoted)
         shutil.rmtree(job.folder.tune, ignore_errors=True)
         writer.append("closed")
 
@@ -113,7 +116,7 @@ def slots(resources: Resources) -> int:
 
 def _open(job: SweepJob, writer: LedgerWriter) -> None:
     if not writer.state.facts:
-        write_json(job.folder.spec, _spec_facts(job.spec))
+        write_json(job.folder.spec, job.spec.as_facts())
         writer.append(
             "opened",
             schema=SCHEMA,
@@ -123,23 +126,26 @@ def _open(job: SweepJob, writer: LedgerWriter) -> None:
             arms=list(job.spec.arms),
             inputs=job.inputs,
             lineage=dict(job.lineage),
-            spec=_spec_facts(job.spec),
+            spec=job.spec.as_facts(),
         )
     elif writer.state.facts["inputs"] != job.inputs:
         raise SweepError(f"{job.folder.ledger}: was opened for other inputs; move the folder away")
 
 
 def _fit(
-    job: SweepJob, phase: Phase, *, space: Space, writer: LedgerWriter, searcher: LedgerSearcher, n_left: int
+    job: SweepJob, phase: SweptPhase, *, space: Space, writer: LedgerWriter, searcher: LedgerSearcher, n_left: int
 ) -> None:
     spec = job.spec
     scheduler = make_scheduler(spec, space.domains)
     replay(scheduler, writer.state.with_status("finished", "pruned"))
     random.seed(scheduler_seed(spec))
     np.random.seed(scheduler_seed(spec))  # noqa: NPY002 (PBT draws from the global generators)
-    recorder = Recorder(writer=writer, names=searcher.names, folder=job.folder, settles=spec.scheduler.name != "pbt")
-    trainable = phase.trainable.as_tunable(job)
-    own = spec.resources if spec.resources.workers == 1 else Resources(cpus=_DRIVER_CPUS)
+    recorder = Recorder(
+        writer=writer, names=searcher.names, folder=job.folder, settles=spec.inputs.scheduler.name != "pbt"
+    )
+    trainable = phase.trainable.for_job(job)
+    resources = spec.budget.resources
+    own = resources if resources.workers == 1 else Resources(cpus=_DRIVER_CPUS)
     attempt = f"{job.name}-{time.strftime('%Y%m%d-%H%M%S')}"  # Tune's working folder on a node: shared by all sweeps
     budget_s = _budget_left_s(spec, writer)
     writer.append("attempt", trials_left=n_left)
@@ -149,9 +155,9 @@ def _fit(
             search_alg=searcher,
             scheduler=scheduler,
             num_samples=n_left,
-            max_concurrent_trials=min(n_left, spec.max_concurrent or slots(spec.resources)),
+            max_concurrent_trials=min(n_left, spec.budget.max_concurrent or slots(resources)),
             time_budget_s=budget_s,
-            reuse_actors=spec.resources.workers == 1,
+            reuse_actors=resources.workers == 1,
             trial_name_creator=_Names(searcher.names, ""),
             trial_dirname_creator=_Names(searcher.names, f"-{attempt}"),
         ),
@@ -159,7 +165,7 @@ def _fit(
             name=attempt,
             storage_path=str(job.folder.tune),
             callbacks=[recorder],
-            failure_config=FailureConfig(max_failures=spec.max_failures),
+            failure_config=FailureConfig(max_failures=spec.budget.max_failures),
             checkpoint_config=CheckpointConfig(num_to_keep=None),  # they hold a path each, no weights
             verbose=0,
         ),
@@ -170,7 +176,7 @@ def _fit(
             raise SweepError(f"sweep {job.name}: Tune ended before trial {trial.name}; run the same command again")
         writer.append("ended", trial=trial.name, status="pruned", error="the time budget was used up")
     for trial in writer.state.trials.values():
-        settle_trial(job.folder, trial.name)
+        settle_trial(job.folder.trial(trial.name))
 
 
 class _Names:
@@ -185,37 +191,26 @@ class _Names:
 
 
 def _budget_left_s(spec: SweepSpec, writer: LedgerWriter) -> float | None:
-    if spec.time_budget_min is None:
+    if spec.budget.time_budget_min is None:
         return None
-    return max(1.0, spec.time_budget_min * 60 - writer.state.busy_s)
+    return max(1.0, spec.budget.time_budget_min * 60 - writer.state.busy_s)
 
 
 def _enough_promoted(job: SweepJob, state: LedgerState) -> bool:
-    with_weights = [name for name in state.trials if (job.folder.trial(name) / "best").exists()]
-    return len(state.promoted) >= min(job.spec.promote, len(with_weights)) > 0
+    with_weights = [name for name in state.trials if job.folder.trial(name).best.path.exists()]
+    return len(state.promoted) >= min(job.spec.budget.promote, len(with_weights)) > 0
 
 
-def _score(job: SweepJob, phase: Phase, promoted: list[str]) -> None:
-    resources = job.spec.resources
-    if resources.cpus <= 1 and not resources.gpus:  # a process for it would take longer to start than to score
-        _score_task(phase.trainable, promoted, job)
+def _score(job: SweepJob, phase: SweptPhase, promoted: Sequence[PromotedFolder]) -> None:
+    budget = job.spec.budget
+    if budget.resources.cpus <= 1 and not budget.resources.gpus:  # a process would take longer to start than to score
+        phase.phase.task.score_holdout(promoted, job.spec.cohort)
         return
-    score = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=job.spec.max_failures)(_score_task)
-    ray.get(score.remote(phase.trainable, promoted, job))
+    score = ray.remote(num_cpus=budget.resources.cpus, num_gpus=budget.resources.gpus, max_retries=budget.max_failures)(
+        _score_task
+    )
+    ray.get(score.remote(phase.phase.task, promoted, job.spec.cohort))
 
 
-def _score_task(trainable: Any, promoted: list[str], job: SweepJob) -> None:
-    trainable.score_holdout([job.folder.path / path for path in promoted], job.spec.cohort)
-
-
-def _spec_facts(spec: SweepSpec) -> dict[str, Any]:
-    facts = asdict(spec)
-    return {
-        **facts,
-        "fixed": dict(spec.fixed),
-        "cohort": str(spec.cohort),
-        "extensions": None if spec.extensions is None else str(spec.extensions),
-        "arms": list(spec.arms),
-        "weights_file": spec.weights_file and {**spec.weights_file.as_facts(), "path": str(spec.weights_file.path)},
-        "trunks": {**facts["trunks"], "folder": None if spec.trunks.folder is None else str(spec.trunks.folder)},
-    }
+def _score_task(task: LearningTask, promoted: Sequence[PromotedFolder], cohort: Path) -> None:
+    task.score_holdout(promoted, cohort)

@@ -5,7 +5,6 @@ first.
 """
 
 import contextlib
-import fcntl
 import os
 import re
 import warnings
@@ -15,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tissueclock.errors import InputError
+from tissueclock.storage.locks import wait_for
 
 SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https")
 _CHECK_TIMEOUT_S = 4.0
@@ -166,6 +166,5 @@ def _making_database(uri: str) -> Iterator[None]:
         yield
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with wait_for(path.with_name(f".{path.name}.lock")):
         yield

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any, Literal, TypeGuard
 
+from tissueclock.learning.hyperparameters import ROWS
 from tissueclock.storage.ledger import TrialEntry
 from tissueclock.tracking.picture import SweepPicture
 
@@ -26,7 +27,6 @@ MLFLOW_STATUS: Mapping[str, str] = {
     "failed": "FAILED",
     "interrupted": "KILLED",
 }
-_LOG_SCALED = re.compile(r"(^|[_/.])(lr|gamma|weight_decay)($|[_/.])")
 _UNFIT = re.compile(r"[^\w\-./ ]")
 
 
@@ -156,7 +156,7 @@ def parameters(hyperparameters: Mapping[str, Any]) -> dict[str, str]:
     params: dict[str, str] = {}
     for name, value in hyperparameters.items():
         params[_fit(name)] = f"{value:.5g}" if isinstance(value, float) else str(value)
-        if _is_number(value) and value > 0 and _LOG_SCALED.search(name):
+        if _is_number(value) and value > 0 and name in ROWS and ROWS[name].log:
             params[f"log10_{_fit(name)}"] = str(round(math.log10(value), 4))
     return params
 

@@ -7,12 +7,12 @@ sweep's row shows those of its best checkpoint.
 import json
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from mlflow.entities import LoggedModelOutput, Metric
 from mlflow.exceptions import MlflowException
 
+from tissueclock.storage.folders import PromotedFolder
 from tissueclock.tracking.picture import SweepPicture
 from tissueclock.tracking.projection import parameters
 from tissueclock.tracking.runs import ID_TAG, MirroredRun, RunMirror
@@ -20,7 +20,6 @@ from tissueclock.tracking.runs import ID_TAG, MirroredRun, RunMirror
 ALIAS = "best"
 DIGEST_TAG = "tissueclock.weights"
 PROMOTED_TAG = "tissueclock.promoted"
-_UPLOADED = ("weights.safetensors", "trial.json", "holdout.json")
 
 
 class ModelRegistry:
@@ -67,7 +66,7 @@ class ModelRegistry:
 
     def _promote(self, picture: SweepPicture, rank: int, *, name: str, sweep: MirroredRun, trial: MirroredRun) -> None:
         line, folder = picture.state.promoted[rank], picture.folder.promoted(rank)
-        facts = json.loads((folder / "trial.json").read_text(encoding="utf-8"))
+        facts = folder.read_trial()
         model = self._find_model(line["digest"])
         if model is None:
             model = self._client.create_logged_model(
@@ -79,8 +78,8 @@ class ModelRegistry:
                 model_type=str(facts["phase"]),
             )
         if str(model.status) != "READY":
-            for file in (folder / name for name in _UPLOADED):
-                if file.name != "holdout.json" or file.exists():
+            for file in (folder.weights, folder.trial, folder.holdout):
+                if file != folder.holdout or file.exists():
                     self._client.log_model_artifact(model.model_id, str(file))
             self._log_output(trial.run_id, LoggedModelOutput(model.model_id, facts["epoch"]))
             self._client.finalize_logged_model(model.model_id, "READY")
@@ -159,16 +158,14 @@ class ModelRegistry:
 def _fingerprint(picture: SweepPicture) -> str:
     """What is promoted, and whether it is scored, in a line."""
     ranks = sorted(picture.state.promoted.items())
-    scored = {rank: (picture.folder.promoted(rank) / "holdout.json").exists() for rank, _ in ranks}
+    scored = {rank: picture.folder.promoted(rank).holdout.exists() for rank, _ in ranks}
     return " ".join(f"{rank}:{line['digest'][:16]}{'+holdout' * scored[rank]}" for rank, line in ranks)
 
 
-def _holdout(folder: Path) -> dict[str, float]:
-    path = folder / "holdout.json"
-    if not path.exists():
+def _holdout(folder: PromotedFolder) -> dict[str, float]:
+    if not folder.holdout.exists():
         return {}
-    facts = json.loads(path.read_text(encoding="utf-8"))
-    return {f"holdout_{name}": value for name, value in _numbers(facts["metrics"]).items()}
+    return {f"holdout_{name}": value for name, value in _numbers(folder.read_holdout()["metrics"]).items()}
 
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:

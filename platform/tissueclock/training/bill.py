@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from tissueclock.learning.classifying import Classifier
-from tissueclock.learning.learner import Learner
+from tissueclock.learning.learner import Conditions, Learner
 from tissueclock.learning.precision import autocast
 from tissueclock.learning.restoring import Restorer, Volumes
 from tissueclock.learning.samples import Samples
@@ -25,7 +25,7 @@ def measure_epoch(network: StagedNetwork, samples: Samples, spec: SweepSpec, *, 
     Args:
         network: The sweep's network.
         samples: The task's training samples.
-        spec: The sweep; `fixed` may pin the batch size.
+        spec: The sweep; `fix` may pin the batch size.
         depths: Freeze depths to measure.
     """
     batch_size = _batch_size(spec)
@@ -35,11 +35,7 @@ def measure_epoch(network: StagedNetwork, samples: Samples, spec: SweepSpec, *, 
         train=few,
         validation=few,
         hyperparameters={"batch_size": batch_size},
-        epochs=2,
-        patience=2,
-        seed=0,
-        device=_device(),
-        precision=spec.precision,
+        conditions=_conditions(spec),
     )
     epoch_s, n_bytes = _measure(learner, len(few), len(samples))
     image = few.view.read(few.rows[:batch_size])
@@ -56,11 +52,7 @@ def measure_restoring_epoch(network: StagedNetwork, volumes: Volumes, spec: Swee
         train=few,
         validation=few,
         hyperparameters={"batch_size": batch_size},
-        epochs=2,
-        patience=2,
-        seed=0,
-        device=_device(),
-        precision=spec.precision,
+        conditions=_conditions(spec),
     )
     epoch_s, n_bytes = _measure(learner, len(few.rows), len(volumes.rows))
     return EpochBill(epoch_s=epoch_s, checkpoint_bytes=n_bytes, trunks={})
@@ -95,7 +87,7 @@ def _measure_trunk(
 ) -> TrunkBill:
     device = next(network.parameters()).device
     network.eval()
-    with torch.no_grad(), autocast(spec.precision, device=device):
+    with torch.no_grad(), autocast(spec.inputs.precision, device=device):
         for _ in range(2):  # the first pays for allocation
             started = time.perf_counter()
             maps = network.before(image.to(device).float(), depth)
@@ -109,11 +101,12 @@ def _measure_trunk(
 
 
 def _batch_size(spec: SweepSpec) -> int:
-    return int(spec.fixed.get("batch_size", 8))
+    return int(spec.inputs.fix.get("batch_size", 8))
 
 
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def _conditions(spec: SweepSpec) -> Conditions:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return Conditions(epochs=2, patience=2, seed=0, device=device, precision=spec.inputs.precision)
 
 
 def _few(samples: Samples, n: int) -> Samples:

@@ -11,16 +11,18 @@ from ray import tune
 
 from tissueclock.learning.shard import Shard
 from tissueclock.records import SweepJob
+from tissueclock.training.phase import Phase
+from tissueclock.training.trial import Trial
 
 
-def train_distributed(config: dict[str, Any], *, phase: Any, job: SweepJob) -> None:
-    """A Tune trial that trains on `job.spec.resources.workers` processes; see `tissueclock.training.trial.Trial`."""
+def train_distributed(config: dict[str, Any], *, phase: Phase, job: SweepJob) -> None:
+    """A Tune trial that trains on several processes; see `tissueclock.training.trial.Trial`."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
     from ray.tune.integration.ray_train import TuneReportCallback
 
     name = tune.get_context().get_trial_name()
-    resources = job.spec.resources
+    resources = job.spec.budget.resources
     each = {"CPU": resources.cpus / resources.workers}
     if resources.gpus:
         each["GPU"] = resources.gpus / resources.workers
@@ -34,7 +36,7 @@ def train_distributed(config: dict[str, Any], *, phase: Any, job: SweepJob) -> N
             name=f"{name}-workers",
             storage_path=str(job.folder.tune.resolve()),
             callbacks=[TuneReportCallback()],
-            failure_config=FailureConfig(max_failures=job.spec.max_failures),
+            failure_config=FailureConfig(max_failures=job.spec.budget.max_failures),
         ),
     ).fit()
 
@@ -44,10 +46,11 @@ def _train_worker(settings: dict[str, Any]) -> None:
     import ray.train
 
     context = ray.train.get_context()
-    trial = settings["phase"].__new__(settings["phase"])
     shard = Shard(rank=context.get_world_rank(), size=context.get_world_size())
-    trial.begin_shard(settings["config"], settings["job"], name=settings["trial"], shard=shard)
-    result: dict[str, Any] = {"done": False}
-    while not result.pop("done"):
+    trial = Trial(settings["phase"], settings["job"], shard=shard)
+    trial.begin(settings["trial"], settings["config"])
+    finished = False
+    while not finished:
         result = trial.step()
-        ray.train.report({name: value for name, value in result.items() if name != "done"})
+        finished = result["finished"]
+        ray.train.report(result)

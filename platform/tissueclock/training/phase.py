@@ -1,163 +1,86 @@
-"""What phases with a yes-or-no question share: which hemispheres take part, first weights, and the holdout's scores."""
+"""A phase: what is learned, how that is called, and from what a trial of it may begin."""
 
-import os
-import tempfile
+import abc
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, get_args
-
-import torch
+from typing import Any, Protocol, runtime_checkable
 
 from tissueclock.cohort.store import Cohort
-from tissueclock.cohort.table import count_classes
-from tissueclock.cohort.tasks import Task
-from tissueclock.learning.classifying import Classifier
-from tissueclock.learning.feed import Sharing
-from tissueclock.learning.hyperparameters import HyperparameterError, Hyperparameters
-from tissueclock.learning.trunk_store import TrunkStore
-from tissueclock.networks.attention import Attention
-from tissueclock.networks.building import build_network
-from tissueclock.networks.staged import StagedNetwork
-from tissueclock.records import EpochBill, NetworkSpec, SweepSpec
-from tissueclock.seeds import derive_seed
-from tissueclock.storage.files import write_json
-from tissueclock.training import scoring
-from tissueclock.training.bill import measure_epoch, offered_depths
-from tissueclock.training.first_weights import load_file, load_parent
-from tissueclock.training.trial import Trial
-
-_OF_THE_NETWORK = ("attention", "parent")
+from tissueclock.learning.learner import Conditions, Learner
+from tissueclock.learning.shard import Shard
+from tissueclock.records import EpochBill, SweepJob, SweepSpec
+from tissueclock.storage.folders import PromotedFolder
 
 
-class PhaseTrainable(Trial):
-    """One trial of a phase with a yes-or-no question; a subclass says what the phase asks.
+@runtime_checkable
+class Material(Protocol):
+    """What all trials of an actor learn from, opened once."""
+
+    def make_learner(
+        self, hyperparameters: dict[str, Any], *, conditions: Conditions, shard: Shard
+    ) -> tuple[Learner, Mapping[str, Any] | None]:
+        """The learner of one trial, and what its first weights were, as JSON facts; None where they were drawn."""
+
+
+class LearningTask(abc.ABC):
+    """What a network learns in a phase, and how that is judged: a question's answers, or lost volumes.
 
     Attributes:
-        task: Which hemispheres take part and what the answer is.
-
-    The other attributes are those of `Trial`.
+        objective: The validation metric by which trials are ranked; larger is better.
+        unit: What is scored: `hemisphere`, `patient` or `volume`.
+        onset_before_min: The cut of an onset question, minutes; None for any other task.
     """
 
-    objective = Classifier.objective
-    task: ClassVar[Task]
+    objective: str
+    unit: str
+    onset_before_min: float | None
 
-    def open_cohort(self, cohort: Cohort) -> None:
-        """Keeps the task's training and validation samples."""
-        self._n_slices = cohort.shape[0]
-        self._sharing = make_sharing(self._job.spec)
-        view = cohort.sweep_view()
-        self._train = scoring.samples_of(self.task, cohort.table, view, view.rows("train"))
-        self._validation = scoring.samples_of(self.task, cohort.table, view, view.rows("validation"))
+    @abc.abstractmethod
+    def accepted(self) -> frozenset[str]:
+        """The hyperparameters that a trial understands."""
 
-    def make_learner(self, hyperparameters: dict[str, Any], *, seed: int) -> Classifier:
-        """A classifier that starts from drawn weights, or from those of the parent that the trial chose."""
-        of_the_network = {name: hyperparameters.pop(name) for name in _OF_THE_NETWORK if name in hyperparameters}
-        network = make_network(
-            self._job.spec.network, n_slices=self._n_slices, attention=of_the_network.get("attention", "off")
-        )
-        network.reset_parameters(torch.Generator().manual_seed(derive_seed(seed, "weights")))
-        if self._job.parents:
-            parent = self._job.parents[int(of_the_network.get("parent", 1)) - 1]
-            self._note_first_weights({"parent": parent.digest, **load_parent(network, parent.folder)})
-        if self._job.spec.weights_file:
-            self._note_first_weights(load_file(network, self._job.spec.weights_file))
-        return Classifier(
-            network=network,
-            train=self._train,
-            validation=self._validation,
-            hyperparameters=hyperparameters,
-            epochs=self._job.spec.epochs,
-            patience=self._job.spec.patience,
-            seed=seed,
-            device=self._device,
-            precision=self._job.spec.precision,
-            sharing=self._sharing,
-            shard=self._shard,
-        )
+    @abc.abstractmethod
+    def open(self, cohort: Cohort, job: SweepJob) -> Material:
+        """What trials of a sweep learn from."""
 
-    def _note_first_weights(self, facts: Mapping[str, Any]) -> None:
-        """Beside the trial's checkpoints, so that promotion makes them part of the lineage."""
-        if self._shard.rank == 0:
-            write_json(self._folder / "first_weights.json", {"from": self._job.spec.weights, **facts})
+    @abc.abstractmethod
+    def check_weights(self, spec: SweepSpec) -> None:
+        """Raises InputError where a trial cannot start from the sweep's first weights."""
 
-    @classmethod
-    def accepted(cls) -> frozenset[str]:
-        """The hyperparameters that this phase understands: the learner's, `attention` and `parent`."""
-        return frozenset({field.name for field in fields(Hyperparameters)} | set(_OF_THE_NETWORK))
-
-    @classmethod
-    def check_fixed(cls, fixed: Mapping[str, Any]) -> None:
-        """Checks values that the study pins, in the space or not.
+    @abc.abstractmethod
+    def count_classes(self, cohort: Path) -> Mapping[str, tuple[int, int]]:
+        """Hemispheres that answer no and yes, by split; nothing where there are no classes.
 
         Raises:
-            InputError: A value is out of its range.
+            InputError: The cohort cannot be opened, or a split has nothing to learn from.
         """
-        if (norm := fixed.get("attention", "off")) not in get_args(Attention):
-            raise HyperparameterError(f"attention: {norm!r}, but it must be one of {', '.join(get_args(Attention))}")
-        learned = {name: value for name, value in fixed.items() if name not in _OF_THE_NETWORK}
-        Hyperparameters.from_mapping(learned)
 
-    @classmethod
-    def check_weights(cls, spec: SweepSpec, cohort: Path) -> None:
-        """Loads the sweep's weights file, if it has one, into its network.
+    @abc.abstractmethod
+    def epoch_bill(self, spec: SweepSpec, offered: Mapping[str, Sequence[Any]]) -> EpochBill:
+        """What an epoch costs here, measured over a few steps, given the values on offer for each hyperparameter."""
 
-        Raises:
-            CheckpointError: The file is missing or damaged, or does not fit.
-        """
-        if spec.weights_file:
-            load_file(
-                make_network(spec.network, n_slices=Cohort.open(cohort).shape[0], attention="off"), spec.weights_file
-            )
-
-    @classmethod
-    def count_classes(cls, cohort: Path) -> dict[str, tuple[int, int]]:
-        """Hemispheres that answer no and yes, by split.
-
-        Raises:
-            CohortError: The cohort cannot be opened.
-        """
-        counts = count_classes(Cohort.open(cohort).table, label=cls.task.label)
-        return {str(split): (n.n_negative, n.n_positive) for split, n in counts.items()}
-
-    @classmethod
-    def epoch_bill(cls, spec: SweepSpec, offered: Mapping[str, Sequence[Any]]) -> EpochBill:
-        """What an epoch costs here, measured over a few steps, and what its frozen stages do at each depth on offer."""
-        cohort = Cohort.open(spec.cohort)
-        view = cohort.sweep_view()
-        samples = scoring.samples_of(cls.task, cohort.table, view, view.rows("train"))
-        network = make_network(spec.network, n_slices=cohort.shape[0], attention="mean_flow")
-        depths = offered_depths({**{name: (value,) for name, value in cls.defaults.items()}, **offered})
-        return measure_epoch(network, samples, spec, depths=depths)
-
-    @classmethod
-    def score_holdout(cls, promoted: Sequence[Path], cohort: Path) -> None:
-        """Scores promoted checkpoints on the holdout patients: `holdout.json` and `holdout.tsv` beside the weights.
-
-        What has been scored stays as it is.
-        """
-        opened = Cohort.open(cohort)
-        view = opened.holdout_view()
-        rows = [int(i) for i in view.rows("holdout") if cls.task.label(opened.table[int(i)]) is not None]
-        for folder in promoted:
-            if not (folder / "holdout.json").exists():
-                scoring.score(folder, cls.task, opened.table, view, rows)
+    @abc.abstractmethod
+    def score_holdout(self, promoted: Sequence[PromotedFolder], cohort: Path) -> None:
+        """Scores promoted checkpoints on the holdout, beside the weights; what has been scored stays as it is."""
 
 
-def make_sharing(spec: SweepSpec) -> Sharing:
-    """How this node's trials share what frozen stages compute."""
-    folder = spec.trunks.folder or Path(tempfile.gettempdir()) / f"tissueclock-trunks-{os.getuid()}"
-    store = TrunkStore(folder, limit_bytes=int(spec.trunks.limit_gb * 1e9)) if spec.trunks.share else None
-    return Sharing(store=store, cohort=spec.cohort_digest, seed=spec.seed)
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One learning task of the chain, under a name.
 
+    Attributes:
+        name: The module's name in `trainables`, and the phase's everywhere.
+        title: What it asks, for tables and figures.
+        task: What is learned.
+        defaults: Hyperparameters that differ from their own defaults.
+        needs_parent: Whether random first weights make no sense.
+        kinds: The kinds of network that can learn it; empty: all.
+    """
 
-def make_network(spec: NetworkSpec, *, n_slices: int, attention: Any) -> StagedNetwork:
-    """The network of a study, for a cohort of so many slices."""
-    description: dict[str, Any] = {"kind": spec.kind, "width": spec.width, "n_slices": n_slices, "attention": attention}
-    if spec.kind == "slice":
-        description |= {
-            "stem_stride": spec.stem_stride,
-            "attn_level": spec.attn_level,
-            "slice_pooling": spec.slice_pooling,
-        }
-    return build_network(description)
+    name: str
+    title: str
+    task: LearningTask
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    needs_parent: bool = False
+    kinds: tuple[str, ...] = ()

@@ -12,8 +12,11 @@ from pathlib import Path
 
 from tests.benchmarks.measuring import answer
 from tests.benchmarks.sweep_arms import work
+from tests.sweeping.specs import vary
 from tissueclock.catalog import load_phase
-from tissueclock.records import NetworkSpec, SchedulerSpec, SweepJob, SweepSpec
+from tissueclock.networks.settings import SliceSettings
+from tissueclock.records import SweepJob
+from tissueclock.settings import SchedulerSettings
 from tissueclock.storage.folders import StudyFolder
 from tissueclock.storage.ledger import read_lines
 from tissueclock.sweeping import cluster
@@ -23,17 +26,15 @@ from tissueclock.tracking.follower import Follower
 
 def main(cohort_folder: Path, folder: Path, where: str) -> None:
     cohort = work.open_cohort(cohort_folder)
-    spec = SweepSpec(
+    spec = vary(
         phase="detection",
         space="detection",
-        network=NetworkSpec(width=work.WIDTH),
-        weights="random",
-        upstream=None,
-        fixed=work.FIXED,
+        network=SliceSettings(width=work.WIDTH),
+        fix=work.FIXED,
         epochs=work.EPOCHS,
         patience=work.EPOCHS,
         searcher="random",
-        scheduler=SchedulerSpec(name="none"),
+        scheduler=SchedulerSettings(name="none"),
         cohort=cohort.folder,
         cohort_digest=cohort.digest,
         seed=work.SEED,

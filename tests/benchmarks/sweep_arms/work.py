@@ -15,9 +15,10 @@ import torch
 from search_spaces.detection import SPACE
 from tests.benchmarks.measuring import answer
 from tests.toy import write_toy_cohort
+from tissueclock.cohort.questions import HoldsLesion
 from tissueclock.cohort.store import Cohort
-from tissueclock.cohort.tasks import HoldsLesion
 from tissueclock.learning.classifying import Classifier
+from tissueclock.learning.learner import Conditions
 from tissueclock.networks.slice_network import SliceNetwork
 from tissueclock.training.scoring import samples_of
 
@@ -55,10 +56,7 @@ def make_learner(samples: Samples, hyperparameters: Mapping[str, Any]) -> Classi
         train=samples.train,
         validation=samples.validation,
         hyperparameters={**FIXED, **hyperparameters},
-        epochs=EPOCHS,
-        patience=EPOCHS,
-        seed=SEED,
-        device=torch.device("cpu"),
+        conditions=Conditions(epochs=EPOCHS, patience=EPOCHS, seed=SEED, device=torch.device("cpu")),
     )
 
 

@@ -8,20 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from tissueclock.cohort.tasks import HoldsLesion
-from tissueclock.training.phase import PhaseTrainable
+from tissueclock.cohort.questions import HoldsLesion
+from tissueclock.training.classification import Classification
+from tissueclock.training.phase import Phase
+from tissueclock.training.tunable import PhaseTrainable
 
 
 class Faulty(PhaseTrainable):
     """`dropout` is the fault, at epoch 2: 0.1 none, 0.2 raises, 0.3 out of memory, 0.4 its worker is killed once."""
 
-    name = "faulty"
-    title = "detection with faults"
-    task = HoldsLesion()
+    phase = Phase(name="faulty", title="detection with faults", task=Classification(HoldsLesion()))
 
     def step(self) -> dict[str, Any]:
-        fault = self._learner.hyperparameters.dropout
-        if self._learner.epoch == 1:
+        fault = self.trial.learner.hyperparameters.dropout
+        if self.trial.learner.epoch == 1:
             if fault == 0.2:
                 raise RuntimeError("this trial always raises")
             if fault == 0.3:
@@ -40,7 +40,7 @@ class Faulty(PhaseTrainable):
             resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
     def _first_time(self) -> bool:
-        mark = self._folder / "killed-once"
+        mark = self.trial.folder.path / "killed-once"
         first = not mark.exists()
         mark.touch()
         return first

@@ -9,12 +9,12 @@ import pytest
 import safetensors.torch
 import torch
 
-from tests.networks.test_layouts import genesis_layout, med3d_layout
+from tests.weights.test_layouts import genesis_layout, med3d_layout
 from tissueclock.errors import CheckpointError
-from tissueclock.learning.weights_file import load_weights_file
 from tissueclock.networks.building import build_network
 from tissueclock.networks.resnet import ResNet18
 from tissueclock.networks.staged import StagedNetwork
+from tissueclock.weights.weights_file import load_weights_file
 
 
 def network(kind: str = "slice", width: int = 4) -> StagedNetwork:

@@ -6,9 +6,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tissueclock.errors import CheckpointError
-from tissueclock.networks.layouts import adapt_series, recognise, renamed
 from tissueclock.networks.resnet import ResNet18
 from tissueclock.networks.volume_trunk import VolumeTrunk
+from tissueclock.weights.layouts import adapt_series, recognise, renamed
 
 WIDTH = 4
 

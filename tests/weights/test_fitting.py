@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from tissueclock.errors import CheckpointError
-from tissueclock.networks.first_weights import load_weights
 from tissueclock.networks.slice_network import SliceNetwork
+from tissueclock.weights.fitting import load_weights
 
 
 def build(**options) -> SliceNetwork:

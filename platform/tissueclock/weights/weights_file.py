@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from tissueclock.errors import CheckpointError
-from tissueclock.learning.checkpoint import read_tensors
-from tissueclock.networks.first_weights import LoadReport, load_weights
-from tissueclock.networks.layouts import KINDS, NEW_HERE, Layout, adapt_series, recognise, renamed
 from tissueclock.networks.staged import StagedNetwork
+from tissueclock.weights.fitting import LoadReport, load_weights
+from tissueclock.weights.layouts import KINDS, NEW_HERE, Layout, adapt_series, recognise, renamed
+from tissueclock.weights.tensors import read_tensors
 
 _NESTS = ("state_dict", "model", "net")
 _N_COUNTED = ".num_batches_tracked"

@@ -9,8 +9,8 @@ Unit = Literal["hemisphere", "patient"]
 
 
 @runtime_checkable
-class Task(Protocol):
-    """A binary question about hemispheres.
+class Question(Protocol):
+    """A yes-or-no question about hemispheres.
 
     Attributes:
         unit: What is scored: each hemisphere, or each patient (the mean logit of the hemispheres that take part).

@@ -1,0 +1,176 @@
+"""What a study says of a sweep, each setting once: its name in the file, its bounds, its default, what it means.
+
+Learning settings say what a trial means, and name the sweep; the budget says how much is wanted and on what, and
+changing it continues the same sweep. A sweep's record holds these very objects.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validator
+
+from tissueclock.networks.settings import Precision
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+Count = Annotated[int, Field(ge=1)]
+AnyPath = Annotated[str, Field(pattern=r"^[^\x00]+$")]
+
+
+def _pin(value: Any) -> Any:
+    if isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise ValueError("allowed: a finite number, a word, true or false")
+
+
+Pin = Annotated[str | int | float | bool, PlainValidator(_pin)]
+
+
+class Strict(BaseModel):
+    """A part of the study file: no unknown keys, no other types, never changed."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class SchedulerSettings(Strict):
+    """Which Tune scheduler stops or perturbs trials, and how early.
+
+    Attributes:
+        name: `none`, `asha`, `hyperband` or `pbt` (whose population is drawn at random, whatever the searcher).
+        grace_epochs: No trial is stopped (or perturbed) before this epoch.
+        reduction_factor: One in this many trials survives a rung (`asha`, `hyperband`).
+        perturb_epochs: Epochs between two exploit-and-explore steps (`pbt`).
+    """
+
+    name: Literal["none", "asha", "hyperband", "pbt"] = "asha"
+    grace_epochs: Count = 3
+    reduction_factor: Annotated[int, Field(ge=2)] = 3
+    perturb_epochs: Count = 3
+
+
+class LearningSettings(Strict):
+    """What a trial means, as far as `sweep` in the study file says it.
+
+    Attributes:
+        space: The search space's name, a module of `search_spaces`; None: the phase's.
+        fix: Hyperparameters pinned by the study.
+        epochs: Most epochs of a trial.
+        patience: Epochs without a better one after which a trial ends by itself.
+        searcher: `tpe`, `random` or `grid`.
+        scheduler: What stops trials early.
+        precision: `auto`, `float32` or `bfloat16`.
+    """
+
+    space: Name | None = None
+    fix: dict[str, Pin] = {}
+    epochs: Count = 100
+    patience: Count = 15
+    searcher: Literal["tpe", "random", "grid"] = "tpe"
+    scheduler: SchedulerSettings = SchedulerSettings()
+    precision: Precision = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What one trial takes.
+
+    Attributes:
+        cpus: All its workers' together; at least a fraction of one.
+        gpus: All its workers' together; 0.5: two trials share a device.
+        workers: Processes that train it together, each on its part of a batch.
+    """
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+    workers: int = 1
+
+
+class Budget(Strict):
+    """How much of a sweep is wanted, and on what.
+
+    Attributes:
+        trials: Trials asked for.
+        promote: How many best checkpoints are promoted.
+        max_concurrent: Most trials at once; None lets the resources decide.
+        cpus_per_trial: See `Resources`.
+        gpus_per_trial: See `Resources`.
+        workers_per_trial: Processes of a trial; None: one for each whole GPU.
+        time_budget_min: Minutes after which no further trial is started and running ones are stopped; None: no limit.
+        max_failures: How often a trial that lost its worker or raised is taken up again from its last checkpoint.
+        checkpoint_every: Epochs between two checkpoints; also written whenever the trial improves.
+    """
+
+    trials: Count = 24
+    promote: Count = 3
+    max_concurrent: Count | None = None
+    cpus_per_trial: Annotated[float, Field(ge=0.1)] = 1.0
+    gpus_per_trial: Annotated[float, Field(ge=0.0)] = 0.0
+    workers_per_trial: Count | None = None
+    time_budget_min: Annotated[float, Field(gt=0)] | None = None
+    max_failures: Annotated[int, Field(ge=0)] = 2
+    checkpoint_every: Count = 1
+
+    @model_validator(mode="after")
+    def _gives_each_worker_whole_gpus(self) -> "Budget":
+        if self.gpus_per_trial > 1 and self.gpus_per_trial % self.resources.workers:
+            raise ValueError(
+                f"gpus_per_trial above 1 must be a whole number for each of {self.resources.workers} workers"
+            )
+        return self
+
+    @property
+    def resources(self) -> Resources:
+        """What one trial takes."""
+        workers = self.workers_per_trial or max(1, int(self.gpus_per_trial))
+        return Resources(cpus=self.cpus_per_trial, gpus=self.gpus_per_trial, workers=workers)
+
+
+class SweepSettings(LearningSettings, Budget):
+    """The key `sweep` of a study file, and what `phases` overrides of it."""
+
+    def learning(self) -> dict[str, Any]:
+        """What of it is a learning setting."""
+        return {name: getattr(self, name) for name in LearningSettings.model_fields}
+
+    def budget(self) -> Budget:
+        """What of it is budget."""
+        return Budget(**{name: getattr(self, name) for name in Budget.model_fields})
+
+
+class TrunkSettings(Strict):
+    """How trials on a node share what frozen stages compute.
+
+    Attributes:
+        share: Whether they do; a trial learns the same without, only slower.
+        folder: On each node's own disk; None is `tissueclock-trunks-UID` in its temporary folder.
+        limit_gb: The most that it may take; what was used longest ago goes first.
+    """
+
+    share: bool = True
+    folder: AnyPath | None = None
+    limit_gb: Annotated[float, Field(gt=0.0)] = 20.0
+
+
+class WeightsSettings(Strict):
+    """First weights from a file.
+
+    Attributes:
+        file: The user's file.
+        layout: `auto`, a layout of `tissueclock.weights.layouts`, or `mapping`.
+        mapping: Prefixes of names, theirs to ours, for `mapping`.
+    """
+
+    file: AnyPath
+    layout: Literal["auto", "resnet18", "medicalnet", "models_genesis", "mapping"] = "auto"
+    mapping: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _maps_where_it_says_so(self) -> "WeightsSettings":
+        if bool(self.mapping) != (self.layout == "mapping"):
+            raise ValueError("layout mapping needs a mapping, and only it has one")
+        return self
+
+    def located(self, base: Path) -> "WeightsSettings":
+        """The same with an absolute path."""
+        return self.model_copy(update={"file": str((base / self.file).resolve())})

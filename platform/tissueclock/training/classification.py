@@ -1,0 +1,167 @@
+"""Learning to answer a yes-or-no question: which hemispheres take part, first weights, and the holdout's scores."""
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tissueclock.cohort.questions import Question
+from tissueclock.cohort.store import Cohort
+from tissueclock.cohort.table import count_classes
+from tissueclock.learning.classifying import Classifier
+from tissueclock.learning.feed import Sharing
+from tissueclock.learning.hyperparameters import ROWS
+from tissueclock.learning.learner import Conditions
+from tissueclock.learning.samples import Samples
+from tissueclock.learning.shard import Shard
+from tissueclock.learning.trunk_store import TrunkStore
+from tissueclock.networks.building import build_network
+from tissueclock.networks.settings import Attention
+from tissueclock.networks.staged import StagedNetwork
+from tissueclock.records import EpochBill, SweepJob, SweepSpec, WeightsFile
+from tissueclock.seeds import derive_seed
+from tissueclock.storage.folders import PromotedFolder
+from tissueclock.training.bill import measure_epoch, offered_depths
+from tissueclock.training.phase import LearningTask
+from tissueclock.training.scoring import samples_of, score
+from tissueclock.weights.first_weights import load_file, load_parent
+
+
+@dataclass(frozen=True, slots=True)
+class Classification(LearningTask):
+    """A question is learned from its answers, by a network that gives one logit a hemisphere.
+
+    Attributes:
+        question: Which hemispheres take part and what the answer is.
+    """
+
+    question: Question
+    objective = Classifier.objective
+
+    @property
+    def unit(self) -> str:  # type: ignore[override]
+        """The question's: `hemisphere` or `patient`."""
+        return self.question.unit
+
+    @property
+    def onset_before_min(self) -> float | None:  # type: ignore[override]
+        """The question's cut, minutes."""
+        return self.question.onset_before_min
+
+    def accepted(self) -> frozenset[str]:
+        """All hyperparameters."""
+        return frozenset(ROWS)
+
+    def open(self, cohort: Cohort, job: SweepJob) -> "Answers":
+        """The question's training and validation samples."""
+        view = cohort.sweep_view()
+        return Answers(
+            job=job,
+            n_slices=cohort.shape[0],
+            train=samples_of(self.question, cohort.table, view, view.rows("train")),
+            validation=samples_of(self.question, cohort.table, view, view.rows("validation")),
+            sharing=make_sharing(job.spec),
+        )
+
+    def check_weights(self, spec: SweepSpec) -> None:
+        """Loads the sweep's weights file, if it has one, into its network.
+
+        Raises:
+            CheckpointError: The file is missing or damaged, or does not fit.
+        """
+        if spec.inputs.weights_file:
+            network = _make_network(spec, n_slices=Cohort.open(spec.cohort).shape[0], attention="off")
+            _load_file(network, spec.inputs.weights_file)
+
+    def count_classes(self, cohort: Path) -> dict[str, tuple[int, int]]:
+        """Hemispheres that answer no and yes, by split.
+
+        Raises:
+            CohortError: The cohort cannot be opened.
+        """
+        counts = count_classes(Cohort.open(cohort).table, label=self.question.label)
+        return {str(split): (n.n_negative, n.n_positive) for split, n in counts.items()}
+
+    def epoch_bill(self, spec: SweepSpec, offered: Mapping[str, Sequence[Any]]) -> EpochBill:
+        """What an epoch costs here, measured over a few steps, and what its frozen stages do at each depth on offer."""
+        cohort = Cohort.open(spec.cohort)
+        view = cohort.sweep_view()
+        samples = samples_of(self.question, cohort.table, view, view.rows("train"))
+        network = _make_network(spec, n_slices=cohort.shape[0], attention="mean_flow")
+        return measure_epoch(network, samples, spec, depths=offered_depths(offered))
+
+    def score_holdout(self, promoted: Sequence[PromotedFolder], cohort: Path) -> None:
+        """Scores promoted checkpoints on the holdout patients: `holdout.json` and `holdout.tsv` beside the weights."""
+        opened = Cohort.open(cohort)
+        view = opened.holdout_view()
+        rows = [int(row) for row in view.rows("holdout")]
+        for folder in promoted:
+            if not folder.holdout.exists():
+                score(folder, self.question, opened.table, view, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """A question's samples, and what it takes to learn them in a sweep.
+
+    Attributes:
+        job: The sweep.
+        n_slices: Slices of a hemisphere.
+        train: What is learned from.
+        validation: What epochs are judged by.
+        sharing: How frozen stages are shared with other trials.
+    """
+
+    job: SweepJob
+    n_slices: int
+    train: Samples
+    validation: Samples
+    sharing: Sharing
+
+    def make_learner(
+        self, hyperparameters: dict[str, Any], *, conditions: Conditions, shard: Shard
+    ) -> tuple[Classifier, Mapping[str, Any] | None]:
+        """A classifier that starts from drawn weights, from the parent that the trial chose, or from a file.
+
+        Raises:
+            CheckpointError: The first weights are damaged, altered or do not fit.
+        """
+        network = _make_network(
+            self.job.spec, n_slices=self.n_slices, attention=hyperparameters.get("attention", "off")
+        )
+        network.reset_parameters(torch.Generator().manual_seed(derive_seed(conditions.seed, "weights")))
+        came_from: dict[str, Any] | None = None
+        if self.job.parents:
+            parent = self.job.parents[int(hyperparameters.get("parent", 1)) - 1]
+            came_from = {"parent": parent.digest, **load_parent(network, parent.folder)}
+        if self.job.spec.inputs.weights_file:
+            came_from = _load_file(network, self.job.spec.inputs.weights_file)
+        learner = Classifier(
+            network=network,
+            train=self.train,
+            validation=self.validation,
+            hyperparameters=hyperparameters,
+            conditions=conditions,
+            sharing=self.sharing,
+            shard=shard,
+        )
+        return learner, came_from
+
+
+def make_sharing(spec: SweepSpec) -> Sharing:
+    """How this node's trials share what frozen stages compute."""
+    folder = Path(spec.trunks.folder or Path(tempfile.gettempdir()) / f"tissueclock-trunks-{os.getuid()}")
+    store = TrunkStore(folder, limit_bytes=int(spec.trunks.limit_gb * 1e9)) if spec.trunks.share else None
+    return Sharing(store=store, cohort=spec.inputs.cohort_digest, seed=spec.inputs.seed)
+
+
+def _make_network(spec: SweepSpec, *, n_slices: int, attention: Attention) -> StagedNetwork:
+    return build_network(spec.inputs.network.describe(n_slices=n_slices, attention=attention))
+
+
+def _load_file(network: StagedNetwork, file: WeightsFile) -> dict[str, Any]:
+    return load_file(network, file.path, digest=file.digest, layout=file.settings.layout, mapping=file.settings.mapping)

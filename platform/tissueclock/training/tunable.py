@@ -1,0 +1,72 @@
+"""The Ray Tune trainable that wraps a phase: a trial in an actor of Tune's.
+
+Tune's checkpoints hold no weights: they name the checkpoint in the trial's folder (PBT copies by them).
+"""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ray import tune
+
+from tissueclock.records import SweepJob
+from tissueclock.storage.files import digest_facts, read_json, write_json
+from tissueclock.training.distributed import train_distributed
+from tissueclock.training.phase import Phase
+from tissueclock.training.trial import Trial
+
+_WHERE = "where.json"
+
+
+class PhaseTrainable(tune.Trainable):  # type: ignore[misc, unused-ignore]
+    """A phase as Tune runs it; a subclass names its phase.
+
+    By hand: `Tuner(Detection.for_job(job), param_space={"hyperparameters": SPACE, "seed": 1}, ...)`.
+
+    Attributes:
+        phase: What is learned.
+    """
+
+    phase: ClassVar[Phase]
+    trial: Trial
+
+    @classmethod
+    def for_job(cls, job: SweepJob) -> Any:
+        """What Tune is handed: this class, or a function that runs it on several devices; under the sweep's own name.
+
+        Tune registers it by its `__name__` for the whole Ray job, which all sweeps of a study share: under one name,
+        the last sweep to register would train the others' trials.
+        """
+        if job.spec.budget.resources.workers == 1:
+            tunable = tune.with_parameters(cls, job=job)
+        else:
+
+            def tunable(config: dict[str, Any]) -> None:
+                train_distributed(config, phase=cls.phase, job=job)
+
+        tunable.__name__ = f"{cls.__name__}_{digest_facts([str(job.folder.path), job.inputs])[:16]}"
+        return tunable
+
+    def setup(self, config: dict[str, Any], job: SweepJob) -> None:
+        """Opens the cohort, which all later trials of this actor share, and begins the first of them."""
+        self.trial = Trial(self.phase, job)
+        self.trial.begin(self.trial_name, config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Begins another trial in the same actor."""
+        self.trial.begin(self.trial_name, new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Trains one epoch; see `Trial.step`."""
+        result = self.trial.step()
+        return {**result, "done": result["finished"]}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Notes where the weights are, for Tune (HyperBand pauses by it, PBT copies by it)."""
+        latest = self.trial.latest
+        write_json(Path(checkpoint_dir) / _WHERE, {"checkpoint": str(latest.path) if latest else None})
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
+        """Goes on from where a Tune checkpoint points; see `Trial.load`."""
+        if (where := read_json(Path(checkpoint_dir) / _WHERE)["checkpoint"]) is not None:
+            self.trial.load(Path(where))
