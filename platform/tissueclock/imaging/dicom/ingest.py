@@ -13,8 +13,9 @@ from tissueclock.errors import ImageError, StorageError
 from tissueclock.imaging.bvalues import BValues
 from tissueclock.imaging.dataset import write_description
 from tissueclock.imaging.dicom.keyfile import Entry, log_path, number_patients, read_key, write_key, write_log
-from tissueclock.imaging.dicom.objects import Series, Survey, survey
+from tissueclock.imaging.dicom.objects import Series
 from tissueclock.imaging.dicom.patient import SeriesLine, take
+from tissueclock.imaging.dicom.survey import Survey, survey
 from tissueclock.imaging.raw import Duplicates
 from tissueclock.storage.files import atomic_path, clear_remains
 from tissueclock.storage.locks import hold
@@ -47,7 +48,7 @@ class IngestReport:
     Attributes:
         patients: In the order of their numbers.
         left_files: How many files were no image, by reason.
-        damaged_files: One line for each file whose header cannot be read.
+        damaged_files: One line for each damaged file of which nobody knows whose it is.
         key_file: Who the patients are.
         log_file: The same series, with their free text.
     """
@@ -128,7 +129,7 @@ def _write_all(
         n_done += sum(len(one.files) for one in series)
         if progress is not None:
             progress(n_files + n_done, 2 * n_files)
-    _log(key_file, lines)
+    _log(key_file, lines, found.damaged)
     _write_participants(target, {entry.participant_id for entry in entries.values()})
     return lines
 
@@ -178,7 +179,7 @@ def _check_subjects(target: Path, key_file: Path) -> None:
         )
 
 
-def _log(key_file: Path, lines: Sequence[PatientLine]) -> None:
+def _log(key_file: Path, lines: Sequence[PatientLine], damaged: Sequence[str]) -> None:
     worked = [line for line in lines if line.outcome != "kept"]
     rows = [
         (
@@ -193,7 +194,8 @@ def _log(key_file: Path, lines: Sequence[PatientLine]) -> None:
         for line in worked
         for one in line.series
     ]
-    write_log(key_file, rows, replaced=[line.subject for line in worked])
+    rows += [("", "", "", "", "1", "", line) for line in damaged]
+    write_log(key_file, rows, replaced=[*(line.subject for line in worked), MISSING])
 
 
 def _write_participants(target: Path, subjects: Collection[str]) -> None:

@@ -31,6 +31,7 @@ class SeriesLine:
         n_files: Files in it.
         taken_as: `dwi`, `b0`, `b1000`, `adc` or `flair`; empty where it was left.
         reason: Why, in one line.
+        lost: Whether it was left because files of it are damaged, though it may have been needed.
     """
 
     name: str
@@ -40,6 +41,7 @@ class SeriesLine:
     n_files: int
     taken_as: str
     reason: str
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +52,7 @@ class Taken:
         images: By folder and the part of the name behind the subject's, as `("dwi", "dwi")`; none if refused.
         series: One line each, in the order of acquisition.
         refusal: Why nothing is taken, in one line; or empty.
-        missing: What the patient lacks and can do without; or empty.
+        missing: What the patient lacks and can do without, and which series are lost; or empty.
     """
 
     images: Mapping[tuple[str, str], Converted]
@@ -116,10 +118,10 @@ def take(series: Sequence[Series], work: Path, *, b_values: BValues, duplicates:
     candidates: dict[str, list[Candidate]] = {"dwi": [], "adc": [], "flair": []}
     for one in series:
         verdict = verdicts[one.files[0].series_uid]
-        if verdict.kind == "left":
-            desk.leave(one, verdict.reason)
-        elif one.damage:
+        if _is_lost(one, verdict):
             desk.leave(one, one.damage)
+        elif verdict.kind == "left":
+            desk.leave(one, verdict.reason)
         else:
             candidates[verdict.kind].append(Candidate(one, verdict, tuple(sorted(one.facts.b_values))))
     try:
@@ -129,8 +131,17 @@ def take(series: Sequence[Series], work: Path, *, b_values: BValues, duplicates:
         refusal = ""
     except ImageError as error:
         images, refusal = {}, str(error)
-    missing = "" if refusal or ("anat", "FLAIR") in images else "no FLAIR"
+    lost = [one for one in series if _is_lost(one, verdicts[one.files[0].series_uid]) and one.damage not in refusal]
+    told = [f"{one.name} lost: {one.damage}" for one in lost]
+    if refusal:
+        refusal = "; ".join([refusal, *told])
+    missing = "" if refusal else "; ".join([*([] if ("anat", "FLAIR") in images else ["no FLAIR"]), *told])
     return Taken(images, _lines(desk, series, verdicts, refused=bool(refusal)), refusal, missing)
+
+
+def _is_lost(series: Series, verdict: Verdict) -> bool:
+    """Whether damage is why a series cannot be taken; a header that is cut may be of anything."""
+    return bool(series.damage) and (verdict.kind != "left" or not series.legible)
 
 
 def _images(
@@ -239,8 +250,8 @@ def _differ(one: Identity, other: Identity) -> bool:
 def _check_dwi(series: Sequence[Series], candidates: Sequence[Candidate], verdicts: Mapping[str, Verdict]) -> None:
     if candidates:
         return
-    dwi = [one for one in series if verdicts[one.files[0].series_uid].kind == "dwi"]
-    if damaged := [f"{one.name}: {one.damage}" for one in dwi if one.damage]:
+    may_be = [one for one in series if verdicts[one.files[0].series_uid].kind == "dwi" or not one.legible]
+    if damaged := [f"{one.name}: {one.damage}" for one in may_be if one.damage]:
         raise ImageError(f"no diffusion series can be used ({'; '.join(damaged)})")
     raise ImageError(f"no diffusion series found among {len(series)}; b0 and b1000 are needed")
 
@@ -265,6 +276,7 @@ def _lines(
                 n_files=len(one.files),
                 taken_as=taken_as,
                 reason=reason,
+                lost=_is_lost(one, verdict),
             )
         )
     return tuple(lines)
