@@ -1,21 +1,24 @@
 """Every bound has a reason, and every name is one that its phase understands."""
 
+import pkgutil
 from dataclasses import replace
 
 import pytest
 
+import search_spaces
 from tests.sweeping.specs import SPEC
 from tissueclock.catalog import load_phase
-from tissueclock.records import SweepSpec
+from tissueclock.records import NetworkSpec, SweepSpec
 from tissueclock.sweeping.space import make_space
 
-PHASES = ("detection", "tss_3h", "tss_4h5", "attention")
+PHASES = sorted(module.name for module in pkgutil.iter_modules(search_spaces.__path__))
 
 
 def spec_of(phase: str) -> SweepSpec:
-    first = phase == "detection"
+    first = phase in ("genesis", "detection")
     weights = {"weights": "random"} if first else {"weights": "previous", "upstream": "before"}
-    return replace(SPEC, phase=phase, space=phase, **weights)  # type: ignore[arg-type]
+    network = NetworkSpec(kind="volume") if phase == "genesis" else SPEC.network
+    return replace(SPEC, phase=phase, space=phase, network=network, **weights)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -30,4 +33,5 @@ def test_every_bound_has_a_reason_and_every_reason_a_bound(phase: str) -> None:
 def test_the_phase_understands_every_name_of_its_space(phase: str) -> None:
     loaded = load_phase(spec_of(phase))
 
-    make_space(loaded.space, spec_of(phase), accepted=loaded.trainable.accepted(), n_parents=3)
+    made = make_space(loaded.space, spec_of(phase), accepted=loaded.trainable.accepted(), n_parents=3)
+    assert {*made.domains, *made.fixed} == {*loaded.space, "parent"}
