@@ -10,8 +10,8 @@ import pytest
 
 from tests.shared_data import SHARED_DATA
 from tissueclock.grid import make_grid
+from tissueclock.imaging.ants_backend import AntsBackend
 from tissueclock.imaging.atlas import Atlas, load_atlas
-from tissueclock.imaging.backend import AntsBackend
 from tissueclock.imaging.bvalues import BValues, geometric_mean
 from tissueclock.imaging.dicom.ingest import ingest
 from tissueclock.imaging.gridding import atlas_on_grid, bring_to_grid

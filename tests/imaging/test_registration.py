@@ -9,8 +9,8 @@ from scipy.spatial.transform import Rotation
 
 from tests.benchmarks.preprocessing_error import landmark_errors
 from tissueclock.errors import ImageError
+from tissueclock.imaging.ants_backend import AntsBackend
 from tissueclock.imaging.atlas import load_atlas
-from tissueclock.imaging.backend import AntsBackend
 from tissueclock.imaging.bvalues import BValues
 from tissueclock.imaging.extraction import extract_brain
 from tissueclock.imaging.placing import place

@@ -14,7 +14,7 @@ import SimpleITK
 
 from tissueclock.channels import SERIES
 from tissueclock.errors import ImageError
-from tissueclock.imaging.backend import find_backend
+from tissueclock.imaging.backend_choice import find_backend
 from tissueclock.imaging.derivatives import SCHEMA, Derivatives, PatientFolder, read_facts
 from tissueclock.imaging.extraction import Mask
 from tissueclock.imaging.gridding import OnGrid, atlas_on_grid, bring_to_grid, onto_grid

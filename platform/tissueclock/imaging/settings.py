@@ -10,7 +10,8 @@ from jaxtyping import Float
 
 from tissueclock.grid import Grid
 from tissueclock.imaging.atlas import Atlas, load_atlas
-from tissueclock.imaging.backend import BackendName, RegistrationKind, find_backend
+from tissueclock.imaging.backend import BackendName, RegistrationKind
+from tissueclock.imaging.backend_choice import find_backend
 from tissueclock.imaging.bvalues import BValues
 from tissueclock.imaging.raw import Duplicates
 from tissueclock.storage.files import digest_facts

@@ -110,7 +110,6 @@ def read_facts(header: Dataset) -> Facts:
     parts = [header, *_functional_groups(header)]
     return Facts(
         modality=_set(parts, "Modality"),
-        manufacturer=_set(parts, "Manufacturer"),
         colour=frozenset(
             word for word in _set(parts, "PhotometricInterpretation") if not word.startswith("MONOCHROME")
         ),
@@ -172,9 +171,7 @@ def _functional_groups(header: Dataset) -> Iterator[Dataset]:
 
 
 def _set(parts: Iterable[Dataset], keyword: str) -> frozenset[str]:
-    return frozenset(
-        text if keyword == "Manufacturer" else text.upper() for part in parts for text in _texts(part, keyword)
-    )
+    return frozenset(text.upper() for part in parts for text in _texts(part, keyword))
 
 
 def _texts(part: Dataset, keyword: str) -> Iterator[str]:

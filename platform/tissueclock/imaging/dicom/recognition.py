@@ -60,7 +60,6 @@ class Facts:
 
     Attributes:
         modality: As MR.
-        manufacturer: As written.
         colour: Photometric interpretation where it is not grey.
         image_types: ImageType and FrameType, in capitals.
         contrasts: AcquisitionContrast.
@@ -77,7 +76,6 @@ class Facts:
     """
 
     modality: frozenset[str] = frozenset()
-    manufacturer: frozenset[str] = frozenset()
     colour: frozenset[str] = frozenset()
     image_types: frozenset[tuple[str, ...]] = frozenset()
     contrasts: frozenset[str] = frozenset()
