@@ -18,7 +18,7 @@ from tissueclock.errors import InputError, TissueclockError
 
 if TYPE_CHECKING:
     from tissueclock.imaging.preparation import Preparation
-    from tissueclock.imaging.quality_table import Verdict
+    from tissueclock.imaging.quality_table import JudgedPatient
 
 console = Console(emoji=False)
 if not console.is_terminal:
@@ -144,8 +144,8 @@ def preprocess(
         from tissueclock.imaging.derivatives import Derivatives
 
         folder = Derivatives(target)
-        verdicts = write_quality(folder, failed={subject: str(error) for subject, error in result.failed.items()})
-    _print_quality(verdicts, result)
+        judged = write_quality(folder, failed={subject: str(error) for subject, error in result.failed.items()})
+    _print_quality(judged, result)
     _say(
         f"{target}: {len(result.done)} patients done, {len(result.kept)} were done before, {len(result.failed)} failed"
     )
@@ -240,15 +240,15 @@ def _ray(address: str | None, cpus: int | None) -> Iterator[Callable[..., Any]]:
             cluster.disconnect()
 
 
-def _print_quality(verdicts: "Sequence[Verdict]", result: "Preparation") -> None:
-    flagged = [verdict for verdict in verdicts if verdict.quality.flags]
+def _print_quality(judged: "Sequence[JudgedPatient]", result: "Preparation") -> None:
+    flagged = [patient for patient in judged if patient.quality.flags]
     if flagged:
-        table = Table(title=f"to be looked at: {len(flagged)} of {len(verdicts)}", title_justify="left")
+        table = Table(title=f"to be looked at: {len(flagged)} of {len(judged)}", title_justify="left")
         for column in ("subject", "flags", "excluded"):
             table.add_column(column)
-        for verdict in flagged[:MOST_LISTED]:
-            flags = escape("; ".join(verdict.quality.flags))
-            table.add_row(verdict.folder.subject, flags, "yes" if verdict.exclude else "")
+        for patient in flagged[:MOST_LISTED]:
+            flags = escape("; ".join(patient.quality.flags))
+            table.add_row(patient.folder.subject, flags, "yes" if patient.exclude else "")
         console.print(table)
     for subject, error in sorted(result.failed.items()):
         console.print(f"failed: {subject}: {' '.join(str(error).split())}", style="red", highlight=False, markup=False)

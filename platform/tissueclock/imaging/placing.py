@@ -16,7 +16,7 @@ from tissueclock.imaging.backend import Backend, RegistrationKind
 from tissueclock.imaging.bias import estimate_bias
 from tissueclock.imaging.extraction import BEYOND_MM, Mask, is_stripped, refine_mask
 from tissueclock.imaging.registration import REACH_MM, Found, find_brain
-from tissueclock.imaging.series import Series
+from tissueclock.imaging.series import PatientSeries
 from tissueclock.imaging.stopwatch import Stopwatch
 from tissueclock.imaging.transform import Affine, Transform, resample
 from tissueclock.imaging.volume import Volume
@@ -66,7 +66,7 @@ class Placed:
 
 
 def place(
-    series: Series, *, subject: str, atlas: Atlas, backend: Backend, kind: RegistrationKind, watch: Stopwatch
+    series: PatientSeries, *, subject: str, atlas: Atlas, backend: Backend, kind: RegistrationKind, watch: Stopwatch
 ) -> Placed:
     """Finds where everything lies.
 
@@ -144,7 +144,7 @@ def _place_flair(
         return flair.like(flair.data / estimate_bias(flair, mask=flair_mask)), flair_from_b0
 
 
-def even_out(series: Series, mask: Mask) -> tuple[Volume, Volume, Float[np.ndarray, "x y z"]]:
+def even_out(series: PatientSeries, mask: Mask) -> tuple[Volume, Volume, Float[np.ndarray, "x y z"]]:
     """b0 and b1000 over their bias field, and b0's field.
 
     Of one acquisition the two share a coil and so a field. It is estimated on their geometric mean, in which tissues

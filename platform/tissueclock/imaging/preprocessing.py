@@ -19,9 +19,9 @@ from tissueclock.imaging.derivatives import SCHEMA, Derivatives, PatientFolder, 
 from tissueclock.imaging.extraction import Mask
 from tissueclock.imaging.gridding import OnGrid, atlas_on_grid, bring_to_grid, onto_grid
 from tissueclock.imaging.intensity import match_histogram, quantiles, scale_to_median
-from tissueclock.imaging.picture import draw_patient
 from tissueclock.imaging.placing import Placed, place
 from tissueclock.imaging.quality import Quality, measure
+from tissueclock.imaging.quality_picture import draw_patient
 from tissueclock.imaging.raw import RawFiles, find_files
 from tissueclock.imaging.series import read_series
 from tissueclock.imaging.settings import Reference, Settings

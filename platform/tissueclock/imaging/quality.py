@@ -6,11 +6,11 @@ A flag asks for a look; it excludes nobody. Bounds were set on raw phantoms and 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 from scipy.ndimage import binary_dilation, gaussian_filter
 
+from tissueclock.grid import Side
 from tissueclock.imaging.extraction import Mask, dice
 from tissueclock.imaging.gridding import OnGrid
 from tissueclock.imaging.midplane import find_midplane
@@ -18,7 +18,6 @@ from tissueclock.imaging.placing import Placed
 from tissueclock.imaging.similarity import Pose, Similarity, climb
 from tissueclock.imaging.volume import Volume
 
-Side = Literal["left", "right"]
 _MIDDLE_MM = np.array([0.0, -17.0, 15.0])
 
 

@@ -26,7 +26,7 @@ _MAX_EXPONENT = 5.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Series:
+class PatientSeries:
     """A patient's series, each on its own voxels.
 
     Attributes:
@@ -53,7 +53,7 @@ class _Weighted:
     path: Path
 
 
-def read_series(files: RawFiles, *, b_values: BValues, duplicates: Duplicates = "refuse") -> Series:
+def read_series(files: RawFiles, *, b_values: BValues, duplicates: Duplicates = "refuse") -> PatientSeries:
     """Reads a patient's files and makes the series of them.
 
     Raises:
@@ -73,7 +73,7 @@ def read_series(files: RawFiles, *, b_values: BValues, duplicates: Duplicates = 
         found = ", ".join(f"{value:g}" for value in sorted({image.b_s_mm2 for image in images}))
         raise ImageError(f"{files.subject}: no b0 (b-values {found} found) and no ADC map to make it of; one is needed")
     flair = None if files.flair is None else read_volume(files.flair)
-    return Series(_positive(b0), _positive(b1000), None if flair is None else _positive(flair), b, tuple(notes))
+    return PatientSeries(_positive(b0), _positive(b1000), None if flair is None else _positive(flair), b, tuple(notes))
 
 
 def _weighted(path: Path, b_values: BValues, notes: list[str]) -> list[_Weighted]:

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tissueclock.cohort.manifest import LesionSide
-from tissueclock.cohort.table import Side
-from tissueclock.grid import Grid
+from tissueclock.grid import Grid, Side
 from tissueclock.phantom.anatomy import Brain, Tissues
 from tissueclock.phantom.fields import draw_field
 from tissueclock.phantom.territories import POSTERIOR_SHARE, TERRITORIES, Territory, draw_territory

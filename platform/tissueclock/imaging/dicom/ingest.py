@@ -13,8 +13,8 @@ from tissueclock.errors import ImageError, StorageError
 from tissueclock.imaging.bvalues import BValues
 from tissueclock.imaging.dataset import write_description
 from tissueclock.imaging.dicom.keyfile import Entry, log_path, number_patients, read_key, write_key, write_log
-from tissueclock.imaging.dicom.objects import Series
-from tissueclock.imaging.dicom.patient import SeriesLine, take
+from tissueclock.imaging.dicom.objects import DicomSeries
+from tissueclock.imaging.dicom.patient_images import SeriesLine, take
 from tissueclock.imaging.dicom.survey import Survey, survey
 from tissueclock.imaging.raw import Duplicates
 from tissueclock.storage.files import atomic_path, clear_remains
@@ -135,7 +135,7 @@ def _write_all(
 
 
 def _write(
-    subject: str, series: Sequence[Series], target: Path, b_values: BValues, duplicates: Duplicates
+    subject: str, series: Sequence[DicomSeries], target: Path, b_values: BValues, duplicates: Duplicates
 ) -> PatientLine:
     if (target / subject).is_dir():
         return PatientLine(subject, "kept")
@@ -155,7 +155,7 @@ def _write(
     return PatientLine(subject, "written", taken.missing, taken.series)
 
 
-def _entry(patient: tuple[str, str], series: Sequence[Series]) -> Entry:
+def _entry(patient: tuple[str, str], series: Sequence[DicomSeries]) -> Entry:
     """A patient as the key file has him, still without a number."""
     identities = [one.files[0].identity for one in series]
     return Entry(

@@ -61,7 +61,7 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class DicomSeries:
     """The files of one series of one patient, in the order of their paths.
 
     Attributes:

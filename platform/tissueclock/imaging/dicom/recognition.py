@@ -136,7 +136,7 @@ class Verdict:
     reformatted: bool = False
 
 
-def recognise(facts: Facts) -> Verdict:
+def recognise_series(facts: Facts) -> Verdict:
     """Judges a series.
 
     Returns:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tissueclock.errors import ImageError
 from tissueclock.imaging.bvalues import SHELL_S_MM2, BValues, without_b
-from tissueclock.imaging.dicom.objects import Series
+from tissueclock.imaging.dicom.objects import DicomSeries
 from tissueclock.imaging.dicom.recognition import Verdict
 from tissueclock.imaging.raw import Duplicates
 
@@ -24,7 +24,7 @@ class Candidate:
         b_values: Its b-values, s/mm2, where it is diffusion.
     """
 
-    series: Series
+    series: DicomSeries
     verdict: Verdict
     b_values: tuple[float, ...] = ()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tissueclock.errors import ImageError
 from tissueclock.imaging.dicom.headers import Identity
-from tissueclock.imaging.dicom.objects import File, LeftError, Series, read_file
+from tissueclock.imaging.dicom.objects import DicomSeries, File, LeftError, read_file
 from tissueclock.imaging.dicom.recognition import merge
 
 
@@ -25,7 +25,7 @@ class Survey:
         damaged: One line for each file whose header is damaged so that nobody knows whose it is.
     """
 
-    patients: Mapping[tuple[str, str], tuple[Series, ...]]
+    patients: Mapping[tuple[str, str], tuple[DicomSeries, ...]]
     left: Mapping[str, int]
     damaged: tuple[str, ...]
 
@@ -124,7 +124,7 @@ def _line(file: File) -> str:
     return f"{file.path}: {file.damage}"
 
 
-def _by_patient(files: Sequence[File], left: Counter[str]) -> dict[tuple[str, str], tuple[Series, ...]]:
+def _by_patient(files: Sequence[File], left: Counter[str]) -> dict[tuple[str, str], tuple[DicomSeries, ...]]:
     """Series of each patient; an instance that was exported twice counts once."""
     groups: dict[tuple[str, str], dict[str, dict[str, File]]] = {}
     for file in files:
@@ -137,7 +137,10 @@ def _by_patient(files: Sequence[File], left: Counter[str]) -> dict[tuple[str, st
     return {
         patient: tuple(
             sorted(
-                (Series(tuple(f.values()), merge([file.facts for file in f.values()])) for f in all_series.values()),
+                (
+                    DicomSeries(tuple(f.values()), merge([file.facts for file in f.values()]))
+                    for f in all_series.values()
+                ),
                 key=lambda series: series.order,
             )
         )

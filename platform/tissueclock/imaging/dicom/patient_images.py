@@ -13,8 +13,8 @@ from tissueclock.errors import ImageError
 from tissueclock.imaging.bvalues import BValues
 from tissueclock.imaging.dicom.conversion import Converted, convert
 from tissueclock.imaging.dicom.headers import Identity
-from tissueclock.imaging.dicom.objects import Series
-from tissueclock.imaging.dicom.recognition import Verdict, recognise
+from tissueclock.imaging.dicom.objects import DicomSeries
+from tissueclock.imaging.dicom.recognition import Verdict, recognise_series
 from tissueclock.imaging.dicom.selection import Candidate, choose_adc, choose_dwi, choose_flair, of_one_session
 from tissueclock.imaging.raw import Duplicates
 
@@ -70,7 +70,7 @@ class _Desk:
     said: dict[str, tuple[str, str]] = field(default_factory=dict)
     n_begun: int = 0
 
-    def convert(self, series: Series) -> Converted:
+    def convert(self, series: DicomSeries) -> Converted:
         """The image of a series; raises ImageError."""
         uid = series.files[0].series_uid
         if uid not in self.images:
@@ -78,7 +78,7 @@ class _Desk:
             self.images[uid] = convert(series, self.work / f"{self.n_begun:04d}")
         return self.images[uid]
 
-    def leave(self, series: Series, reason: str) -> None:
+    def leave(self, series: DicomSeries, reason: str) -> None:
         """Says why a series is left."""
         self.said[series.files[0].series_uid] = ("", reason.removeprefix(f"{series.name}: "))
 
@@ -98,7 +98,7 @@ class _Desk:
         return True
 
 
-def take(series: Sequence[Series], work: Path, *, b_values: BValues, duplicates: Duplicates) -> Taken:
+def take(series: Sequence[DicomSeries], work: Path, *, b_values: BValues, duplicates: Duplicates) -> Taken:
     """Chooses and converts.
 
     Args:
@@ -114,7 +114,7 @@ def take(series: Sequence[Series], work: Path, *, b_values: BValues, duplicates:
         StorageError: The work folder cannot be written.
     """
     desk = _Desk(work)
-    verdicts = {one.files[0].series_uid: recognise(one.facts) for one in series}
+    verdicts = {one.files[0].series_uid: recognise_series(one.facts) for one in series}
     candidates: dict[str, list[Candidate]] = {"dwi": [], "adc": [], "flair": []}
     for one in series:
         verdict = verdicts[one.files[0].series_uid]
@@ -139,7 +139,7 @@ def take(series: Sequence[Series], work: Path, *, b_values: BValues, duplicates:
     return Taken(images, _lines(desk, series, verdicts, refused=bool(refusal)), refusal, missing)
 
 
-def _is_lost(series: Series, verdict: Verdict) -> bool:
+def _is_lost(series: DicomSeries, verdict: Verdict) -> bool:
     """Whether damage is why a series cannot be taken; a header that is cut may be of anything."""
     return bool(series.damage) and (verdict.kind != "left" or not series.legible)
 
@@ -226,7 +226,7 @@ def _adc_image(desk: _Desk, candidates: Sequence[Candidate], dwi: Candidate) -> 
     return {("dwi", "ADC"): replace(desk.convert(chosen.series), bvals=None, bvecs=None)}
 
 
-def _check_person(series: Sequence[Series]) -> None:
+def _check_person(series: Sequence[DicomSeries]) -> None:
     """Refuses two persons under one patient ID: mixing their images would be worse than leaving both."""
     for one, other in pairwise(series):
         first, second = one.files[0].identity, other.files[0].identity
@@ -247,7 +247,7 @@ def _differ(one: Identity, other: Identity) -> bool:
     return not (names[0] <= names[1] or names[1] <= names[0])
 
 
-def _check_dwi(series: Sequence[Series], candidates: Sequence[Candidate], verdicts: Mapping[str, Verdict]) -> None:
+def _check_dwi(series: Sequence[DicomSeries], candidates: Sequence[Candidate], verdicts: Mapping[str, Verdict]) -> None:
     if candidates:
         return
     may_be = [one for one in series if verdicts[one.files[0].series_uid].kind == "dwi" or not one.legible]
@@ -257,7 +257,7 @@ def _check_dwi(series: Sequence[Series], candidates: Sequence[Candidate], verdic
 
 
 def _lines(
-    desk: _Desk, series: Sequence[Series], verdicts: Mapping[str, Verdict], *, refused: bool
+    desk: _Desk, series: Sequence[DicomSeries], verdicts: Mapping[str, Verdict], *, refused: bool
 ) -> tuple[SeriesLine, ...]:
     lines = []
     for one in series:

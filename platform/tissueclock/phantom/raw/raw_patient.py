@@ -26,7 +26,7 @@ from tissueclock.phantom.patient import (
 )
 from tissueclock.phantom.person import bend, draw_sulci, draw_warp
 from tissueclock.phantom.presets import Preset
-from tissueclock.phantom.raw import truth
+from tissueclock.phantom.raw import raw_truth
 from tissueclock.phantom.raw.acquisition import Subject, Variant, scan_subject
 from tissueclock.phantom.raw.bids import label, write_visit
 from tissueclock.phantom.raw.head import FINE_GRID, draw_surroundings, render_head
@@ -95,10 +95,10 @@ def make_raw_patient(
     subject = _subject(signals, clean, tissues=tissues, lesion=lesion, scan=scan, rng=scanner_rng)
     visit = scan_subject(subject, variant=variant, rng=scanner_rng)
     write_visit(folder / name, visit, field=scan.field)
-    truth.write_patient_truth(
-        folder / truth.FOLDER / name,
+    raw_truth.write_patient_truth(
+        folder / raw_truth.FOLDER / name,
         visit,
-        landmarks=truth.find_landmarks(None if anatomy == "affine" else warp),
+        landmarks=raw_truth.find_landmarks(None if anatomy == "affine" else warp),
         facts={"participant_id": name, "anatomy": anatomy, "noise": scan.noise},
     )
     lesion_truth = replace(made, patient=name, numbers={**made.numbers, **features})
