@@ -112,7 +112,7 @@ def preprocess(
     ray_address: RayAddress = None,
     cpus: Annotated[int | None, typer.Option(min=1, help="CPUs of a cluster started here; default: all.")] = None,
 ) -> None:
-    """Register and normalise every patient of a BIDS folder, one thread each, with a picture to judge him by."""
+    """Register and normalise every patient of a BIDS folder, one thread each, with a picture to judge the result by."""
     from tissueclock.grid import make_grid
     from tissueclock.imaging.bvalues import BValues
     from tissueclock.imaging.preparation import prepare

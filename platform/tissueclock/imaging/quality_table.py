@@ -23,14 +23,14 @@ _TEMPLATE = "quality.html.j2"
 
 @dataclass(frozen=True, slots=True)
 class JudgedPatient:
-    """A patient on the page.
+    """A patient on the quality page, and what the user decided about the patient.
 
     Attributes:
-        folder: His files.
-        quality: His figures and flags.
-        exclude: Whether the user left him out.
+        folder: The patient's files.
+        quality: Figures and flags.
+        exclude: Whether the user left the patient out.
         note: What the user wrote beside it.
-        facts: Of his JSON file.
+        facts: What the patient's JSON file says.
     """
 
     folder: PatientFolder
@@ -59,7 +59,7 @@ def judge(folder: Derivatives) -> tuple[JudgedPatient, ...]:
 
 
 def read_exclusions(folder: Derivatives) -> dict[str, tuple[bool, str]]:
-    """Per patient whether `qc.tsv` leaves him out, and the note beside it; empty where there is no table yet.
+    """Per patient whether `qc.tsv` leaves the patient out, and the note beside it; empty where there is no table yet.
 
     Raises:
         CohortError: The table lacks a column.

@@ -1,4 +1,4 @@
-"""b0, b1000 and FLAIR of a patient, out of whatever files he has.
+"""b0, b1000 and FLAIR of a patient, out of whatever files there are.
 
 b0 is the mean of the images without diffusion weighting; where there are none, b1000 exp(b ADC). b1000 is the scanner's
 trace image, or the geometric mean of the directions at the b-value nearest to the one wanted.
@@ -32,7 +32,7 @@ class PatientSeries:
     Attributes:
         b0: Without diffusion weighting.
         b1000: Diffusion-weighted, mean of the directions.
-        flair: Or None.
+        flair: Fluid nulled; None where the patient has none.
         b_s_mm2: The b-value that b1000 really has.
         notes: What had to be decided, in a sentence each.
     """

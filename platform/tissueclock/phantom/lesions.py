@@ -50,7 +50,7 @@ class LesionPlan:
 
     @property
     def territory(self) -> str:
-        """Of the first focus."""
+        """The vessel territory of the first focus."""
         return self.foci[0].territory.name
 
 
@@ -93,7 +93,7 @@ def grow_lesion(plan: LesionPlan, *, grid: Grid, tissues: Tissues, rng: np.rando
 
     Args:
         plan: What to grow.
-        grid: Where.
+        grid: The voxels that it grows on.
         tissues: A person's; CSF is spared.
         rng: Where chance comes from.
 

@@ -1,6 +1,6 @@
 """One series of DICOM to one NIfTI image with its b-values, by dcm2niix, and without a word of the header's.
 
-Refuses to judge what the series is, and to know patients.
+What the series is, `recognition` judges; which are converted, `patient_images`.
 """
 
 import json
@@ -74,7 +74,7 @@ class Converted:
 
 
 def convert(series: DicomSeries, work: Path) -> Converted:
-    """Converts a series.
+    """Converts a series to one image.
 
     Args:
         series: Its files must be undamaged.
@@ -124,7 +124,7 @@ def _run(series: DicomSeries, given: Path, made: Path) -> None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Part:
-    """One NIfTI of dcm2niix's."""
+    """One NIfTI file of those that dcm2niix made of a series."""
 
     image: Any
     data: npt.NDArray[Any]

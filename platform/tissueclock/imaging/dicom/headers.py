@@ -1,6 +1,6 @@
 """From one DICOM header to the facts that recognition needs and the identity that must not leave it.
 
-Knows tags, standard and private; refuses to know files and what a series is.
+Here alone are tags read, standard and private; what they say of a series, `recognition` judges.
 """
 
 import math
@@ -73,7 +73,7 @@ class Identity:
     Attributes:
         patient_id: Empty where the header has none.
         issuer: Of the patient ID.
-        name: As written.
+        name: The patient's, as written.
         birth_date: YYYYMMDD, or empty.
         study_uid: Of the study.
         study_date: YYYYMMDD, or empty.

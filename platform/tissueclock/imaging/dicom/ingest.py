@@ -1,6 +1,6 @@
-"""A folder of DICOM to a BIDS folder without names: each patient on his own, whole or not at all.
+"""A folder of DICOM to a BIDS folder without names: one patient at a time, each whole or not at all.
 
-Walks, numbers and writes. Knows neither tags (`recognition`) nor which series are taken (`patient`).
+Walks, numbers and writes. What a series is, `recognition` says; which are taken, `patient_images`.
 """
 
 import tempfile
@@ -29,10 +29,10 @@ class PatientLine:
     """What became of one patient.
 
     Attributes:
-        subject: As `sub-0001`.
+        subject: Such as `sub-0001`.
         outcome: `kept` was there from an earlier run.
-        reason: Why he was refused, in one line; else what is missing, or empty.
-        series: In the order of acquisition; none if he was kept.
+        reason: Why the patient was refused, in one line; else what is missing, or empty.
+        series: In the order of acquisition; none if the patient was kept.
     """
 
     subject: str
@@ -156,7 +156,7 @@ def _write(
 
 
 def _entry(patient: tuple[str, str], series: Sequence[DicomSeries]) -> Entry:
-    """A patient as the key file has him, still without a number."""
+    """A patient as a line of the key file, still without a number."""
     identities = [one.files[0].identity for one in series]
     return Entry(
         participant_id="",

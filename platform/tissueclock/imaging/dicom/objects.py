@@ -31,17 +31,17 @@ _NOT_DICOM = "not DICOM"
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One file with pictures.
+    """One DICOM file that holds images.
 
     Attributes:
         path: Where it lies, gzipped or not.
-        instance_uid: Its own.
-        series_uid: Its series'.
-        number: Its series', or None.
-        time: Its series' or its acquisition's, HHMMSS.
+        instance_uid: SOPInstanceUID: names the file's images; empty where there is none.
+        series_uid: SeriesInstanceUID; empty where there is none.
+        number: The series' number, or None.
+        time: Of the acquisition, or else of the series, HHMMSS.
         identity: Whose it is.
         facts: What it shows.
-        n_frames: Pictures in it.
+        n_frames: Images in it.
         slice_mm: Where its slice lies along the normal, if it is one slice.
         damage: Why it cannot be used; empty if it can.
         legible: Whether the header is whole; what is not, may be missing from all of the above but the path.
@@ -87,7 +87,7 @@ class DicomSeries:
 
     @property
     def n_frames(self) -> int:
-        """Pictures in all its files."""
+        """Images in all its files."""
         return sum(file.n_frames for file in self.files)
 
     @property

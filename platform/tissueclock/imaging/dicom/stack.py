@@ -1,6 +1,6 @@
 """Whether the slices of a classic series make up whole volumes; the converter's own words on that help nobody.
 
-Knows positions in mm; refuses to know pixels.
+Positions decide, in mm; pixels are not read.
 """
 
 import numpy as np

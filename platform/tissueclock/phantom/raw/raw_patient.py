@@ -1,4 +1,4 @@
-"""One raw phantom patient from a plan: the person, his head, his visit to the scanner, and his files.
+"""One raw phantom patient from a plan: the person, the head, the visit to the scanner, and the files.
 
 What chance decides about the stroke is drawn as in the packed phantom; head and scanner have a stream of their own.
 """
@@ -49,7 +49,7 @@ class RawPatient:
     Attributes:
         participant_id: As in BIDS.
         lesion_side: Which half of the brain holds the lesion.
-        truth: For `lesions.tsv`.
+        truth: The patient's line of `lesions.tsv`.
         readers: Mismatch, read by each reader.
         extra: Age, sex, NIHSS and field strength, as text.
     """
@@ -64,7 +64,7 @@ class RawPatient:
 def make_raw_patient(
     plan: PatientPlan, *, variant: Variant, preset: Preset, anatomy: Anatomy, folder: Path
 ) -> RawPatient:
-    """Makes a patient and writes his files; the same plan gives the same bytes wherever it is made.
+    """Makes a patient and writes the patient's files; the same plan gives the same bytes wherever it is made.
 
     Args:
         plan: Of a cohort on `FINE_GRID`.
