@@ -18,7 +18,7 @@ from tissueclock.errors import InputError, TissueclockError
 
 if TYPE_CHECKING:
     from tissueclock.imaging.preparation import Preparation
-    from tissueclock.imaging.quality_table import Verdict
+    from tissueclock.imaging.quality_table import JudgedPatient
 
 console = Console(emoji=False)
 if not console.is_terminal:
@@ -70,15 +70,26 @@ def ingest(
         table.add_row(patient.subject, patient.outcome, taken, str(len(left)), escape(patient.reason))
     console.print(table)
     _list_left(report.patients)
+    n_lost = _list_lost(report.patients)
+    for line in report.damaged_files[:MOST_LISTED]:
+        _say(f"  of nobody known: {line}")
+    if len(report.damaged_files) > MOST_LISTED:
+        _say(f"  ... and {len(report.damaged_files) - MOST_LISTED} more, in the list of every series")
     for reason, n_files in sorted(report.left_files.items()):
         console.print(f"  {n_files} files left: {reason}", highlight=False, markup=False)
-    refused = [patient for patient in report.patients if patient.outcome == "refused"]
+    n_refused = sum(patient.outcome == "refused" for patient in report.patients)
     _say(f"{target}: {sum(p.outcome == 'written' for p in report.patients)} patients written")
     _say(f"  who they are (private, mode 0600): {report.key_file}; every series: {report.log_file}")
     _say(f"  next: fill in onset_to_mri_min and lesion_side in {target / 'participants.tsv'}")
     _say(f"        tissueclock preprocess {target} {target}-preprocessed")
-    if refused:
-        raise InputError(f"{len(refused)} of {len(report.patients)} patients refused (above); the others were written")
+    faults = {
+        f"{n_refused} of {len(report.patients)} patients refused (above); the others were written": n_refused,
+        f"{n_lost} series lost to damaged files (above); "
+        "restore the files, remove the subjects that lack them and run again": n_lost,
+        f"{len(report.damaged_files)} damaged files of nobody known (above)": len(report.damaged_files),
+    }
+    if any(faults.values()):
+        raise InputError("; ".join(fault for fault, n in faults.items() if n))
 
 
 def preprocess(
@@ -101,7 +112,7 @@ def preprocess(
     ray_address: RayAddress = None,
     cpus: Annotated[int | None, typer.Option(min=1, help="CPUs of a cluster started here; default: all.")] = None,
 ) -> None:
-    """Register and normalise every patient of a BIDS folder, one thread each, with a picture to judge him by."""
+    """Register and normalise every patient of a BIDS folder, one thread each, with a picture to judge the result by."""
     from tissueclock.grid import make_grid
     from tissueclock.imaging.bvalues import BValues
     from tissueclock.imaging.preparation import prepare
@@ -133,8 +144,8 @@ def preprocess(
         from tissueclock.imaging.derivatives import Derivatives
 
         folder = Derivatives(target)
-        verdicts = write_quality(folder, failed={subject: str(error) for subject, error in result.failed.items()})
-    _print_quality(verdicts, result)
+        judged = write_quality(folder, failed={subject: str(error) for subject, error in result.failed.items()})
+    _print_quality(judged, result)
     _say(
         f"{target}: {len(result.done)} patients done, {len(result.kept)} were done before, {len(result.failed)} failed"
     )
@@ -229,15 +240,15 @@ def _ray(address: str | None, cpus: int | None) -> Iterator[Callable[..., Any]]:
             cluster.disconnect()
 
 
-def _print_quality(verdicts: "Sequence[Verdict]", result: "Preparation") -> None:
-    flagged = [verdict for verdict in verdicts if verdict.quality.flags]
+def _print_quality(judged: "Sequence[JudgedPatient]", result: "Preparation") -> None:
+    flagged = [patient for patient in judged if patient.quality.flags]
     if flagged:
-        table = Table(title=f"to be looked at: {len(flagged)} of {len(verdicts)}", title_justify="left")
+        table = Table(title=f"to be looked at: {len(flagged)} of {len(judged)}", title_justify="left")
         for column in ("subject", "flags", "excluded"):
             table.add_column(column)
-        for verdict in flagged[:MOST_LISTED]:
-            flags = escape("; ".join(verdict.quality.flags))
-            table.add_row(verdict.folder.subject, flags, "yes" if verdict.exclude else "")
+        for patient in flagged[:MOST_LISTED]:
+            flags = escape("; ".join(patient.quality.flags))
+            table.add_row(patient.folder.subject, flags, "yes" if patient.exclude else "")
         console.print(table)
     for subject, error in sorted(result.failed.items()):
         console.print(f"failed: {subject}: {' '.join(str(error).split())}", style="red", highlight=False, markup=False)
@@ -257,10 +268,19 @@ def _list_left(patients: Sequence[Any]) -> None:
     reasons: dict[str, int] = {}
     for patient in patients:
         for line in patient.series:
-            if not line.taken_as:
+            if not line.taken_as and not line.lost:
                 reasons[line.reason] = reasons.get(line.reason, 0) + 1
     for reason, n_series in sorted(reasons.items(), key=lambda entry: -entry[1]):
         console.print(f"  {n_series} series left: {reason}", highlight=False, markup=False)
+
+
+def _list_lost(patients: Sequence[Any]) -> int:
+    """Each series that damage has cost; returns how many those of written patients are."""
+    for patient in patients:
+        for line in patient.series:
+            if line.lost:
+                _say(f"  {patient.subject}: {line.name} lost: {line.n_files} files, {line.reason}")
+    return sum(line.lost for patient in patients if patient.outcome == "written" for line in patient.series)
 
 
 def _one_of(value: str, option: str, allowed: Sequence[str]) -> str:

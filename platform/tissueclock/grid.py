@@ -6,12 +6,16 @@ left to right; a half has its lateral side first and the midline last, the right
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float
 
 from tissueclock.errors import CohortError
+
+Side = Literal["left", "right"]
+"""Of the patient."""
 
 BOX_MM = (136.0, 184.0, 74.0)
 """What is imaged: vertex to the lower cerebellum, frontal to occipital pole, midline to the side."""

@@ -33,6 +33,8 @@ def test_one_patient_on_one_core(tmp_path: Path) -> None:
         }
         for name, answers in interleaved(sides, rounds=1).items():
             found[name] += answers
+    assert {len(answers) for answers in found.values()} == {N_PATIENTS}
+    assert max(answer["max_mm"] for answer in found["ours"]) <= 3.0, "the landmarks are not where they belong"
     for figure, unit in (("total_s", "s"), ("peak_mb", "MB"), ("median_mm", "mm"), ("max_mm", "mm")):
         rows = {name: [a[figure] for a in answers] for name, answers in found.items()}
         print_table(f"{figure}, raw phantoms of affine anatomy", rows, unit=unit, baseline="typed by hand")

@@ -9,7 +9,6 @@ import pytest
 from tissueclock.comparing.scores import count_calls, read_holdout, read_scores
 from tissueclock.errors import InputError
 from tissueclock.storage.files import read_json
-from tissueclock.storage.folders import PromotedFolder
 
 TABLE = "unit\tpatient\tlabel\tlogit\na\tsub-1\t1\t3\nb\tsub-2\t1\t2\nc\tsub-3\t0\t1\nd\tsub-4\t0\t2\n"
 

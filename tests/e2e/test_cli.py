@@ -30,10 +30,10 @@ HEAVY = {"torch", "ray", "mlflow", "pandas", "matplotlib", "sklearn", "optuna", 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["sweep", "--help"]])
 def test_help_and_version_answer_without_importing_anything_heavy(tmp_path: Path, arguments: list[str]) -> None:
     program = (
-        "import sys, time; started = time.perf_counter(); sys.argv = ['tissueclock', *sys.argv[1:]]\n"
+        "import sys; sys.argv = ['tissueclock', *sys.argv[1:]]\n"
         "from tissueclock.cli import main\n"
         "try: main()\n"
-        "finally: print(time.perf_counter() - started, *sorted(sys.modules), file=sys.stderr)"
+        "finally: print(*sorted(sys.modules), file=sys.stderr)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
@@ -44,9 +44,8 @@ def test_help_and_version_answer_without_importing_anything_heavy(tmp_path: Path
         check=True,
     )
 
-    seconds, *modules = done.stderr.split()
-    assert not HEAVY & set(modules)
-    assert float(seconds) < 3, "0.3 s on an idle machine"
+    assert "tissueclock.cli" in done.stderr.split()
+    assert not HEAVY & set(done.stderr.split())
 
 
 def test_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> None:

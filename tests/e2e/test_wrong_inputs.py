@@ -41,11 +41,6 @@ def assert_one_line(answer: Answer, message: str, folder: Path) -> None:
 
 STUDY_CASES: dict[str, tuple[dict[str, Any], str]] = {
     "unknown key": ({"sed": 3}, r"study\.yaml: sed is not a key of a study"),
-    "wrong type": ({"seed": "seven"}, r"study\.yaml: seed is 'seven' \(str\); input should be a valid integer"),
-    "a number that YAML reads as text": (
-        {"sweep": {"time_budget_min": "1e-4"}},
-        r"sweep\.time_budget_min is '1e-4' \(str\); .*only with a point and a sign: 1\.0e-4",
-    ),
     "a pin that YAML reads as text": (
         {"sweep": {"fix": {"lr": "1e-4"}}},
         r"phase detection, space detection: fix lr is '1e-4'; the space allows \(0\.0003, 0\.01\)",
@@ -73,22 +68,6 @@ STUDY_CASES: dict[str, tuple[dict[str, Any], str]] = {
     "a parent that is not promoted": (
         {"arms": arm(**CHAIN), "phases": {"tss_3h": {"fix": {"parent": 5}}}},
         r"phase tss_3h, space tss_3h: fix parent is 5; allowed: a whole number from 1 to 2",
-    ),
-    "out of bounds": (
-        {"networks": {"slice": {"width": 6}}},
-        r"study\.yaml: networks\.slice\.width is 6 \(int\); input should be a multiple of 4",
-    ),
-    "unknown searcher": (
-        {"sweep": {"searcher": "bayes"}},
-        r"sweep\.searcher is 'bayes' \(str\); input should be 'tpe', 'random' or 'grid'",
-    ),
-    "unknown network": (
-        {"arms": {"chain": {"network": "volume", "phases": {"detection": "random"}}}},
-        r"study\.yaml: arms\.chain\.network is 'volume'; networks has slice",
-    ),
-    "previous first": (
-        {"arms": arm(detection="previous")},
-        r"arms\.chain\.phases\.detection is 'previous', but no phase is before it; allowed: random",
     ),
     "unknown phase": (
         {"arms": arm(tss_6h="random")},
@@ -124,10 +103,6 @@ STUDY_CASES: dict[str, tuple[dict[str, Any], str]] = {
         {"arms": arm(attention="random")},
         r"study\.yaml: phase attention has weights 'random'; it needs 'previous'",
     ),
-    "settings of a phase that no arm trains": (
-        {"phases": {"attention": {"trials": 3}}},
-        r"study\.yaml: phases\.attention is set, but no arm trains that phase",
-    ),
     "cohort folder missing": ({"cohort": "nowhere"}, r"nowhere/cohort\.json: no such file; a packed cohort has one"),
     "tracker unreachable": (
         {"tracking": {"uri": "http://127.0.0.1:9"}},
@@ -159,7 +134,6 @@ FILE_CASES: dict[str, tuple[bytes | None, str]] = {
     "not YAML": (b"name: [toy", r"study\.yaml, line 1: not YAML \(expected ',' or '\]'"),
     "not text": (b"\xff\xfe\x00", r"study\.yaml: cannot be read \(not UTF-8 text\)"),
     "empty": (b"", r"study\.yaml: holds NoneType; a study is a mapping with name, seed, cohort"),
-    "a key twice": (b"name: a\nseed: 1\nseed: 2\n", r"study\.yaml, line 3: not YAML \('seed' stands twice\)"),
     "a list as a key": (b"? [a, b]\n: 1\n", r"study\.yaml, line 1: not YAML \(a key is a list or a mapping\)"),
     "a date that is none": (b"name: 2026-13-45\n", r"study\.yaml: not YAML \(month must be in 1\.\.12\)"),
     "Python in it": (b"!!python/object:os.system x", r"study\.yaml, line 1: not YAML \(could not determine"),

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.e2e.in_process import Answer, call
+from tests.imaging.dicom import dicom_files as scanner
 from tests.imaging.images import save, toy_head
 from tissueclock.errors import TissueclockError
 from tissueclock.imaging.derivatives import Derivatives
@@ -173,6 +174,22 @@ def assert_one_line(answer: Answer, pattern: str) -> None:
     assert answer.code == 2, answer
     assert len(answer.lines) == 1, answer.err
     assert_matches(answer.lines[0], pattern)
+
+
+def test_a_series_lost_to_damaged_files_is_told_and_ends_with_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scanner.siemens_trace(tmp_path / "scans")
+    damaged = scanner.flair(tmp_path / "scans")
+    for path in damaged:
+        path.write_bytes(path.read_bytes()[:900])
+
+    answer = call(capsys, "ingest", tmp_path / "scans", tmp_path / "bids")
+
+    lost = "1 series lost to damaged files (above); restore the files, remove the subjects that lack them and run again"
+    assert_one_line(answer, re.escape(f"error: {lost}"))
+    assert f"  sub-0001: series without a number lost: 8 files, {damaged[0]}: truncated DICOM" in answer.out
+    assert "1 patients written" in answer.out
 
 
 OPTIONS: dict[str, tuple[tuple[object, ...], str]] = {

@@ -9,7 +9,7 @@ import pytest
 
 from tests.imaging.images import toy_head
 from tissueclock.errors import ImageError
-from tissueclock.imaging.backend import find_backend
+from tissueclock.imaging.backend_choice import find_backend
 from tissueclock.imaging.fsl import FslBackend, from_flirt, to_flirt
 from tissueclock.imaging.volume import Volume
 

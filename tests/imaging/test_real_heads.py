@@ -10,8 +10,8 @@ import pytest
 
 from tests.shared_data import SHARED_DATA
 from tissueclock.grid import make_grid
+from tissueclock.imaging.ants_backend import AntsBackend
 from tissueclock.imaging.atlas import Atlas, load_atlas
-from tissueclock.imaging.backend import AntsBackend
 from tissueclock.imaging.bvalues import BValues, geometric_mean
 from tissueclock.imaging.dicom.ingest import ingest
 from tissueclock.imaging.gridding import atlas_on_grid, bring_to_grid
@@ -20,7 +20,7 @@ from tissueclock.imaging.placing import Placed, place
 from tissueclock.imaging.quality import measure
 from tissueclock.imaging.raw import find_files
 from tissueclock.imaging.registration import register_rigid
-from tissueclock.imaging.series import Series, read_series
+from tissueclock.imaging.series import PatientSeries, read_series
 from tissueclock.imaging.stopwatch import Stopwatch
 from tissueclock.imaging.transform import voxel_centres_mm
 from tissueclock.imaging.volume import Volume, read_volumes
@@ -31,7 +31,7 @@ WIDE = BValues(tolerance_s_mm2=500.0)
 """Canon's volunteer was scanned with b = 1500."""
 
 
-def placed(series: Series, atlas: Atlas | None = None) -> Placed:
+def placed(series: PatientSeries, atlas: Atlas | None = None) -> Placed:
     return place(
         series, subject="sub-01", atlas=atlas or load_atlas(), backend=AntsBackend(), kind="affine", watch=Stopwatch()
     )
@@ -57,7 +57,7 @@ def test_canon_straight_from_dicom_and_oblique_come_to_agree(tmp_path: Path) -> 
     straight = read_series(find_files(tmp_path / "bids", "sub-0001"), b_values=WIDE)
     volumes = read_volumes(SHARED_DATA / "canon_dwi" / "8000_DTI_PA-ALL_20d_cl.nii.gz")
     weighted = volumes[1].like(geometric_mean([volume.data for volume in volumes[1:]]))
-    one, other = placed(straight), placed(Series(volumes[0], weighted, None, 1500.0, ()))
+    one, other = placed(straight), placed(PatientSeries(volumes[0], weighted, None, 1500.0, ()))
 
     between = register_rigid(other.b0, one.b0, mask=one.mask)
     errors = apart_mm(between @ one.b0_from_atlas.affine, other.b0_from_atlas.affine)
@@ -70,7 +70,7 @@ def test_canon_straight_from_dicom_and_oblique_come_to_agree(tmp_path: Path) -> 
 
 def test_philips_head_cut_below_the_ventricles_is_placed_upright() -> None:
     b0, b1000 = (read_volumes(SHARED_DATA / "philips_dwi" / name)[0] for name in ("b0.nii.gz", "b1000_trace12.nii.gz"))
-    head = placed(Series(b0, b1000, None, 1000.0, ()))
+    head = placed(PatientSeries(b0, b1000, None, 1000.0, ()))
     grid = make_grid((24, 56, 28))
     on_grid = bring_to_grid(head, grid)
     scaled = {name: scale_to_median(volume, mask=on_grid.mask) for name, volume in on_grid.series.items()}
@@ -88,7 +88,7 @@ def test_the_t2w_mni_head_with_its_skull_comes_back_to_where_it_was() -> None:
     head = Volume(np.asarray(image.dataobj, dtype=np.float32), image.affine)
     atlas = load_atlas(SHARED_DATA / "mni152_t2w" / "derived_avg152T2_brain_2mm.nii.gz")
 
-    found = placed(Series(head, head, None, 1000.0, ()), atlas)
+    found = placed(PatientSeries(head, head, None, 1000.0, ()), atlas)
 
     assert np.median(apart_mm(found.b0_from_atlas.affine, np.eye(4))) < 0.6
     assert apart_mm(found.b0_from_atlas.affine, np.eye(4)).max() < 1.0
@@ -100,7 +100,7 @@ def test_the_mid_plane_of_the_default_atlas_lands_on_the_t2w_mni_heads_own_plane
     head = Volume(np.asarray(image.dataobj, dtype=np.float32), image.affine)
     flip = np.diag([-1.0, 1.0, 1.0, 1.0])
 
-    found = placed(Series(head, head, None, 1000.0, ()))
+    found = placed(PatientSeries(head, head, None, 1000.0, ()))
 
     mirrored = Volume(head.data, flip @ head.affine)
     counterpart = flip @ register_rigid(mirrored, head, mask=found.mask)
@@ -114,10 +114,10 @@ def test_the_mid_plane_of_the_default_atlas_lands_on_the_t2w_mni_heads_own_plane
 def test_a_skull_stripped_head_is_known_as_one() -> None:
     """Philips' head with all but its brain set to 0, as public data sets give them."""
     b0, b1000 = (read_volumes(SHARED_DATA / "philips_dwi" / name)[0] for name in ("b0.nii.gz", "b1000_trace12.nii.gz"))
-    whole = placed(Series(b0, b1000, None, 1000.0, ()))
+    whole = placed(PatientSeries(b0, b1000, None, 1000.0, ()))
     bare = [volume.like(np.where(whole.mask, volume.data, 0.0)) for volume in (b0, b1000)]
 
-    stripped = placed(Series(bare[0], bare[1], None, 1000.0, ()))
+    stripped = placed(PatientSeries(bare[0], bare[1], None, 1000.0, ()))
 
     assert stripped.stripped
     assert not whole.stripped

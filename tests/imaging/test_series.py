@@ -12,7 +12,7 @@ from tests.imaging.images import save, toy_head
 from tissueclock.errors import ImageError
 from tissueclock.imaging.bvalues import BValues
 from tissueclock.imaging.raw import find_files, list_subjects
-from tissueclock.imaging.series import Series, read_series
+from tissueclock.imaging.series import PatientSeries, read_series
 
 HEAD = toy_head().data
 ADC = np.where(HEAD > 40, 800.0, 3000.0).astype(np.float32)
@@ -33,7 +33,7 @@ class Raw:
             path.with_name(f"sub-01_{name}.bval").write_text(bvals)
         return path
 
-    def read(self, duplicates: str = "refuse", **b: float) -> Series:
+    def read(self, duplicates: str = "refuse", **b: float) -> PatientSeries:
         files = find_files(self.folder, "sub-01", duplicates=duplicates)  # type: ignore[arg-type]
         return read_series(files, b_values=BValues(**b), duplicates=duplicates)  # type: ignore[arg-type]
 

@@ -2,7 +2,6 @@
 
 import os
 import socket
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -70,12 +69,9 @@ def test_what_ray_writes_past_python_is_read_and_not_shown(
 )
 def test_where_nothing_listens_ray_is_not_even_tried(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     init_raises(monkeypatch, AssertionError("Ray would try for more than a minute"))
-    started = time.monotonic()
 
     with pytest.raises(InputError, match=rf"^Ray at {address}: nothing answers there \(.*\); allowed: auto, HOST:PORT"):
         cluster.connect(address=address)
-
-    assert time.monotonic() - started < 8
 
 
 @pytest.mark.parametrize(

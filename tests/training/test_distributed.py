@@ -1,9 +1,11 @@
 """One trial on two processes: what one process would have learned, reported and resumed alike."""
 
+import contextlib
 import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,20 +58,33 @@ def test_two_processes_learn_what_one_does(parents: tuple[Parent, ...], toy_coho
     np.testing.assert_allclose(curves[1], curves[0], rtol=1e-4)
 
 
+def workers_of(pid: int) -> Iterator[int]:
+    """Ray Train's workers among the descendants of a process: others on this machine may have theirs."""
+    parents: dict[int, int] = {}
+    named: list[int] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            # The name stands in brackets and may hold anything; state and parent follow it.
+            parents[int(process.name)] = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+            if b"RayTrainWorker" in (process / "cmdline").read_bytes():
+                named.append(int(process.name))
+    for worker in named:
+        above = worker
+        while above in parents and above != pid:
+            above = parents[above]
+        if above == pid:
+            yield worker
+
+
 def test_a_killed_process_costs_an_epoch_and_leaves_no_gap(ray_here: None, toy_cohort: Cohort, tmp_path: Path) -> None:
     killed: list[int] = []
 
     def kill_one() -> None:
         while not list((tmp_path / "trials").glob("*/epoch-0002/facts.json")):
             time.sleep(0.05)
-        for process in Path("/proc").glob("[0-9]*/cmdline"):
-            try:
-                if b"RayTrainWorker" in process.read_bytes():
-                    os.kill(int(process.parent.name), signal.SIGKILL)
-                    killed.append(int(process.parent.name))
-                    return
-            except (FileNotFoundError, ProcessLookupError):
-                continue
+        pid = next(iter(workers_of(os.getpid())))
+        os.kill(pid, signal.SIGKILL)
+        killed.append(pid)
 
     killer = threading.Thread(target=kill_one, daemon=True)
     killer.start()

@@ -6,14 +6,13 @@ Knows facts, not pixels; what is a label among them, a phase decides.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import cast, get_args
 
 from tissueclock.cohort.manifest import Patient, format_onset, parse_onset
 from tissueclock.cohort.split import Split
 from tissueclock.errors import CohortError
+from tissueclock.grid import Side
 from tissueclock.storage.tsv import Row, read_rows, write_rows
-
-Side = Literal["left", "right"]
 
 COLUMNS = ("patient", "side", "lesion", "onset_to_mri_min", "split")
 

@@ -22,7 +22,7 @@ T2W = (0.42, 0.30, 1.3)
 """Brightness of grey matter, white matter and fluid on b0, arbitrary units: spin echo, TE 90 ms."""
 
 DIFFUSION = (1.0, 0.8, 0.3)
-"""... and on b1000 (ADC 0.88, 0.79 and 3 um2/ms): what was brightest is darkest."""
+"""Brightness of the same tissues on b1000 (ADC 0.88, 0.79 and 3 um2/ms): what was brightest is darkest."""
 
 _FLUID_FROM, _FLUID_OVER = 1.15, 0.5
 """A user's T2w atlas has no tissue maps: from 1.15 of its median on, and wholly from 1.65 on, a voxel is fluid."""

@@ -1,6 +1,6 @@
 """b-values: reading them, finding the volumes of one shell, and the mean that turns directions into a trace image.
 
-Knows numbers and `.bval` files; refuses to know scanners and series. All b-values are in s/mm2.
+All b-values are in s/mm2.
 """
 
 import math
@@ -18,7 +18,7 @@ SHELL_S_MM2 = 50.0
 """b-values closer than this are one shell (scanners write 995, 1000, 1005 for one); 0 and 50 are two."""
 
 SHELL_FRACTION = 0.05
-"""... or closer than this fraction of the b-value, which is more above 1000."""
+"""b-values are one shell, too, if they are closer than this fraction of the b-value, which is more above 1000."""
 
 _FLAG_STEP_S_MM2 = 50.0
 
@@ -28,7 +28,7 @@ class BValues:
     """Which b-value counts as b1000.
 
     Attributes:
-        b_s_mm2: The one wanted.
+        b_s_mm2: The b-value wanted.
         tolerance_s_mm2: How far the nearest one may lie from it.
     """
 

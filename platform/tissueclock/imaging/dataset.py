@@ -18,7 +18,7 @@ def write_description(
     command: str,
     parameters: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes the description.
+    """Writes `dataset_description.json`.
 
     Args:
         folder: Of the data set.

@@ -39,7 +39,7 @@ class PatientFolder:
 
     @property
     def picture(self) -> Path:
-        """For the eye."""
+        """The picture by which a person judges the result: brain, contours, series."""
         return self.path / "figures" / f"{self.subject}_desc-quality.png"
 
     @property
@@ -82,7 +82,7 @@ class Derivatives:
 
     @property
     def reference(self) -> Path:
-        """The reference study's histogram."""
+        """The histogram that everybody is matched to, and whose it is."""
         return self.path / "reference.json"
 
     @property

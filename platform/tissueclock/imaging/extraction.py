@@ -50,10 +50,10 @@ def refine_mask(own: Mask, *, b0: Volume, atlas: Atlas, b0_from_atlas: Transform
     """The brain mask after registration: the atlas's, with the image's own where the two are within a few mm.
 
     Args:
-        own: Of `extract_brain`.
-        b0: Whose voxels.
-        atlas: Registered to it.
-        b0_from_atlas: How; a displacement, which is small, is left out here.
+        own: The mask by `extract_brain`.
+        b0: The image on whose voxels the masks lie.
+        atlas: The atlas that was registered to b0.
+        b0_from_atlas: The map from atlas to b0; a displacement, which is small, is left out here.
         beyond_mm: How far beyond the atlas brain the own mask is believed.
     """
     inside = signed_distance(b0, atlas=atlas, b0_from_atlas=b0_from_atlas)

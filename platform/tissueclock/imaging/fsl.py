@@ -26,11 +26,11 @@ _TIMEOUT_S = 900
 
 @dataclass(frozen=True, slots=True)
 class FslBackend:
-    """BET and FLIRT.
+    """Extracts by FSL's BET and registers by FLIRT.
 
     Attributes:
-        bet: The programme.
-        flirt: The programme.
+        bet: Where `bet` is installed.
+        flirt: Where `flirt` is installed.
         version: FSL's, where it says so.
     """
 

@@ -15,12 +15,12 @@ from tissueclock.imaging.volume import Volume
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OnGrid:
-    """A patient on the grid, before his brightness is scaled.
+    """A patient's series on the grid, before their brightness is scaled.
 
     Attributes:
         series: b0, b1000 and, if there, flair, with what surrounds the brain.
         mask: The brain, where every series was scanned.
-        own_mask: b0's own mask.
+        own_mask: The mask that b0 alone gave, brought to the grid.
         scanned: Where every series was scanned.
     """
 

@@ -42,9 +42,9 @@ def match_histogram(
     """Gives the bulk of the voxels of `mask` the histogram of the reference's bulk; order among all is kept.
 
     Args:
-        volume: 0 outside `mask`.
+        volume: The image, 0 outside `mask`.
         mask: Where the brain is.
-        reference: Of `quantiles`.
+        reference: What `quantiles` gave of the reference's brain.
     """
     values = volume.data[mask].astype(np.float64)
     low, high = (float(value) for value in np.quantile(values, BULK))

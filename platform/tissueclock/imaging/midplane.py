@@ -26,13 +26,11 @@ class MidPlane:
         roll_deg: Its tilt about the front-back axis.
         yaw_deg: Its turn about the foot-head axis.
         shift_mm: How far it lies to the right, at the middle of the brain.
-        symmetry: Correlation of the brain with its mirror image about the plane, -1 to 1.
     """
 
     roll_deg: float
     yaw_deg: float
     shift_mm: float
-    symmetry: float
 
     @property
     def tilt_deg(self) -> float:
@@ -71,7 +69,7 @@ def find_midplane(brain: Volume, *, mask: Bool[np.ndarray, "x y z"], middle_mm: 
 
     found = minimize(unlike, np.zeros(3), method="Powell", options={"maxiter": 5, "xtol": 0.005, "ftol": 1e-7})
     roll, yaw, shift = (float(x) for x in found.x * _SCALE)
-    return MidPlane(roll, yaw, shift, -float(found.fun))
+    return MidPlane(roll, yaw, shift)
 
 
 def _turn(roll_deg: float, yaw_deg: float) -> Float[np.ndarray, "3 3"]:

@@ -16,7 +16,7 @@ from tissueclock.imaging.backend import Backend, RegistrationKind
 from tissueclock.imaging.bias import estimate_bias
 from tissueclock.imaging.extraction import BEYOND_MM, Mask, is_stripped, refine_mask
 from tissueclock.imaging.registration import REACH_MM, Found, find_brain
-from tissueclock.imaging.series import Series
+from tissueclock.imaging.series import PatientSeries
 from tissueclock.imaging.stopwatch import Stopwatch
 from tissueclock.imaging.transform import Affine, Transform, resample
 from tissueclock.imaging.volume import Volume
@@ -39,14 +39,14 @@ class Placed:
     """A patient's series, corrected for bias on their own voxels, and where they lie.
 
     Attributes:
-        b0: With all that surrounds the brain.
-        b1000: The same.
-        flair: The same, or None.
+        b0: b0 with all that surrounds the brain.
+        b1000: b1000, likewise.
+        flair: FLAIR, likewise, or None.
         own_mask: b0's own brain mask, before the atlas was asked.
         mask: The brain on b0's voxels.
         b0_from_atlas: The map from atlas to b0.
-        b1000_from_b0: Rigid.
-        flair_from_b0: Rigid, or None.
+        b1000_from_b0: The rigid map from b0 to b1000.
+        flair_from_b0: The rigid map from b0 to FLAIR, or None.
         found: What the coarse search found.
         stripped: Whether the skull was gone already.
         bias_range: 1st and 99th percentile of b0's bias field in the brain.
@@ -66,12 +66,12 @@ class Placed:
 
 
 def place(
-    series: Series, *, subject: str, atlas: Atlas, backend: Backend, kind: RegistrationKind, watch: Stopwatch
+    series: PatientSeries, *, subject: str, atlas: Atlas, backend: Backend, kind: RegistrationKind, watch: Stopwatch
 ) -> Placed:
-    """Finds where everything lies.
+    """Finds the brain, where the atlas lies in it, and where each series lies against b0.
 
     Args:
-        series: The patient's.
+        series: The patient's images as they were read.
         subject: Who, for messages.
         atlas: What b0 is registered to.
         backend: Who extracts and registers.
@@ -144,7 +144,7 @@ def _place_flair(
         return flair.like(flair.data / estimate_bias(flair, mask=flair_mask)), flair_from_b0
 
 
-def even_out(series: Series, mask: Mask) -> tuple[Volume, Volume, Float[np.ndarray, "x y z"]]:
+def even_out(series: PatientSeries, mask: Mask) -> tuple[Volume, Volume, Float[np.ndarray, "x y z"]]:
     """b0 and b1000 over their bias field, and b0's field.
 
     Of one acquisition the two share a coil and so a field. It is estimated on their geometric mean, in which tissues
@@ -168,8 +168,8 @@ def tissue_image(b0: Volume, b1000: Volume, *, b1000_from_b0: Affine, mask: Mask
 
     Args:
         b0: Corrected for bias.
-        b1000: The same.
-        b1000_from_b0: Rigid.
+        b1000: Corrected for bias, too.
+        b1000_from_b0: The rigid map from b0 to b1000.
         mask: The brain on b0's voxels, roughly.
 
     Returns:

@@ -25,12 +25,12 @@ Runner = Callable[[Callable[[PatientJob], None], Sequence[PatientJob]], Iterable
 
 @dataclass(slots=True)
 class Preparation:
-    """How a run went.
+    """What became of each patient in a run of `prepare`.
 
     Attributes:
         done: Patients preprocessed in this run.
         kept: Patients who were done before.
-        failed: Why others failed.
+        failed: The error of each patient who failed.
     """
 
     done: list[str] = field(default_factory=list)
@@ -53,7 +53,7 @@ def prepare(
     Args:
         raw: A BIDS folder.
         target: Its derivatives; may hold patients of an earlier run.
-        settings: How.
+        settings: How patients are preprocessed.
         run: Runs many patients, side by side.
         reference: Whose histogram everybody gets; None: the one of the earlier run, else the first who comes through.
         lesions: A derivatives folder with a `sub-*` lesion mask for some or all.

@@ -14,14 +14,14 @@ import SimpleITK
 
 from tissueclock.channels import SERIES
 from tissueclock.errors import ImageError
-from tissueclock.imaging.backend import find_backend
+from tissueclock.imaging.backend_choice import find_backend
 from tissueclock.imaging.derivatives import SCHEMA, Derivatives, PatientFolder, read_facts
 from tissueclock.imaging.extraction import Mask
 from tissueclock.imaging.gridding import OnGrid, atlas_on_grid, bring_to_grid, onto_grid
 from tissueclock.imaging.intensity import match_histogram, quantiles, scale_to_median
-from tissueclock.imaging.picture import draw_patient
 from tissueclock.imaging.placing import Placed, place
 from tissueclock.imaging.quality import Quality, measure
+from tissueclock.imaging.quality_picture import draw_patient
 from tissueclock.imaging.raw import RawFiles, find_files
 from tissueclock.imaging.series import read_series
 from tissueclock.imaging.settings import Reference, Settings
@@ -38,11 +38,12 @@ class PatientJob:
 
     Attributes:
         raw: The BIDS folder.
-        subject: Who.
-        settings: How.
-        target: Where to.
-        reference: Whose histogram he gets; None: he keeps his own (he is the reference, or nothing is matched).
-        lesion: A mask of his lesion, in the space of b0, to be carried along.
+        subject: The patient, such as `sub-0001`.
+        settings: How patients are preprocessed.
+        target: The derivatives to write to.
+        reference: Whose histogram the patient gets; None: the patient's own is kept (the patient is the reference, or
+            nothing is matched).
+        lesion: A mask of the lesion, in the space of b0, to be carried along.
     """
 
     raw: Path
@@ -53,7 +54,7 @@ class PatientJob:
     lesion: Path | None
 
     def find_files(self) -> RawFiles:
-        """His files, by their names.
+        """Finds the patient's files by their names.
 
         Raises:
             ImageError: They are missing or ambiguous.
@@ -61,7 +62,7 @@ class PatientJob:
         return find_files(self.raw, self.subject, session=self.settings.session, duplicates=self.settings.duplicates)
 
     def file_digests(self) -> dict[str, str]:
-        """SHA-256 of each of his files, by name.
+        """SHA-256 of each of the patient's files, by name.
 
         Raises:
             ImageError: They are missing or ambiguous.
@@ -69,10 +70,10 @@ class PatientJob:
         return {path.name: digest_file(path) for path in self.find_files().paths}
 
     def input_digest(self, files: Mapping[str, str]) -> str:
-        """SHA-256 of all that the result depends on; where it is the same, he need not be preprocessed again.
+        """SHA-256 of all that the result depends on; where it is the same, the patient is not preprocessed again.
 
         Args:
-            files: Of `file_digests`.
+            files: What `file_digests` gave.
 
         Raises:
             ImageError: A setting is wrong.
@@ -88,7 +89,7 @@ class PatientJob:
 
 
 def preprocess_patient(job: PatientJob) -> None:
-    """Preprocesses one patient and writes his folder, whole or not at all; an older folder of his is replaced.
+    """Preprocesses one patient and writes the patient's folder, whole or not at all, over an older one.
 
     Raises:
         ImageError: A file is missing, ambiguous or wrong, or the head cannot be placed.
@@ -156,7 +157,7 @@ def read_reference(folder: PatientFolder) -> Reference:
     """What the others need to know of the reference study.
 
     Raises:
-        ImageError: The patient was not preprocessed, or a file of his is damaged.
+        ImageError: The patient was not preprocessed, or one of the patient's files is damaged.
     """
     read_facts(folder.facts)
     mask = read_volume(folder.mask).data > 0.5

@@ -6,11 +6,11 @@ A flag asks for a look; it excludes nobody. Bounds were set on raw phantoms and 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 from scipy.ndimage import binary_dilation, gaussian_filter
 
+from tissueclock.grid import Side
 from tissueclock.imaging.extraction import Mask, dice
 from tissueclock.imaging.gridding import OnGrid
 from tissueclock.imaging.midplane import find_midplane
@@ -18,7 +18,6 @@ from tissueclock.imaging.placing import Placed
 from tissueclock.imaging.similarity import Pose, Similarity, climb
 from tissueclock.imaging.volume import Volume
 
-Side = Literal["left", "right"]
 _MIDDLE_MM = np.array([0.0, -17.0, 15.0])
 
 
@@ -75,7 +74,7 @@ FIGURES: tuple[Figure, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """A patient's figures.
+    """The quality figures of one patient, and what they ask to be looked at.
 
     Attributes:
         figures: By name; None where a figure cannot be had.
@@ -100,18 +99,18 @@ class Quality:
 
     @property
     def badness(self) -> float:
-        """For sorting, worst first: how far beyond bounds, and how many."""
+        """How far the figures lie beyond their bounds, and how many do; higher is worse."""
         beyond = [figure.badness(self.figures.get(figure.name)) for figure in FIGURES]
         return sum(min(bad, 10.0) + (1.0 if bad > 0 else 0.0) for bad in beyond) + len(self.remarks)
 
 
 def measure(placed: Placed, on_grid: OnGrid, *, scaled: Mapping[str, Volume], atlas_mask: Mask) -> Quality:
-    """Measures a patient.
+    """Measures how well a patient came through.
 
     Args:
-        placed: Where his series lie.
-        on_grid: His series on the grid.
-        scaled: The same, brain median 1 and 0 outside the brain.
+        placed: Where the series lie.
+        on_grid: The series on the grid.
+        scaled: The series on the grid, brain median 1 and 0 outside the brain.
         atlas_mask: The atlas brain on the grid.
     """
     b0, mask = scaled["b0"], on_grid.mask
@@ -169,7 +168,7 @@ def outside_signal(b0: Volume, *, mask: Mask, typical: float, reach_mm: float = 
 
     Args:
         b0: Before it was masked.
-        mask: The brain.
+        mask: Where the brain is.
         typical: Median of b0 in the brain.
         reach_mm: How far outside to look.
     """
@@ -184,7 +183,7 @@ def brighter_side(b1000: Volume, *, mask: Mask) -> Side | None:
 
     Args:
         b1000: On a grid symmetric about x = 0, x running from the patient's left to right, brain median 1.
-        mask: The brain.
+        mask: Where the brain is.
     """
     soft = gaussian_filter(b1000.data, 2.0 / np.array(b1000.spacing_mm))
     both = mask & mask[::-1]

@@ -22,15 +22,15 @@ _TEMPLATE = "quality.html.j2"
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """A patient on the page.
+class JudgedPatient:
+    """A patient on the quality page, and what the user decided about the patient.
 
     Attributes:
-        folder: His files.
-        quality: His figures and flags.
-        exclude: Whether the user left him out.
+        folder: The patient's files.
+        quality: Figures and flags.
+        exclude: Whether the user left the patient out.
         note: What the user wrote beside it.
-        facts: Of his JSON file.
+        facts: What the patient's JSON file says.
     """
 
     folder: PatientFolder
@@ -40,7 +40,7 @@ class Verdict:
     facts: Mapping[str, Any]
 
 
-def judge(folder: Derivatives) -> tuple[Verdict, ...]:
+def judge(folder: Derivatives) -> tuple[JudgedPatient, ...]:
     """Every patient there is, worst first; what the user wrote into `qc.tsv` is kept.
 
     Raises:
@@ -50,16 +50,16 @@ def judge(folder: Derivatives) -> tuple[Verdict, ...]:
     sides = _lesion_sides(folder)
     patients = [(patient, read_facts(patient.facts, needed=("quality", "files"))) for patient in folder.done()]
     twins = _twins(patients)
-    verdicts = []
+    judged = []
     for patient, facts in patients:
         quality = _with_remarks(_quality(facts), sides.get(patient.subject), twins.get(patient.subject))
         exclude, note = said.get(patient.subject, (False, ""))
-        verdicts.append(Verdict(patient, quality, exclude, note, facts))
-    return tuple(sorted(verdicts, key=lambda verdict: (-verdict.quality.badness, verdict.folder.subject)))
+        judged.append(JudgedPatient(patient, quality, exclude, note, facts))
+    return tuple(sorted(judged, key=lambda patient: (-patient.quality.badness, patient.folder.subject)))
 
 
 def read_exclusions(folder: Derivatives) -> dict[str, tuple[bool, str]]:
-    """Per patient whether `qc.tsv` leaves him out, and the note beside it; empty where there is no table yet.
+    """Per patient whether `qc.tsv` leaves the patient out, and the note beside it; empty where there is no table yet.
 
     Raises:
         CohortError: The table lacks a column.
@@ -80,7 +80,7 @@ def read_exclusions(folder: Derivatives) -> dict[str, tuple[bool, str]]:
     return said
 
 
-def write_quality(folder: Derivatives, *, failed: Mapping[str, str]) -> tuple[Verdict, ...]:
+def write_quality(folder: Derivatives, *, failed: Mapping[str, str]) -> tuple[JudgedPatient, ...]:
     """Writes `qc.tsv` (by patient) and `qc.html` (worst first).
 
     Args:
@@ -94,12 +94,12 @@ def write_quality(folder: Derivatives, *, failed: Mapping[str, str]) -> tuple[Ve
         ImageError: A patient's facts are damaged.
         StorageError: The folder cannot be written, or the disk is full.
     """
-    verdicts = judge(folder)
-    if verdicts:
-        rows = [_row(verdict) for verdict in sorted(verdicts, key=lambda verdict: verdict.folder.subject)]
+    judged = judge(folder)
+    if judged:
+        rows = [_row(patient) for patient in sorted(judged, key=lambda patient: patient.folder.subject)]
         write_rows(folder.quality_table, columns=_COLUMNS, rows=rows)
-    write_text(folder.quality_page, _render(folder, verdicts, failed))
-    return verdicts
+    write_text(folder.quality_page, _render(folder, judged, failed))
+    return judged
 
 
 def _quality(facts: Mapping[str, Any]) -> Quality:
@@ -144,22 +144,22 @@ def _lesion_sides(folder: Derivatives) -> dict[str, str]:
     }
 
 
-def _row(verdict: Verdict) -> dict[str, str]:
+def _row(patient: JudgedPatient) -> dict[str, str]:
     figures = {
-        figure.name: MISSING if (value := verdict.quality.figures.get(figure.name)) is None else f"{value:.6g}"
+        figure.name: MISSING if (value := patient.quality.figures.get(figure.name)) is None else f"{value:.6g}"
         for figure in FIGURES
     }
     return {
-        "participant_id": verdict.folder.subject,
-        EXCLUDE: "yes" if verdict.exclude else "no",
-        NOTE: verdict.note or MISSING,
-        "flags": "; ".join(verdict.quality.flags) or MISSING,
+        "participant_id": patient.folder.subject,
+        EXCLUDE: "yes" if patient.exclude else "no",
+        NOTE: patient.note or MISSING,
+        "flags": "; ".join(patient.quality.flags) or MISSING,
         **figures,
-        "brighter_side": verdict.quality.brighter_side or MISSING,
+        "brighter_side": patient.quality.brighter_side or MISSING,
     }
 
 
-def _render(folder: Derivatives, verdicts: Sequence[Verdict], failed: Mapping[str, str]) -> str:
+def _render(folder: Derivatives, judged: Sequence[JudgedPatient], failed: Mapping[str, str]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tissueclock.imaging"),
         autoescape=True,
@@ -169,15 +169,15 @@ def _render(folder: Derivatives, verdicts: Sequence[Verdict], failed: Mapping[st
     )
     patients = [
         {
-            "subject": verdict.folder.subject,
-            "picture": verdict.folder.picture.relative_to(folder.path).as_posix(),
-            "flags": verdict.quality.flags,
-            "exclude": verdict.exclude,
-            "note": verdict.note,
-            "notes": verdict.facts.get("notes", []),
-            "figures": [_shown(figure, verdict.quality.figures.get(figure.name)) for figure in FIGURES],
+            "subject": patient.folder.subject,
+            "picture": patient.folder.picture.relative_to(folder.path).as_posix(),
+            "flags": patient.quality.flags,
+            "exclude": patient.exclude,
+            "note": patient.note,
+            "notes": patient.facts.get("notes", []),
+            "figures": [_shown(figure, patient.quality.figures.get(figure.name)) for figure in FIGURES],
         }
-        for verdict in verdicts
+        for patient in judged
     ]
     settings = read_facts(folder.settings)
     return environment.get_template(_TEMPLATE).render(

@@ -18,13 +18,13 @@ _LEFT_OUT = {"sbref", "fa", "colfa", "expadc", "eadc", "phase", "mask", "msk", "
 
 @dataclass(frozen=True, slots=True)
 class RawFiles:
-    """A patient's files.
+    """The files of one patient that could be series.
 
     Attributes:
         subject: For example `sub-0001`.
         dwi: Images with b-values: b0, directions, trace; at least one.
         adc: The scanner's map of the apparent diffusion coefficient, or None.
-        flair: Or None.
+        flair: The FLAIR image, or None.
     """
 
     subject: str

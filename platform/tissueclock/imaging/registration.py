@@ -92,7 +92,7 @@ def register_syn(
     Args:
         pairs: Head and atlas in one contrast or in several; all count alike.
         near: The atlas brain and its rim, on the atlas's voxels.
-        start: The affine.
+        start: The affine map that SyN begins with.
     """
     (moving, fixed), *others = pairs
     return _ants(fixed, near, moving, start=start, kind="SyNOnly", others=others)

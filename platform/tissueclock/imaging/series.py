@@ -1,4 +1,4 @@
-"""b0, b1000 and FLAIR of a patient, out of whatever files he has.
+"""b0, b1000 and FLAIR of a patient, out of whatever files there are.
 
 b0 is the mean of the images without diffusion weighting; where there are none, b1000 exp(b ADC). b1000 is the scanner's
 trace image, or the geometric mean of the directions at the b-value nearest to the one wanted.
@@ -26,13 +26,13 @@ _MAX_EXPONENT = 5.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Series:
+class PatientSeries:
     """A patient's series, each on its own voxels.
 
     Attributes:
         b0: Without diffusion weighting.
         b1000: Diffusion-weighted, mean of the directions.
-        flair: Or None.
+        flair: Fluid nulled; None where the patient has none.
         b_s_mm2: The b-value that b1000 really has.
         notes: What had to be decided, in a sentence each.
     """
@@ -53,7 +53,7 @@ class _Weighted:
     path: Path
 
 
-def read_series(files: RawFiles, *, b_values: BValues, duplicates: Duplicates = "refuse") -> Series:
+def read_series(files: RawFiles, *, b_values: BValues, duplicates: Duplicates = "refuse") -> PatientSeries:
     """Reads a patient's files and makes the series of them.
 
     Raises:
@@ -73,7 +73,7 @@ def read_series(files: RawFiles, *, b_values: BValues, duplicates: Duplicates = 
         found = ", ".join(f"{value:g}" for value in sorted({image.b_s_mm2 for image in images}))
         raise ImageError(f"{files.subject}: no b0 (b-values {found} found) and no ADC map to make it of; one is needed")
     flair = None if files.flair is None else read_volume(files.flair)
-    return Series(_positive(b0), _positive(b1000), None if flair is None else _positive(flair), b, tuple(notes))
+    return PatientSeries(_positive(b0), _positive(b1000), None if flair is None else _positive(flair), b, tuple(notes))
 
 
 def _weighted(path: Path, b_values: BValues, notes: list[str]) -> list[_Weighted]:

@@ -10,7 +10,8 @@ from jaxtyping import Float
 
 from tissueclock.grid import Grid
 from tissueclock.imaging.atlas import Atlas, load_atlas
-from tissueclock.imaging.backend import BackendName, RegistrationKind, find_backend
+from tissueclock.imaging.backend import BackendName, RegistrationKind
+from tissueclock.imaging.backend_choice import find_backend
 from tissueclock.imaging.bvalues import BValues
 from tissueclock.imaging.raw import Duplicates
 from tissueclock.storage.files import digest_facts
@@ -21,10 +22,10 @@ PIPELINE = 1
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How.
+    """How patients are preprocessed: what the user may choose.
 
     Attributes:
-        grid: Of the result.
+        grid: The voxels of the result.
         atlas: A T2w atlas of the user's; None is the default one.
         atlas_mask: Its brain mask, where it is not skull-stripped.
         backend: Who extracts and registers.
@@ -46,7 +47,7 @@ class Settings:
     matching: bool = True
 
     def load_atlas(self) -> Atlas:
-        """The atlas.
+        """Loads the atlas that these settings name.
 
         Raises:
             ImageError: A file cannot be read or holds no brain.
@@ -79,7 +80,7 @@ class Reference:
     """The study whose histogram everybody gets.
 
     Attributes:
-        subject: Who.
+        subject: The patient whose study it is.
         quantiles: By series, its brain's brightness at even shares of its voxels.
     """
 
@@ -91,10 +92,10 @@ class Reference:
         return np.asarray(self.quantiles[series], dtype=np.float32)
 
     def as_facts(self) -> dict[str, Any]:
-        """As JSON facts."""
+        """The reference as JSON facts."""
         return {"subject": self.subject, "quantiles": {name: list(values) for name, values in self.quantiles.items()}}
 
     @property
     def digest(self) -> str:
-        """SHA-256 of who and what."""
+        """SHA-256 of the subject and the quantiles."""
         return digest_facts(self.as_facts())

@@ -68,8 +68,8 @@ def climb(
     """Betters a pose until it is as similar as it gets near by (Powell's method).
 
     Args:
-        similarity: Of what.
-        pose: Where to begin.
+        similarity: How alike head and atlas are in a pose.
+        pose: The pose to begin at.
         rounds: Most rounds through the parameters.
         steps: Scale of each parameter; a pose has as many as there are steps (3: shifts, 6: rigid, 7: with one scale).
 

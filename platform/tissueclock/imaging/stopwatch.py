@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 class Stopwatch:
-    """What a job took.
+    """Takes the seconds and the peak memory of a job's steps.
 
     Attributes:
         seconds: By step, in the order they began.

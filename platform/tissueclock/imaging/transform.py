@@ -45,7 +45,7 @@ class Transform:
         return np.asarray(np.asarray(moved, dtype=np.float64).reshape(-1, 3) @ flip)
 
     def as_itk(self) -> SimpleITK.Transform:
-        """The same for SimpleITK."""
+        """The transform as SimpleITK takes it."""
         chain = SimpleITK.CompositeTransform(3)
         chain.AddTransform(itk_affine(self.affine))
         if self.displacement is not None:  # the last one added is the first one applied

@@ -33,7 +33,7 @@ _UNITS = {1: "metre", 3: "micron"}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Volume:
-    """An image.
+    """One 3D image and its place.
 
     Attributes:
         data: Values at voxel x, y, z; float32.
@@ -57,7 +57,7 @@ class Volume:
 
     @property
     def voxel_ml(self) -> float:
-        """Volume of a voxel."""
+        """Volume of a voxel in ml."""
         return abs(float(np.linalg.det(self.affine[:3, :3]))) / 1000.0
 
     def like(self, data: npt.NDArray[Any]) -> "Volume":

@@ -31,7 +31,7 @@ class Tissues:
 
     @property
     def inside(self) -> Brain:
-        """Brain of any kind."""
+        """Grey matter, white matter and fluid together."""
         return np.asarray(self.gm + self.wm + self.csf)
 
 
@@ -63,7 +63,7 @@ def resample_box(
         volume: Values at x, y, z.
         origin_mm: MNI x, y, z of its first voxel's centre.
         step_mm: From a voxel to the next; negative where the axis runs down.
-        grid: Where to.
+        grid: The voxels to average over.
 
     Returns:
         The whole brain on the grid; 0 beyond the volume.

@@ -39,8 +39,8 @@ class PhantomDescription:
     """What was found in a phantom's folder.
 
     Attributes:
-        preset: Its preset.
-        n_patients: How many.
+        preset: The preset that it was made by.
+        n_patients: Number of patients.
         permuted: Whether onset times were permuted, when it was made or for this description.
         figures: What was measured, by name; NaN where it cannot be.
     """

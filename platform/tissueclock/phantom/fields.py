@@ -23,7 +23,7 @@ def draw_field(grid: Grid, *, length_mm: float, rng: np.random.Generator) -> Flo
     """Draws a field with mean 0 and, over many draws, SD 1 on average over the brain box.
 
     Args:
-        grid: Where.
+        grid: The voxels that the field is drawn on.
         length_mm: Correlation length: structures smaller than about this are absent.
         rng: Where chance comes from.
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tissueclock.cohort.manifest import LesionSide
-from tissueclock.cohort.table import Side
-from tissueclock.grid import Grid
+from tissueclock.grid import Grid, Side
 from tissueclock.phantom.anatomy import Brain, Tissues
 from tissueclock.phantom.fields import draw_field
 from tissueclock.phantom.territories import POSTERIOR_SHARE, TERRITORIES, Territory, draw_territory
@@ -51,7 +50,7 @@ class LesionPlan:
 
     @property
     def territory(self) -> str:
-        """Of the first focus."""
+        """The vessel territory of the first focus."""
         return self.foci[0].territory.name
 
 
@@ -94,7 +93,7 @@ def grow_lesion(plan: LesionPlan, *, grid: Grid, tissues: Tissues, rng: np.rando
 
     Args:
         plan: What to grow.
-        grid: Where.
+        grid: The voxels that it grows on.
         tissues: A person's; CSF is spared.
         rng: Where chance comes from.
 

@@ -26,7 +26,7 @@ def score_patients(
 
     Args:
         features: One row per patient.
-        positive: The class.
+        positive: Which patients are of the positive class.
         seed: Of the folds and of the trees.
 
     Returns:

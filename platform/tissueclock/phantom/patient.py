@@ -1,4 +1,4 @@
-"""One phantom patient from a plan: everything that chance decides about him comes from his own seed."""
+"""One phantom patient from a plan: everything that chance decides comes from the patient's own seed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -56,7 +56,7 @@ class PatientPlan:
 
     @property
     def territory(self) -> str:
-        """Of the stroke; for a mask from a file, the file's name."""
+        """The vessel territory of the stroke; for a mask from a file, the file's name."""
         return self.lesion.territory if isinstance(self.lesion, LesionPlan) else self.lesion.path.name.split(".")[0]
 
 
@@ -68,7 +68,7 @@ class MadePatient:
         plan: What was asked for.
         halves: Left, and right mirrored; b0, b1000, FLAIR.
         masks: Lesion or not, in the same halves.
-        truth: For `truth/lesions.tsv`.
+        truth: The patient's line of `truth/lesions.tsv`.
         readers: Mismatch, read by each reader.
         extra: Age, sex, NIHSS and field strength, as text.
     """

@@ -21,7 +21,7 @@ def draw_tissues(grid: Grid, *, age_y: float, csf_asymmetry_sd: float, rng: np.r
     """Draws the tissue fractions of one person.
 
     Args:
-        grid: Where.
+        grid: The voxels of the brain.
         age_y: Widens the sulci, the same on both sides.
         csf_asymmetry_sd: How differently, here and there.
         rng: Where chance comes from.

@@ -45,15 +45,6 @@ PRESETS: Mapping[str, Preset] = {
 }
 
 
-def preset_names() -> tuple[str, ...]:
-    """The presets there are, easiest first.
-
-    >>> preset_names()
-    ('easy', 'paper-like', 'hard')
-    """
-    return tuple(PRESETS)
-
-
 def find_preset(preset: Preset | str) -> Preset:
     """The preset of that name; a preset is returned as it is.
 

@@ -1,4 +1,4 @@
-"""Three simulated readers of DWI-FLAIR mismatch: they see the FLAIR ratio through noise, and each has his own cut.
+"""Three simulated readers of DWI-FLAIR mismatch: they see the FLAIR ratio through noise, each with an own cut.
 
 Cuts and noise were set on 4,000 `paper-like` patients to the sensitivities for < 4.5 h of the three neuroradiologists
 in Zhang et al. 2021 (23/42, 18/42, 24/42) and to Fleiss' kappa 0.46; their specificities (34/40, 37/40, 26/40) then

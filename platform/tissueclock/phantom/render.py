@@ -50,7 +50,7 @@ class Background:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A patient's scan.
+    """The images of a patient, and how far the lesion stands out in them.
 
     Attributes:
         series: b0, b1000 and FLAIR of the whole brain, 1.0 typical tissue, 0 outside the brain.
@@ -138,8 +138,8 @@ def render_patient(
     """Renders the three series of one patient.
 
     Args:
-        grid: Where.
-        tissues: The person's.
+        grid: The voxels of the result.
+        tissues: The person's tissue fractions.
         lesion: Share of each voxel's grey and white matter that is acute lesion.
         clock: What time has done to it.
         scan: What else is in the scan.

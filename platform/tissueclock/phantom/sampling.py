@@ -15,7 +15,7 @@ def spread_points(n_points: int, *, n_axes: int, rng: np.random.Generator) -> Fl
     """Draws points in the unit cube that cover it evenly, in every axis and jointly.
 
     Args:
-        n_points: How many.
+        n_points: Number of points.
         n_axes: Dimensions, 1 to 6.
         rng: Where chance comes from: one shift of all points, and their order.
 

@@ -243,6 +243,60 @@ def test_a_truncated_file_leaves_its_series_and_is_named(lab):
     assert [line.outcome for line in report.patients if line is not refused] == ["written"]
 
 
+def cut(path: Path, n_bytes: int) -> Path:
+    """Ends a file within its header: at 400 before the patient's ID, at 900 after it, at 1200 after the series' UID."""
+    path.write_bytes(path.read_bytes()[:n_bytes])
+    return path
+
+
+@pytest.mark.parametrize(("n_bytes", "name"), [(400, "series without a number"), (900, "series without a number"),
+                                               (1200, "series 8")])  # fmt: skip
+def test_a_flair_of_damaged_files_is_told_where_the_patient_is_written_without_it(lab, n_bytes, name):
+    scanner.siemens_trace(lab.scans)
+    first, *_ = [cut(path, n_bytes) for path in scanner.flair(lab.scans)]
+    report = lab.ingest()
+    (patient,) = report.patients
+    damage = f"{first}: truncated DICOM (the header ends before the size of the image)"
+    assert (patient.outcome, patient.reason) == ("written", f"no FLAIR; {name} lost: {damage}")
+    lost = patient.series[-1]
+    assert (lost.name, lost.lost, lost.n_files, lost.taken_as, lost.reason) == (name, True, 8, "", damage)
+    assert damage in [row.cells["because"] for row in read_rows(report.log_file, required=[])]
+
+
+def test_diffusion_of_damaged_files_refuses_the_patient_and_names_them(lab):
+    first, *_ = [cut(path, 900) for path in scanner.siemens_trace(lab.scans)]
+    scanner.flair(lab.scans)
+    (patient,) = lab.ingest().patients
+    assert patient.outcome == "refused"
+    assert patient.reason.startswith(f"no diffusion series can be used (series without a number: {first}: truncated")
+
+
+def test_one_file_that_ends_in_its_header_leaves_its_series(lab):
+    scanner.siemens_trace(lab.scans)
+    cut(scanner.flair(lab.scans)[-1], 1200)
+    (patient,) = lab.ingest().patients
+    assert [(line.taken_as, line.lost) for line in patient.series] == [("dwi", False), ("", True)]
+
+
+def test_a_localiser_of_damaged_pixels_is_no_loss(lab):
+    scanner.siemens_trace(lab.scans)
+    tags = scanner.SIEMENS | {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}
+    path = scanner.write_series(lab.scans, 1, [(scanner.pixels(1), [])], **tags)[0]
+    path.write_bytes(path.read_bytes()[:-200])
+    (patient,) = lab.ingest().patients
+    assert (patient.reason, [line.lost for line in patient.series]) == ("no FLAIR", [False, False])
+
+
+def test_damaged_files_of_nobody_known_make_no_patient_and_stand_in_the_log(lab):
+    scanner.siemens_trace(lab.scans / "a", PatientID="A", StudyInstanceUID="1.2.1")
+    stranger = [cut(path, 900) for path in scanner.flair(lab.scans / "b", PatientID="B", StudyInstanceUID="1.2.2")]
+    report = lab.ingest()
+    assert [line.subject for line in report.patients] == ["sub-0001"]
+    assert [line.split(": ")[0] for line in report.damaged_files] == sorted(map(str, stranger))
+    logged = [row.cells for row in read_rows(lab.ingest().log_file, required=[])]
+    assert [row["because"] for row in logged if row["participant_id"] == "n/a"] == list(report.damaged_files)
+
+
 def test_a_missing_slice_refuses_the_volume(lab):
     scanner.siemens_trace(lab.scans)[4].unlink()
     (patient,) = lab.ingest().patients

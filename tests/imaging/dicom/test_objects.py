@@ -1,5 +1,6 @@
 import gzip
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -7,7 +8,8 @@ from pydicom import dcmread
 
 from tests.imaging.dicom import dicom_files as scanner
 from tissueclock.errors import ImageError
-from tissueclock.imaging.dicom.objects import read_file, survey
+from tissueclock.imaging.dicom.objects import read_file
+from tissueclock.imaging.dicom.survey import survey
 
 
 @pytest.mark.parametrize(
@@ -86,17 +88,37 @@ def test_a_file_without_the_end_of_its_pixels_is_damaged(tmp_path, n_bytes):
 def test_a_file_that_ends_in_its_header_is_named(tmp_path):
     paths = scanner.flair(tmp_path)
     paths[0].write_bytes(paths[0].read_bytes()[:500])
-    (line,) = survey(tmp_path).damaged
-    assert line.startswith(f"{paths[0]}: ")
-    assert "truncated" in line or "damaged" in line
+    (*_, without_uid) = next(iter(survey(tmp_path).patients.values()))
+    assert without_uid.damage == f"{paths[0]}: truncated DICOM (the header ends before the size of the image)"
 
 
 def test_a_gzip_file_that_ends_early_is_named(tmp_path):
     paths = scanner.flair(tmp_path)
     packed = gzip.compress(paths[0].read_bytes())
     paths[0].write_bytes(packed[: len(packed) // 2])
-    (line,) = survey(tmp_path).damaged
-    assert line.startswith(f"{paths[0]}: truncated or damaged gzip")
+    (*_, without_uid) = next(iter(survey(tmp_path).patients.values()))
+    assert without_uid.damage.startswith(f"{paths[0]}: truncated or damaged gzip")
+
+
+def test_a_damaged_copy_of_a_whole_file_is_no_damage(tmp_path):
+    paths = scanner.flair(tmp_path)
+    (tmp_path / "copy").write_bytes(paths[0].read_bytes()[:1200])
+    ((series,),) = survey(tmp_path).patients.values()
+    assert series.damage == ""
+
+
+def test_a_damaged_file_whose_header_tells_nobody_is_of_the_only_patient_of_its_folder(tmp_path):
+    for name in "AB":
+        scanner.flair(tmp_path / name, PatientID=name, StudyInstanceUID=f"1.2.{ord(name)}")
+        (tmp_path / name / "cut").write_bytes(scanner.flair(tmp_path / "x")[0].read_bytes()[:300])
+    shutil.rmtree(tmp_path / "x")
+    (tmp_path / "cut").write_bytes((tmp_path / "A" / "cut").read_bytes())
+    found = survey(tmp_path)
+    assert [one[-1].damage.split(": ")[0] for one in found.patients.values()] == [
+        str(tmp_path / "A" / "cut"),
+        str(tmp_path / "B" / "cut"),
+    ]
+    assert [line.split(": ")[0] for line in found.damaged] == [str(tmp_path / "cut")]
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tissueclock.imaging.dicom.recognition import Facts, merge, recognise
+from tissueclock.imaging.dicom.recognition import Facts, merge, recognise_series
 
 
 def facts(*image_type: str, **given: Any) -> Facts:
@@ -39,7 +39,7 @@ EPI = {"sequences": {"EP", "SE"}, "echo_times_ms": {80.0}}
     ],
 )
 def test_recognises(given, kind, evidence, trace):
-    verdict = recognise(given)
+    verdict = recognise_series(given)
     assert (verdict.kind, verdict.evidence, verdict.trace) == (kind, evidence, trace), verdict.reason
 
 
@@ -90,18 +90,18 @@ def test_recognises(given, kind, evidence, trace):
     ],
 )
 def test_says_why_a_series_is_left(given, reason):
-    verdict = recognise(given)
+    verdict = recognise_series(given)
     assert (verdict.kind, verdict.reason) == ("left", reason)
 
 
 def test_a_text_never_overrules_the_tags():
     t1 = facts("ORIGINAL", sequences={"SE", "IR"}, inversion_times_ms={800.0}, echo_times_ms={90.0}, texts={"T2 FLAIR"})
-    assert recognise(t1).kind == "left"
+    assert recognise_series(t1).kind == "left"
 
 
 def test_a_phase_image_beside_a_magnitude_leaves_the_series_in():
     both = merge([facts("ORIGINAL", "PRIMARY", "M", **FLAIR), facts("ORIGINAL", "PRIMARY", "P", **FLAIR)])
-    assert recognise(both).kind == "flair"
+    assert recognise_series(both).kind == "flair"
 
 
 def test_the_standard_b_value_comes_before_a_private_one():

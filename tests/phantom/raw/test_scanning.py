@@ -9,6 +9,7 @@ from tissueclock.phantom.anatomy import Tissues, template
 from tissueclock.phantom.person import bend, draw_warp
 from tissueclock.phantom.raw.head import FINE_GRID, HEAD_GRID, draw_surroundings, embed
 from tissueclock.phantom.raw.pose import FLAIR_MOVEMENT, apply, draw_movement, draw_pose, rotation
+from tissueclock.phantom.raw.raw_truth import find_landmarks
 from tissueclock.phantom.raw.scanner import (
     ORIENTATIONS,
     Frame,
@@ -20,7 +21,6 @@ from tissueclock.phantom.raw.scanner import (
     sample,
     to_integers,
 )
-from tissueclock.phantom.raw.truth import find_landmarks
 
 
 def frame_over(points: np.ndarray, *, orientation: Orientation = "RAS", tilt_deg: float = 0.0) -> Frame:

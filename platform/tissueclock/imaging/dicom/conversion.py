@@ -1,6 +1,6 @@
 """One series of DICOM to one NIfTI image with its b-values, by dcm2niix, and without a word of the header's.
 
-Refuses to judge what the series is, and to know patients.
+What the series is, `recognition` judges; which are converted, `patient_images`.
 """
 
 import json
@@ -19,7 +19,7 @@ from jaxtyping import Float
 from tissueclock.errors import ImageError, StorageError
 from tissueclock.imaging.bvalues import SHELL_FRACTION, SHELL_S_MM2, read_bvals
 from tissueclock.imaging.dicom.frames import b_by_pixels
-from tissueclock.imaging.dicom.objects import Series, copy_plain
+from tissueclock.imaging.dicom.objects import DicomSeries, copy_plain
 from tissueclock.imaging.dicom.sidecar import clean_sidecar
 from tissueclock.imaging.dicom.stack import check_slices
 from tissueclock.imaging.volume import MIN_SLICES
@@ -73,8 +73,8 @@ class Converted:
             write_text(stem.with_name(f"{stem.name}.bvec"), "".join(_row(axis) for axis in self.bvecs))
 
 
-def convert(series: Series, work: Path) -> Converted:
-    """Converts a series.
+def convert(series: DicomSeries, work: Path) -> Converted:
+    """Converts a series to one image.
 
     Args:
         series: Its files must be undamaged.
@@ -102,7 +102,7 @@ def convert(series: Series, work: Path) -> Converted:
     return replace(image, note="; ".join(note for note in (image.note, left) if note))
 
 
-def _run(series: Series, given: Path, made: Path) -> None:
+def _run(series: DicomSeries, given: Path, made: Path) -> None:
     # -g i: a defaults file in somebody's home must not decide. -ba y alone is no de-identification: the sidecar keeps
     # institution, serial number and free text, the NIfTI header the time. -x i: slices stay slices, to be counted.
     options = "-g i -z n -b y -ba y -d 0 -w 2 -l o -m 2 -i n -x i"
@@ -124,7 +124,7 @@ def _run(series: Series, given: Path, made: Path) -> None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Part:
-    """One NIfTI of dcm2niix's."""
+    """One NIfTI file of those that dcm2niix made of a series."""
 
     image: Any
     data: npt.NDArray[Any]
@@ -140,7 +140,7 @@ class _Part:
         return self.data.shape[:3], self.data.dtype.str, float(proxy.slope), float(proxy.inter), affine
 
 
-def _parts(series: Series, made: Path) -> tuple[list[_Part], str]:
+def _parts(series: DicomSeries, made: Path) -> tuple[list[_Part], str]:
     """What dcm2niix made, and a note on what of it is left out."""
     parts, left, n_slices = [], [], 0
     for path in sorted(made.glob("*.nii")):
@@ -162,7 +162,7 @@ def _parts(series: Series, made: Path) -> tuple[list[_Part], str]:
     return parts, f"left out: {', '.join(sorted(set(left)))}" if left else ""
 
 
-def _joined(series: Series, parts: Sequence[_Part], given: Path) -> Converted:
+def _joined(series: DicomSeries, parts: Sequence[_Part], given: Path) -> Converted:
     """One image of all parts: dcm2niix takes apart what differs in ImageType, as GE's b0 and combined image do."""
     first = parts[0]
     if any(part.place != first.place for part in parts):
@@ -188,7 +188,7 @@ def _joined(series: Series, parts: Sequence[_Part], given: Path) -> Converted:
 
 
 def _b_values(
-    series: Series, parts: Sequence[_Part], data: npt.NDArray[Any], given: Path
+    series: DicomSeries, parts: Sequence[_Part], data: npt.NDArray[Any], given: Path
 ) -> tuple[Float[np.ndarray, " n"] | None, str]:
     """dcm2niix's where header and pixels agree with them, or else by finding each volume's pixels in the DICOM.
 

@@ -1,6 +1,6 @@
 """Which b-value a converted volume has, found by its pixels among the frames of the DICOM it was made from.
 
-For series whose b-values the converter does not tell. Refuses to know what a series is.
+For series whose b-values the converter does not tell.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """From one DICOM header to the facts that recognition needs and the identity that must not leave it.
 
-Knows tags, standard and private; refuses to know files and what a series is.
+Here alone are tags read, standard and private; what they say of a series, `recognition` judges.
 """
 
 import math
@@ -73,7 +73,7 @@ class Identity:
     Attributes:
         patient_id: Empty where the header has none.
         issuer: Of the patient ID.
-        name: As written.
+        name: The patient's, as written.
         birth_date: YYYYMMDD, or empty.
         study_uid: Of the study.
         study_date: YYYYMMDD, or empty.
@@ -110,7 +110,6 @@ def read_facts(header: Dataset) -> Facts:
     parts = [header, *_functional_groups(header)]
     return Facts(
         modality=_set(parts, "Modality"),
-        manufacturer=_set(parts, "Manufacturer"),
         colour=frozenset(
             word for word in _set(parts, "PhotometricInterpretation") if not word.startswith("MONOCHROME")
         ),
@@ -172,9 +171,7 @@ def _functional_groups(header: Dataset) -> Iterator[Dataset]:
 
 
 def _set(parts: Iterable[Dataset], keyword: str) -> frozenset[str]:
-    return frozenset(
-        text if keyword == "Manufacturer" else text.upper() for part in parts for text in _texts(part, keyword)
-    )
+    return frozenset(text.upper() for part in parts for text in _texts(part, keyword))
 
 
 def _texts(part: Dataset, keyword: str) -> Iterator[str]:

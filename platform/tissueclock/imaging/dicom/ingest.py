@@ -1,6 +1,6 @@
-"""A folder of DICOM to a BIDS folder without names: each patient on his own, whole or not at all.
+"""A folder of DICOM to a BIDS folder without names: one patient at a time, each whole or not at all.
 
-Walks, numbers and writes. Knows neither tags (`recognition`) nor which series are taken (`patient`).
+Walks, numbers and writes. What a series is, `recognition` says; which are taken, `patient_images`.
 """
 
 import tempfile
@@ -13,8 +13,9 @@ from tissueclock.errors import ImageError, StorageError
 from tissueclock.imaging.bvalues import BValues
 from tissueclock.imaging.dataset import write_description
 from tissueclock.imaging.dicom.keyfile import Entry, log_path, number_patients, read_key, write_key, write_log
-from tissueclock.imaging.dicom.objects import Series, Survey, survey
-from tissueclock.imaging.dicom.patient import SeriesLine, take
+from tissueclock.imaging.dicom.objects import DicomSeries
+from tissueclock.imaging.dicom.patient_images import SeriesLine, take
+from tissueclock.imaging.dicom.survey import Survey, survey
 from tissueclock.imaging.raw import Duplicates
 from tissueclock.storage.files import atomic_path, clear_remains
 from tissueclock.storage.locks import hold
@@ -28,10 +29,10 @@ class PatientLine:
     """What became of one patient.
 
     Attributes:
-        subject: As `sub-0001`.
+        subject: Such as `sub-0001`.
         outcome: `kept` was there from an earlier run.
-        reason: Why he was refused, in one line; else what is missing, or empty.
-        series: In the order of acquisition; none if he was kept.
+        reason: Why the patient was refused, in one line; else what is missing, or empty.
+        series: In the order of acquisition; none if the patient was kept.
     """
 
     subject: str
@@ -47,7 +48,7 @@ class IngestReport:
     Attributes:
         patients: In the order of their numbers.
         left_files: How many files were no image, by reason.
-        damaged_files: One line for each file whose header cannot be read.
+        damaged_files: One line for each damaged file of which nobody knows whose it is.
         key_file: Who the patients are.
         log_file: The same series, with their free text.
     """
@@ -128,13 +129,13 @@ def _write_all(
         n_done += sum(len(one.files) for one in series)
         if progress is not None:
             progress(n_files + n_done, 2 * n_files)
-    _log(key_file, lines)
+    _log(key_file, lines, found.damaged)
     _write_participants(target, {entry.participant_id for entry in entries.values()})
     return lines
 
 
 def _write(
-    subject: str, series: Sequence[Series], target: Path, b_values: BValues, duplicates: Duplicates
+    subject: str, series: Sequence[DicomSeries], target: Path, b_values: BValues, duplicates: Duplicates
 ) -> PatientLine:
     if (target / subject).is_dir():
         return PatientLine(subject, "kept")
@@ -154,8 +155,8 @@ def _write(
     return PatientLine(subject, "written", taken.missing, taken.series)
 
 
-def _entry(patient: tuple[str, str], series: Sequence[Series]) -> Entry:
-    """A patient as the key file has him, still without a number."""
+def _entry(patient: tuple[str, str], series: Sequence[DicomSeries]) -> Entry:
+    """A patient as a line of the key file, still without a number."""
     identities = [one.files[0].identity for one in series]
     return Entry(
         participant_id="",
@@ -178,7 +179,7 @@ def _check_subjects(target: Path, key_file: Path) -> None:
         )
 
 
-def _log(key_file: Path, lines: Sequence[PatientLine]) -> None:
+def _log(key_file: Path, lines: Sequence[PatientLine], damaged: Sequence[str]) -> None:
     worked = [line for line in lines if line.outcome != "kept"]
     rows = [
         (
@@ -193,7 +194,8 @@ def _log(key_file: Path, lines: Sequence[PatientLine]) -> None:
         for line in worked
         for one in line.series
     ]
-    write_log(key_file, rows, replaced=[line.subject for line in worked])
+    rows += [("", "", "", "", "1", "", line) for line in damaged]
+    write_log(key_file, rows, replaced=[*(line.subject for line in worked), MISSING])
 
 
 def _write_participants(target: Path, subjects: Collection[str]) -> None:

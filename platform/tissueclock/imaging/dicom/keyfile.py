@@ -1,6 +1,6 @@
 """The table that maps patients to subjects, and the log of their series: private files, never inside the output.
 
-Knows numbers and names; refuses to know images.
+It is the one place where names and numbers stand together.
 """
 
 import hashlib
@@ -22,16 +22,16 @@ _SUBJECT = re.compile(r"sub-[0-9]{4,9}")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A patient and the subject he is in the output.
+    """A patient, and the subject number that stands for the patient in the output.
 
     Attributes:
-        participant_id: As `sub-0001`.
+        participant_id: The subject, such as `sub-0001`.
         patient_id: Of the hospital; empty where the headers have none.
         issuer: Of the patient ID.
         study_uid: Of a patient without ID.
         patient_name: As the headers have it.
-        birth_date: YYYYMMDD.
-        study_dates: Of all his studies, YYYYMMDD, separated by blanks.
+        birth_date: YYYYMMDD, or empty.
+        study_dates: Of all the patient's studies, YYYYMMDD, separated by blanks.
     """
 
     participant_id: str
@@ -44,7 +44,7 @@ class Entry:
 
     @property
     def patient(self) -> tuple[str, str]:
-        """Who it is, as a survey names him."""
+        """Who it is, as a survey names the patient."""
         return (self.patient_id, self.issuer) if self.patient_id else ("", self.study_uid)
 
 

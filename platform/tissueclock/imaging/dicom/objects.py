@@ -1,16 +1,10 @@
-"""Finds DICOM images under a folder, whatever the files' names, and groups them to series.
-
-Plain or gzipped files, classic or enhanced multi-frame. Refuses to judge what a series is (`recognition`).
-"""
+"""One DICOM file, plain or gzipped, classic or enhanced multi-frame, and the series that files make up."""
 
 import gzip
 import io
 import logging
-import os
 import warnings
 import zlib
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +12,6 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, MediaStorageDirectoryStorage
 
-from tissueclock.errors import ImageError
 from tissueclock.imaging.dicom.headers import (
     TAGS,
     Identity,
@@ -28,7 +21,7 @@ from tissueclock.imaging.dicom.headers import (
     read_identity,
     read_slice_mm,
 )
-from tissueclock.imaging.dicom.recognition import Facts, merge
+from tissueclock.imaging.dicom.recognition import Facts
 
 _GZIP = b"\x1f\x8b"
 _PREAMBLE_BYTES = 132
@@ -38,19 +31,20 @@ _NOT_DICOM = "not DICOM"
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One file with pictures.
+    """One DICOM file that holds images.
 
     Attributes:
         path: Where it lies, gzipped or not.
-        instance_uid: Its own.
-        series_uid: Its series'.
-        number: Its series', or None.
-        time: Its series' or its acquisition's, HHMMSS.
+        instance_uid: SOPInstanceUID: names the file's images; empty where there is none.
+        series_uid: SeriesInstanceUID; empty where there is none.
+        number: The series' number, or None.
+        time: Of the acquisition, or else of the series, HHMMSS.
         identity: Whose it is.
         facts: What it shows.
-        n_frames: Pictures in it.
+        n_frames: Images in it.
         slice_mm: Where its slice lies along the normal, if it is one slice.
         damage: Why it cannot be used; empty if it can.
+        legible: Whether the header is whole; what is not, may be missing from all of the above but the path.
     """
 
     path: Path
@@ -63,10 +57,11 @@ class File:
     n_frames: int = 1
     slice_mm: float | None = None
     damage: str = ""
+    legible: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class DicomSeries:
     """The files of one series of one patient, in the order of their paths.
 
     Attributes:
@@ -92,7 +87,7 @@ class Series:
 
     @property
     def n_frames(self) -> int:
-        """Pictures in all its files."""
+        """Images in all its files."""
         return sum(file.n_frames for file in self.files)
 
     @property
@@ -100,90 +95,65 @@ class Series:
         """Why its first damaged file cannot be used; empty if all can."""
         return next((f"{file.path}: {file.damage}" for file in self.files if file.damage), "")
 
-
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """What lies under a folder.
-
-    Attributes:
-        patients: Series of each patient in the order of acquisition, by `(patient ID, issuer)` or `("", study UID)`.
-        left: How many files were left, by reason.
-        damaged: One line for each file whose header cannot be read.
-    """
-
-    patients: Mapping[tuple[str, str], tuple[Series, ...]]
-    left: Mapping[str, int]
-    damaged: tuple[str, ...]
+    @property
+    def legible(self) -> bool:
+        """Whether the header of any file is whole: else what the series is, is not known."""
+        return any(file.legible for file in self.files)
 
 
-class _LeftError(Exception):
+class LeftError(Exception):
     """A file that is not ours; its text is the reason."""
 
 
-def survey(source: Path, *, ignored: Sequence[Path] = (), progress: Callable[[int, int], None] | None = None) -> Survey:
-    """Reads the headers of all files under a folder.
-
-    Args:
-        source: Any depth, any names.
-        ignored: Folders and files that are no input.
-        progress: Called with files read and files in all.
-
-    Returns:
-        Patients with their series, and what was left.
-
-    Raises:
-        ImageError: There is no such folder, or no DICOM image in it.
-    """
-    paths = list(_walk(source, ignored={path.resolve() for path in ignored}))
-    files: list[File] = []
-    left: Counter[str] = Counter()
-    damaged: list[str] = []
-    for done, path in enumerate(paths, start=1):
-        try:
-            files.append(read_file(path))
-        except _LeftError as reason:
-            left[str(reason)] += 1
-        except ImageError as error:
-            damaged.append(str(error))
-        if progress is not None:
-            progress(done, len(paths))
-    if not files:
-        found = ", ".join(f"{n} {reason}" for reason, n in left.most_common()) or "no file"
-        first = f"; {damaged[0]}" if damaged else ""
-        raise ImageError(
-            f"{source}: no DICOM image found ({found}, {len(damaged)} damaged{first}); a folder of MR is needed"
-        )
-    return Survey(_by_patient(files, left), dict(left), tuple(damaged))
+class _DamagedError(Exception):
+    """A file that is ours and cannot be read; its text is the damage."""
 
 
 def read_file(path: Path) -> File:
-    """Reads the header of one DICOM image.
+    """Reads the header of one DICOM image; of a damaged one, what is left of it.
 
     Raises:
-        ImageError: It is DICOM, but its header is damaged.
+        LeftError: It is no DICOM image, or this user may not read it.
     """
     try:
         with _opened(path) as stream:
-            header = _read_header(stream, path)
-            return File(
-                path=path,
-                instance_uid=first_text(header, "SOPInstanceUID"),
-                series_uid=first_text(header, "SeriesInstanceUID"),
-                number=None if (number := first_number(header, "SeriesNumber")) is None else int(number),
-                time=first_text(header, "AcquisitionTime") or first_text(header, "SeriesTime"),
-                identity=read_identity(header),
-                facts=read_facts(header),
-                n_frames=int(first_number(header, "NumberOfFrames") or 1),
-                slice_mm=read_slice_mm(header),
-                damage=_damage(header, stream),
-            )
-    except (_LeftError, ImageError):
+            header = _read_header(stream)
+            if _ends_early(header):
+                return _remains(path, header)
+            return _describe(path, header, damage=_damage(header, stream))
+    except LeftError:
         raise
     except PermissionError:
-        raise _LeftError("not readable (permission denied)") from None
+        raise LeftError("not readable (permission denied)") from None
+    except _DamagedError as error:
+        return _describe(path, Dataset(), damage=str(error), legible=False)
     except Exception as error:  # pydicom raises whatever its parsers meet in damaged bytes
         what = (str(error).splitlines() or [""])[0] or type(error).__name__
-        raise ImageError(f"{path}: damaged DICOM ({what})") from error
+        return _describe(path, Dataset(), damage=f"damaged DICOM ({what})", legible=False)
+
+
+def _describe(path: Path, header: Dataset, *, damage: str, legible: bool = True) -> File:
+    return File(
+        path=path,
+        instance_uid=first_text(header, "SOPInstanceUID"),
+        series_uid=first_text(header, "SeriesInstanceUID"),
+        number=None if (number := first_number(header, "SeriesNumber")) is None else int(number),
+        time=first_text(header, "AcquisitionTime") or first_text(header, "SeriesTime"),
+        identity=read_identity(header),
+        facts=read_facts(header),
+        n_frames=int(first_number(header, "NumberOfFrames") or 1),
+        slice_mm=read_slice_mm(header),
+        damage=damage,
+        legible=legible,
+    )
+
+
+def _remains(path: Path, header: Dataset) -> File:
+    """What a header says up to its end; its last element may have been cut in the middle, and is not believed."""
+    if len(header):
+        del header[max(header.keys())]
+    damage = "truncated DICOM (the header ends before the size of the image)"
+    return _describe(path, header, damage=damage, legible=False)
 
 
 def copy_plain(path: Path, target: Path) -> None:
@@ -202,15 +172,6 @@ def copy_plain(path: Path, target: Path) -> None:
             plain.write(chunk)
 
 
-def _walk(source: Path, *, ignored: set[Path]) -> Iterator[Path]:
-    if not source.is_dir():
-        raise ImageError(f"{source}: no such folder; a folder of DICOM is needed")
-    for folder, folders, names in os.walk(source):
-        here = Path(folder)
-        folders[:] = sorted(name for name in folders if (here / name).resolve() not in ignored)
-        yield from (path for name in sorted(names) if (path := here / name).resolve() not in ignored and path.is_file())
-
-
 def _opened(path: Path) -> io.BufferedIOBase:
     """The file's plain bytes, after a look whether they may be DICOM: a NIfTI of gigabytes is not unpacked."""
     with path.open("rb") as stream:
@@ -220,11 +181,11 @@ def _opened(path: Path) -> io.BufferedIOBase:
     try:
         with gzip.open(path) as stream:
             if not _may_be_dicom(stream.read(_PREAMBLE_BYTES)):
-                raise _LeftError(_NOT_DICOM)
+                raise LeftError(_NOT_DICOM)
             stream.seek(0)
             return io.BytesIO(stream.read())
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ImageError(f"{path}: truncated or damaged gzip ({error})") from error
+        raise _DamagedError(f"truncated or damaged gzip ({error})") from error
 
 
 def _may_be_dicom(head: bytes) -> bool:
@@ -232,25 +193,30 @@ def _may_be_dicom(head: bytes) -> bool:
     return head[128:132] == b"DICM" or head[:2] in (b"\x02\x00", b"\x08\x00")
 
 
-def _read_header(stream: io.BufferedIOBase, path: Path) -> Dataset:
+def _read_header(stream: io.BufferedIOBase) -> Dataset:
     head = stream.read(_PREAMBLE_BYTES)
     if not _may_be_dicom(head):
-        raise _LeftError(_NOT_DICOM)
+        raise LeftError(_NOT_DICOM)
     stream.seek(0)
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # what it would say, we say with the file's name
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         header = pydicom.dcmread(stream, stop_before_pixels=True, force=head[128:132] != b"DICM", specific_tags=TAGS)
         header.decode()
+    return header
+
+
+def _ends_early(header: Dataset) -> bool:
+    """Whether a header of an image ends before the image's size; raises LeftError where it is of none."""
     media = header.file_meta.get("MediaStorageSOPClassUID", "")
     if media == MediaStorageDirectoryStorage:
-        raise _LeftError("DICOMDIR")
-    if "Rows" not in header or "Columns" not in header:
-        kind = UID(media or first_text(header, "SOPClassUID"))
-        if "Image Storage" in kind.name or (first_text(header, "Modality") == "MR" and not kind):
-            raise ImageError(f"{path}: truncated DICOM (the header ends before the size of the image)")
-        raise _LeftError("DICOM, but no image" if kind or first_text(header, "Modality") else _NOT_DICOM)
-    return header
+        raise LeftError("DICOMDIR")
+    if "Rows" in header and "Columns" in header:
+        return False
+    kind = UID(media or first_text(header, "SOPClassUID"))
+    if "Image Storage" in kind.name or (first_text(header, "Modality") == "MR" and not kind):
+        return True
+    raise LeftError("DICOM, but no image" if kind or first_text(header, "Modality") else _NOT_DICOM)
 
 
 def _damage(header: Dataset, stream: io.BufferedIOBase) -> str:
@@ -270,26 +236,3 @@ def _damage(header: Dataset, stream: io.BufferedIOBase) -> str:
     size = int((numbers[0] or 0) * (numbers[1] or 0) * (numbers[2] or 8) / 8 * (frames or 1) * (samples or 1))
     found = rest - (8 if syntax is None or syntax.is_implicit_VR else 12)  # the element's own header
     return "" if found >= size else f"truncated ({max(0, found)} bytes of pixel data found; {size} are needed)"
-
-
-def _by_patient(files: Sequence[File], left: Counter[str]) -> dict[tuple[str, str], tuple[Series, ...]]:
-    """Series of each patient; an instance that was exported twice counts once."""
-    groups: dict[tuple[str, str], dict[str, dict[str, File]]] = {}
-    for file in files:
-        who = file.identity
-        patient = (who.patient_id, who.issuer) if who.patient_id else ("", who.study_uid)
-        series = groups.setdefault(patient, {}).setdefault(file.series_uid, {})
-        name = file.instance_uid or str(file.path)
-        if name in series:
-            left["a second copy of an image"] += 1
-        if name not in series or series[name].damage:
-            series[name] = file
-    return {
-        patient: tuple(
-            sorted(
-                (Series(tuple(f.values()), merge([file.facts for file in f.values()])) for f in all_series.values()),
-                key=lambda series: series.order,
-            )
-        )
-        for patient, all_series in sorted(groups.items())
-    }

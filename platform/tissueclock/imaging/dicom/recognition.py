@@ -1,7 +1,7 @@
 """What a series is, judged from its headers: diffusion, ADC map, FLAIR, or the reason why it is none of them.
 
 Standard tags decide first, then vendors' private ones, free text last and only where the tags are silent. Pure:
-refuses to know files and pydicom.
+no file is opened here.
 """
 
 import re
@@ -59,25 +59,23 @@ class Facts:
     """What headers say, each fact as the set of values met, so that those of files add up to those of a series.
 
     Attributes:
-        modality: As MR.
-        manufacturer: As written.
+        modality: Such as MR.
         colour: Photometric interpretation where it is not grey.
         image_types: ImageType and FrameType, in capitals.
-        contrasts: AcquisitionContrast.
-        components: ComplexImageComponent.
+        contrasts: AcquisitionContrast: diffusion, perfusion, ...
+        components: ComplexImageComponent: magnitude, phase, real or imaginary part.
         standard_b: DiffusionBValue, s/mm2.
         private_b: b-values from vendors' private tags, s/mm2.
         directionality: NONE, DIRECTIONAL, ISOTROPIC, BMATRIX.
         sequences: ScanningSequence, and IR, EP where enhanced headers say so.
-        inversion_times_ms: Those above 0.
-        echo_times_ms: Effective ones.
-        repetition_times_ms: As written.
+        inversion_times_ms: Inversion times above 0.
+        echo_times_ms: Echo times, effective ones where several echoes were read.
+        repetition_times_ms: Repetition times as written.
         axes: Of the patient, across which slices lie: 0, 1 or 2.
         texts: Series description, protocol and sequence name.
     """
 
     modality: frozenset[str] = frozenset()
-    manufacturer: frozenset[str] = frozenset()
     colour: frozenset[str] = frozenset()
     image_types: frozenset[tuple[str, ...]] = frozenset()
     contrasts: frozenset[str] = frozenset()
@@ -126,7 +124,7 @@ class Verdict:
     Attributes:
         kind: `left` is none that we take.
         reason: Why, in one line.
-        evidence: What decided.
+        evidence: Which kind of tag, or text, decided.
         trace: Diffusion whose directions the scanner has averaged.
         reformatted: Computed from another series in another plane.
     """
@@ -138,8 +136,8 @@ class Verdict:
     reformatted: bool = False
 
 
-def recognise(facts: Facts) -> Verdict:
-    """Judges a series.
+def recognise_series(facts: Facts) -> Verdict:
+    """Judges what a series is by its headers.
 
     Returns:
         Its kind and the reason. Diffusion may come without b-values: then what the converter finds has to do.

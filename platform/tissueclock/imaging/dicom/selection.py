@@ -1,6 +1,6 @@
 """Which of a patient's series are taken: one diffusion series, or b0 and b1000 apart; an ADC map; FLAIR.
 
-Knows verdicts, b-values and the order of acquisition; refuses to know files and patients.
+Pure: it decides by verdicts, b-values and the order of acquisition, and opens no file.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 
 from tissueclock.errors import ImageError
 from tissueclock.imaging.bvalues import SHELL_S_MM2, BValues, without_b
-from tissueclock.imaging.dicom.objects import Series
+from tissueclock.imaging.dicom.objects import DicomSeries
 from tissueclock.imaging.dicom.recognition import Verdict
 from tissueclock.imaging.raw import Duplicates
 
@@ -19,12 +19,12 @@ class Candidate:
     """A series that may be taken.
 
     Attributes:
-        series: It.
-        verdict: What it is.
+        series: The series itself.
+        verdict: What the headers say that it is.
         b_values: Its b-values, s/mm2, where it is diffusion.
     """
 
-    series: Series
+    series: DicomSeries
     verdict: Verdict
     b_values: tuple[float, ...] = ()
 

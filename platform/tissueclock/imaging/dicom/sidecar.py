@@ -1,6 +1,6 @@
 """What may be told of a scan beside its picture: physics, each field checked against the values that it can have.
 
-An allow-list, since a converter's next version may write a field that names the patient. Refuses to know files.
+An allow-list, since a converter's next version may write a field that names the patient.
 """
 
 import math

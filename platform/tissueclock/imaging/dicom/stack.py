@@ -1,12 +1,12 @@
 """Whether the slices of a classic series make up whole volumes; the converter's own words on that help nobody.
 
-Knows positions in mm; refuses to know pixels.
+Positions decide, in mm; pixels are not read.
 """
 
 import numpy as np
 
 from tissueclock.errors import ImageError
-from tissueclock.imaging.dicom.objects import Series
+from tissueclock.imaging.dicom.objects import DicomSeries
 
 _SAME_MM = 0.2
 """Slices nearer to each other lie at one place: headers round, and no scanner makes thinner ones."""
@@ -15,7 +15,7 @@ _GAP = 1.5
 """A distance of so many times the usual one is a missing slice."""
 
 
-def check_slices(series: Series) -> None:
+def check_slices(series: DicomSeries) -> None:
     """Refuses a series that lacks slices.
 
     Raises:

@@ -77,7 +77,7 @@ MASK_SHARE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is scanned.
+    """The head that is scanned, with its lesion.
 
     Attributes:
         head: Noise-free series on `HEAD_GRID`.

@@ -13,11 +13,11 @@ from tissueclock.imaging.dataset import write_description
 from tissueclock.phantom.generate import plan_patients, shown_onsets, write_truth
 from tissueclock.phantom.patient import PatientPlan
 from tissueclock.phantom.presets import Preset, find_preset
-from tissueclock.phantom.raw import truth
+from tissueclock.phantom.raw import raw_truth
 from tissueclock.phantom.raw.acquisition import Variant
 from tissueclock.phantom.raw.bids import PARTICIPANTS
 from tissueclock.phantom.raw.head import FINE_GRID
-from tissueclock.phantom.raw.patient import Anatomy, RawPatient, make_raw_patient
+from tissueclock.phantom.raw.raw_patient import Anatomy, RawPatient, make_raw_patient
 from tissueclock.storage.files import atomic_path
 
 _ADC_EVERY, _ADC_AT = 10, 3
@@ -79,11 +79,11 @@ def make_raw_phantom(
             staging / PARTICIPANTS,
             [Patient(p.participant_id, t, p.lesion_side, p.readers, p.extra) for p, t in zip(made, shown, strict=True)],
         )
-        write_truth(staging / truth.FOLDER, [patient.truth for patient in made], onsets_min=shown, seed=seed)
+        write_truth(staging / raw_truth.FOLDER, [patient.truth for patient in made], onsets_min=shown, seed=seed)
         name, command = f"phantom {preset.name}", "tissueclock phantom --raw"
         write_description(staging, name=name, kind="raw", command=command, parameters=facts)
         write_description(
-            staging / truth.FOLDER, name=f"{name}, its truth", kind="derivative", command=command, parameters=facts
+            staging / raw_truth.FOLDER, name=f"{name}, its truth", kind="derivative", command=command, parameters=facts
         )
 
 

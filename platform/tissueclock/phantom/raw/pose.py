@@ -69,5 +69,5 @@ def rotation(angles_deg: Float[np.ndarray, " 3"]) -> Float[np.ndarray, "3 3"]:
 
 
 def apply(affine: Affine, points_mm: Float[np.ndarray, "point 3"]) -> Float[np.ndarray, "point 3"]:
-    """Points after a map."""
+    """Maps points by a 4 by 4 matrix."""
     return np.asarray(points_mm @ affine[:3, :3].T + affine[:3, 3])

@@ -1,6 +1,6 @@
 """One patient's series to the images that are taken of them, each other series with the reason why it was left.
 
-Refuses to know other patients, subject numbers and the output's folder.
+Who the patient is called in the output, and where that lies, is `ingest`'s.
 """
 
 import re
@@ -13,8 +13,8 @@ from tissueclock.errors import ImageError
 from tissueclock.imaging.bvalues import BValues
 from tissueclock.imaging.dicom.conversion import Converted, convert
 from tissueclock.imaging.dicom.headers import Identity
-from tissueclock.imaging.dicom.objects import Series
-from tissueclock.imaging.dicom.recognition import Verdict, recognise
+from tissueclock.imaging.dicom.objects import DicomSeries
+from tissueclock.imaging.dicom.recognition import Verdict, recognise_series
 from tissueclock.imaging.dicom.selection import Candidate, choose_adc, choose_dwi, choose_flair, of_one_session
 from tissueclock.imaging.raw import Duplicates
 
@@ -24,13 +24,14 @@ class SeriesLine:
     """What became of one series.
 
     Attributes:
-        name: As `series 5`.
-        number: In the study, or None.
+        name: How messages name it, such as `series 5`.
+        number: The series' number in its study, or None.
         study_date: YYYYMMDD; private.
         description: Free text of the header; private.
         n_files: Files in it.
         taken_as: `dwi`, `b0`, `b1000`, `adc` or `flair`; empty where it was left.
         reason: Why, in one line.
+        lost: Whether it was left because files of it are damaged, though it may have been needed.
     """
 
     name: str
@@ -40,6 +41,7 @@ class SeriesLine:
     n_files: int
     taken_as: str
     reason: str
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +52,7 @@ class Taken:
         images: By folder and the part of the name behind the subject's, as `("dwi", "dwi")`; none if refused.
         series: One line each, in the order of acquisition.
         refusal: Why nothing is taken, in one line; or empty.
-        missing: What the patient lacks and can do without; or empty.
+        missing: What the patient lacks and can do without, and which series are lost; or empty.
     """
 
     images: Mapping[tuple[str, str], Converted]
@@ -60,7 +62,7 @@ class Taken:
 
 
 @dataclass(slots=True)
-class _Desk:
+class _Conversions:
     """Where one patient's series are converted, each once, and what is said of each."""
 
     work: Path
@@ -68,7 +70,7 @@ class _Desk:
     said: dict[str, tuple[str, str]] = field(default_factory=dict)
     n_begun: int = 0
 
-    def convert(self, series: Series) -> Converted:
+    def convert(self, series: DicomSeries) -> Converted:
         """The image of a series; raises ImageError."""
         uid = series.files[0].series_uid
         if uid not in self.images:
@@ -76,7 +78,7 @@ class _Desk:
             self.images[uid] = convert(series, self.work / f"{self.n_begun:04d}")
         return self.images[uid]
 
-    def leave(self, series: Series, reason: str) -> None:
+    def leave(self, series: DicomSeries, reason: str) -> None:
         """Says why a series is left."""
         self.said[series.files[0].series_uid] = ("", reason.removeprefix(f"{series.name}: "))
 
@@ -96,8 +98,8 @@ class _Desk:
         return True
 
 
-def take(series: Sequence[Series], work: Path, *, b_values: BValues, duplicates: Duplicates) -> Taken:
-    """Chooses and converts.
+def take(series: Sequence[DicomSeries], work: Path, *, b_values: BValues, duplicates: Duplicates) -> Taken:
+    """Chooses the series of a patient that are to be images, and converts them.
 
     Args:
         series: All of one patient's, in the order of acquisition.
@@ -111,111 +113,127 @@ def take(series: Sequence[Series], work: Path, *, b_values: BValues, duplicates:
     Raises:
         StorageError: The work folder cannot be written.
     """
-    desk = _Desk(work)
-    verdicts = {one.files[0].series_uid: recognise(one.facts) for one in series}
+    conversions = _Conversions(work)
+    verdicts = {one.files[0].series_uid: recognise_series(one.facts) for one in series}
     candidates: dict[str, list[Candidate]] = {"dwi": [], "adc": [], "flair": []}
     for one in series:
         verdict = verdicts[one.files[0].series_uid]
-        if verdict.kind == "left":
-            desk.leave(one, verdict.reason)
-        elif one.damage:
-            desk.leave(one, one.damage)
+        if _is_lost(one, verdict):
+            conversions.leave(one, one.damage)
+        elif verdict.kind == "left":
+            conversions.leave(one, verdict.reason)
         else:
             candidates[verdict.kind].append(Candidate(one, verdict, tuple(sorted(one.facts.b_values))))
     try:
         _check_person(series)
         _check_dwi(series, candidates["dwi"], verdicts)
-        images = _images(desk, candidates, b_values, duplicates)
+        images = _images(conversions, candidates, b_values, duplicates)
         refusal = ""
     except ImageError as error:
         images, refusal = {}, str(error)
-    missing = "" if refusal or ("anat", "FLAIR") in images else "no FLAIR"
-    return Taken(images, _lines(desk, series, verdicts, refused=bool(refusal)), refusal, missing)
+    lost = [one for one in series if _is_lost(one, verdicts[one.files[0].series_uid]) and one.damage not in refusal]
+    told = [f"{one.name} lost: {one.damage}" for one in lost]
+    if refusal:
+        refusal = "; ".join([refusal, *told])
+    missing = "" if refusal else "; ".join([*([] if ("anat", "FLAIR") in images else ["no FLAIR"]), *told])
+    return Taken(images, _lines(conversions, series, verdicts, refused=bool(refusal)), refusal, missing)
+
+
+def _is_lost(series: DicomSeries, verdict: Verdict) -> bool:
+    """Whether damage is why a series cannot be taken; a header that is cut may be of anything."""
+    return bool(series.damage) and (verdict.kind != "left" or not series.legible)
 
 
 def _images(
-    desk: _Desk, candidates: Mapping[str, Sequence[Candidate]], b_values: BValues, duplicates: Duplicates
+    conversions: _Conversions, candidates: Mapping[str, Sequence[Candidate]], b_values: BValues, duplicates: Duplicates
 ) -> dict[tuple[str, str], Converted]:
-    dwi = _dwi(desk, candidates["dwi"], b_values, duplicates)
-    flair = _flair(desk, candidates["flair"], dwi[-1], duplicates)
-    images = _diffusion_images(desk, dwi) | _adc_image(desk, candidates["adc"], dwi[-1])
+    dwi = _dwi(conversions, candidates["dwi"], b_values, duplicates)
+    flair = _flair(conversions, candidates["flair"], dwi[-1], duplicates)
+    images = _diffusion_images(conversions, dwi) | _adc_image(conversions, candidates["adc"], dwi[-1])
     if flair is not None:
-        desk.take(flair, "flair")
-        images["anat", "FLAIR"] = desk.convert(flair.series)
+        conversions.take(flair, "flair")
+        images["anat", "FLAIR"] = conversions.convert(flair.series)
     return images
 
 
 def _dwi(
-    desk: _Desk, candidates: Sequence[Candidate], b_values: BValues, duplicates: Duplicates
+    conversions: _Conversions, candidates: Sequence[Candidate], b_values: BValues, duplicates: Duplicates
 ) -> tuple[Candidate, ...]:
     """The best that can be converted: where one cannot, the next best."""
-    left = [known for one in candidates if (known := _with_b_values(desk, one)) is not None]
+    left = [known for one in candidates if (known := _with_b_values(conversions, one)) is not None]
     while left:
         try:
             chosen = choose_dwi(left, b_values, duplicates=duplicates)
         except ImageError as error:
-            raise ImageError(f"{error}{_failures(desk, candidates)}") from error
-        unusable = [one for one in chosen if not desk.works(one)]
+            raise ImageError(f"{error}{_failures(conversions, candidates)}") from error
+        unusable = [one for one in chosen if not conversions.works(one)]
         if not unusable:
             return chosen
         left = [one for one in left if one not in unusable]
-    raise ImageError(f"no diffusion series can be used{_failures(desk, candidates)}")
+    raise ImageError(f"no diffusion series can be used{_failures(conversions, candidates)}")
 
 
-def _with_b_values(desk: _Desk, one: Candidate) -> Candidate | None:
+def _with_b_values(conversions: _Conversions, one: Candidate) -> Candidate | None:
     """A candidate whose tags tell no b-value, with those that its conversion finds; None where it finds none."""
     if one.b_values:
         return one
-    if not desk.works(one):
+    if not conversions.works(one):
         return None
-    bvals = desk.convert(one.series).bvals
+    bvals = conversions.convert(one.series).bvals
     if bvals is None:
-        desk.leave(one.series, "diffusion, but neither tags nor dcm2niix nor free text tell its b-values")
+        conversions.leave(one.series, "diffusion, but neither tags nor dcm2niix nor free text tell its b-values")
         return None
     return replace(one, b_values=tuple(sorted(set(bvals.tolist()))))
 
 
-def _failures(desk: _Desk, candidates: Sequence[Candidate]) -> str:
-    said = [(one.series.name, desk.said.get(one.series.files[0].series_uid)) for one in candidates]
+def _failures(conversions: _Conversions, candidates: Sequence[Candidate]) -> str:
+    said = [(one.series.name, conversions.said.get(one.series.files[0].series_uid)) for one in candidates]
     told = [f"{name}: {word[1]}" for name, word in said if word is not None]
     return f" ({'; '.join(told)})" if told else ""
 
 
-def _flair(desk: _Desk, candidates: Sequence[Candidate], dwi: Candidate, duplicates: Duplicates) -> Candidate | None:
+def _flair(
+    conversions: _Conversions, candidates: Sequence[Candidate], dwi: Candidate, duplicates: Duplicates
+) -> Candidate | None:
     left = [one for one in candidates if of_one_session(one, dwi)]
     for one in candidates:
         if one not in left:
-            desk.leave(one.series, f"{one.verdict.reason}; of another day than the diffusion series")
+            conversions.leave(one.series, f"{one.verdict.reason}; of another day than the diffusion series")
     while left:
         chosen = choose_flair(left, duplicates=duplicates)
-        if desk.works(chosen):
+        if conversions.works(chosen):
             return chosen
         left.remove(chosen)
     return None
 
 
-def _diffusion_images(desk: _Desk, dwi: Sequence[Candidate]) -> dict[tuple[str, str], Converted]:
+def _diffusion_images(conversions: _Conversions, dwi: Sequence[Candidate]) -> dict[tuple[str, str], Converted]:
     if len(dwi) == 1:
-        desk.take(dwi[0], "dwi")
-        return {("dwi", "dwi"): desk.convert(dwi[0].series)}
+        conversions.take(dwi[0], "dwi")
+        return {("dwi", "dwi"): conversions.convert(dwi[0].series)}
     low, high = dwi
-    desk.take(low, "b0")
-    desk.take(high, "b1000")
+    conversions.take(low, "b0")
+    conversions.take(high, "b1000")
     kind = "trace" if high.verdict.trace else "b1000"
-    return {("dwi", "acq-b0_dwi"): desk.convert(low.series), ("dwi", f"acq-{kind}_dwi"): desk.convert(high.series)}
+    return {
+        ("dwi", "acq-b0_dwi"): conversions.convert(low.series),
+        ("dwi", f"acq-{kind}_dwi"): conversions.convert(high.series),
+    }
 
 
-def _adc_image(desk: _Desk, candidates: Sequence[Candidate], dwi: Candidate) -> dict[tuple[str, str], Converted]:
+def _adc_image(
+    conversions: _Conversions, candidates: Sequence[Candidate], dwi: Candidate
+) -> dict[tuple[str, str], Converted]:
     """The map beside the diffusion series; it is a help, so that doubt about it refuses nobody."""
     chosen = choose_adc(candidates, dwi=dwi)
-    if chosen is None or not desk.works(chosen):
+    if chosen is None or not conversions.works(chosen):
         return {}
-    desk.take(chosen, "adc")
+    conversions.take(chosen, "adc")
     # An ADC map has no b-value, whatever a vendor's header says.
-    return {("dwi", "ADC"): replace(desk.convert(chosen.series), bvals=None, bvecs=None)}
+    return {("dwi", "ADC"): replace(conversions.convert(chosen.series), bvals=None, bvecs=None)}
 
 
-def _check_person(series: Sequence[Series]) -> None:
+def _check_person(series: Sequence[DicomSeries]) -> None:
     """Refuses two persons under one patient ID: mixing their images would be worse than leaving both."""
     for one, other in pairwise(series):
         first, second = one.files[0].identity, other.files[0].identity
@@ -236,17 +254,17 @@ def _differ(one: Identity, other: Identity) -> bool:
     return not (names[0] <= names[1] or names[1] <= names[0])
 
 
-def _check_dwi(series: Sequence[Series], candidates: Sequence[Candidate], verdicts: Mapping[str, Verdict]) -> None:
+def _check_dwi(series: Sequence[DicomSeries], candidates: Sequence[Candidate], verdicts: Mapping[str, Verdict]) -> None:
     if candidates:
         return
-    dwi = [one for one in series if verdicts[one.files[0].series_uid].kind == "dwi"]
-    if damaged := [f"{one.name}: {one.damage}" for one in dwi if one.damage]:
+    may_be = [one for one in series if verdicts[one.files[0].series_uid].kind == "dwi" or not one.legible]
+    if damaged := [f"{one.name}: {one.damage}" for one in may_be if one.damage]:
         raise ImageError(f"no diffusion series can be used ({'; '.join(damaged)})")
     raise ImageError(f"no diffusion series found among {len(series)}; b0 and b1000 are needed")
 
 
 def _lines(
-    desk: _Desk, series: Sequence[Series], verdicts: Mapping[str, Verdict], *, refused: bool
+    conversions: _Conversions, series: Sequence[DicomSeries], verdicts: Mapping[str, Verdict], *, refused: bool
 ) -> tuple[SeriesLine, ...]:
     lines = []
     for one in series:
@@ -254,7 +272,7 @@ def _lines(
         why = "the patient was refused" if refused else f"another series was taken as {verdict.kind}"
         if verdict.kind == "adc" and not refused:
             why = "another map was taken, or none lies beside the diffusion series"
-        taken_as, reason = desk.said.get(first.series_uid, ("", f"{verdict.reason}; {why}"))
+        taken_as, reason = conversions.said.get(first.series_uid, ("", f"{verdict.reason}; {why}"))
         texts = " | ".join(sorted(one.facts.texts))
         lines.append(
             SeriesLine(
@@ -265,6 +283,7 @@ def _lines(
                 n_files=len(one.files),
                 taken_as=taken_as,
                 reason=reason,
+                lost=_is_lost(one, verdict),
             )
         )
     return tuple(lines)

@@ -62,7 +62,7 @@ _INVERSION_STEPS = 25
 
 @dataclass(frozen=True, slots=True)
 class Landmarks:
-    """Points of one person's brain, in his own frame and in MNI."""
+    """Points of one person's brain, in the person's own frame and in MNI."""
 
     names: tuple[str, ...]
     regions: tuple[str, ...]
@@ -95,7 +95,7 @@ def write_patient_truth(folder: Path, visit: Visit, *, landmarks: Landmarks, fac
     """Writes `sub-*/` of the truth.
 
     Args:
-        folder: To be made.
+        folder: The patient's folder, to be made.
         visit: What happened at the scanner.
         landmarks: Of the person.
         facts: More for `truth.json`: who, which anatomy.

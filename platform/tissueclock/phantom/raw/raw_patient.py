@@ -1,4 +1,4 @@
-"""One raw phantom patient from a plan: the person, his head, his visit to the scanner, and his files.
+"""One raw phantom patient from a plan: the person, the head, the visit to the scanner, and the files.
 
 What chance decides about the stroke is drawn as in the packed phantom; head and scanner have a stream of their own.
 """
@@ -26,7 +26,7 @@ from tissueclock.phantom.patient import (
 )
 from tissueclock.phantom.person import bend, draw_sulci, draw_warp
 from tissueclock.phantom.presets import Preset
-from tissueclock.phantom.raw import truth
+from tissueclock.phantom.raw import raw_truth
 from tissueclock.phantom.raw.acquisition import Subject, Variant, scan_subject
 from tissueclock.phantom.raw.bids import label, write_visit
 from tissueclock.phantom.raw.head import FINE_GRID, draw_surroundings, render_head
@@ -49,7 +49,7 @@ class RawPatient:
     Attributes:
         participant_id: As in BIDS.
         lesion_side: Which half of the brain holds the lesion.
-        truth: For `lesions.tsv`.
+        truth: The patient's line of `lesions.tsv`.
         readers: Mismatch, read by each reader.
         extra: Age, sex, NIHSS and field strength, as text.
     """
@@ -64,7 +64,7 @@ class RawPatient:
 def make_raw_patient(
     plan: PatientPlan, *, variant: Variant, preset: Preset, anatomy: Anatomy, folder: Path
 ) -> RawPatient:
-    """Makes a patient and writes his files; the same plan gives the same bytes wherever it is made.
+    """Makes a patient and writes the patient's files; the same plan gives the same bytes wherever it is made.
 
     Args:
         plan: Of a cohort on `FINE_GRID`.
@@ -95,10 +95,10 @@ def make_raw_patient(
     subject = _subject(signals, clean, tissues=tissues, lesion=lesion, scan=scan, rng=scanner_rng)
     visit = scan_subject(subject, variant=variant, rng=scanner_rng)
     write_visit(folder / name, visit, field=scan.field)
-    truth.write_patient_truth(
-        folder / truth.FOLDER / name,
+    raw_truth.write_patient_truth(
+        folder / raw_truth.FOLDER / name,
         visit,
-        landmarks=truth.find_landmarks(None if anatomy == "affine" else warp),
+        landmarks=raw_truth.find_landmarks(None if anatomy == "affine" else warp),
         facts={"participant_id": name, "anatomy": anatomy, "noise": scan.noise},
     )
     lesion_truth = replace(made, patient=name, numbers={**made.numbers, **features})
