@@ -23,17 +23,16 @@ from trainables.detection import Detection
 
 pytestmark = pytest.mark.e2e
 
-COMMANDS = ("phantom", "plan", "sweep", "status", "report", "predict", "ui")
+COMMANDS = ("ingest", "preprocess", "pack", "phantom", "plan", "sweep", "status", "report", "predict", "ui")
 HEAVY = {"torch", "ray", "mlflow", "pandas", "matplotlib", "sklearn", "optuna", "numpy", "scipy"}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["sweep", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["sweep", "--help"], ["phantom", "--help"]])
 def test_help_and_version_answer_without_importing_anything_heavy(tmp_path: Path, arguments: list[str]) -> None:
     program = (
-        "import sys, time; started = time.perf_counter(); sys.argv = ['tissueclock', *sys.argv[1:]]\n"
-        "from tissueclock.cli import main\n"
-        "try: main()\n"
-        "finally: print(time.perf_counter() - started, *sorted(sys.modules), file=sys.stderr)"
+        "import runpy, sys; sys.argv = ['tissueclock', *sys.argv[1:]]\n"
+        "try: runpy.run_module('tissueclock', run_name='__main__')\n"
+        "finally: print(*sorted(sys.modules), file=sys.stderr)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
@@ -44,9 +43,9 @@ def test_help_and_version_answer_without_importing_anything_heavy(tmp_path: Path
         check=True,
     )
 
-    seconds, *modules = done.stderr.split()
-    assert not HEAVY & set(modules)
-    assert float(seconds) < 3, "0.3 s on an idle machine"
+    modules = set(done.stderr.split())
+    assert "tissueclock.cli.app" in modules
+    assert not HEAVY & modules
 
 
 def test_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,7 +65,7 @@ def test_help_names_every_command_with_what_it_does(capsys: pytest.CaptureFixtur
 def test_every_option_of_every_command_is_explained(capsys: pytest.CaptureFixture[str], command: str) -> None:
     from typer.main import get_command
 
-    from tissueclock.cli import app
+    from tissueclock.cli.app import app
 
     found = get_command(app).commands[command]  # type: ignore[attr-defined]
 
