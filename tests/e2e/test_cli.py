@@ -200,7 +200,7 @@ def test_an_interrupted_command_says_so_and_ends_with_130(
         time.sleep(10)  # where the signal finds it
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
-    monkeypatch.setattr("tissueclock.plan.bill", interrupted)
+    monkeypatch.setattr("tissueclock.billing.bill_study", interrupted)
     answer = call(capsys, "plan", write_study(study_dir))
 
     assert answer.code == 130
@@ -215,7 +215,7 @@ def test_a_failure_of_the_run_ends_with_1_and_a_mistake_of_ours_with_a_traceback
     def fails(*_: object) -> None:
         raise SweepError("sweep detection-0a: none of 2 trials left a checkpoint")
 
-    monkeypatch.setattr("tissueclock.plan.bill", fails)
+    monkeypatch.setattr("tissueclock.billing.bill_study", fails)
     answer = call(capsys, "plan", write_study(study_dir))
 
     assert answer.code == 1
@@ -224,6 +224,6 @@ def test_a_failure_of_the_run_ends_with_1_and_a_mistake_of_ours_with_a_traceback
     def is_wrong(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr("tissueclock.plan.bill", is_wrong)
+    monkeypatch.setattr("tissueclock.billing.bill_study", is_wrong)
     with pytest.raises(AssertionError):
         call(capsys, "plan", write_study(study_dir))

@@ -1,7 +1,7 @@
 """How far a study is: the live table on a terminal, a line an event elsewhere, and the table of `status`."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -10,8 +10,8 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from tissueclock.pipeline import Walk
 from tissueclock.storage.ledger import LedgerState
+from tissueclock.study_run import StudyRun
 
 _REFRESH_S = 1.0
 
@@ -89,8 +89,8 @@ def sweep_progress(
     )
 
 
-def walk_progress(walk: Walk) -> list[SweepProgress]:
-    """How far each sweep of a walk is."""
+def run_progress(run: StudyRun) -> list[SweepProgress]:
+    """How far each sweep of a study's run is."""
     return [
         sweep_progress(
             name=vertex.name,
@@ -101,7 +101,7 @@ def walk_progress(walk: Walk) -> list[SweepProgress]:
             ledger=vertex.poll(),
             error=vertex.error,
         )
-        for vertex in walk.vertices.values()
+        for vertex in run.vertices.values()
     ]
 
 
@@ -127,28 +127,28 @@ def progress_table(rows: Iterable[SweepProgress], *, caption: str = "") -> Table
 
 
 class ProgressDisplay:
-    """Shows a walk while it goes on: a live table on a terminal, a line an event elsewhere.
+    """Shows a study's run while it goes on: a live table on a terminal, a line an event elsewhere.
 
     Args:
         console: Where.
-        notice: Gives a line to show below the table (the tracker's fault), or an empty text.
+        tracker_fault: Gives what keeps the tracker from being up to date, shown below the table; None: nothing.
     """
 
-    def __init__(self, console: Console, notice: "Notice") -> None:
+    def __init__(self, console: Console, *, tracker_fault: Callable[[], str | None]) -> None:
         self._console = console
-        self._notice = notice
+        self._tracker_fault = tracker_fault
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
         self._shown_s = 0.0
         self._lines: dict[str, str] = {}
 
-    def __call__(self, walk: Walk) -> None:
-        """Shows how far the walk is; at most once a second."""
-        if time.monotonic() - self._shown_s < _REFRESH_S and any(v.state == "running" for v in walk.vertices.values()):
+    def __call__(self, run: StudyRun) -> None:
+        """Shows how far the run is; at most once a second."""
+        if time.monotonic() - self._shown_s < _REFRESH_S and any(v.state == "running" for v in run.vertices.values()):
             return
         self._shown_s = time.monotonic()
-        rows = walk_progress(walk)
+        rows = run_progress(run)
         if self._live is not None:
-            self._live.update(progress_table(rows, caption=escape(self._notice())), refresh=True)
+            self._live.update(progress_table(rows, caption=escape(_tracker_line(self._tracker_fault()))), refresh=True)
             return
         for row in rows:
             line = _event_line(row)
@@ -168,20 +168,8 @@ class ProgressDisplay:
             self._live.stop()
 
 
-class Notice:
-    """A line about the tracker, where there is something to say.
-
-    Args:
-        follower: Has a `fault`, one line or None.
-    """
-
-    def __init__(self, follower: object) -> None:
-        self._follower = follower
-
-    def __call__(self) -> str:
-        """The line, or an empty text."""
-        fault = getattr(self._follower, "fault", None)
-        return f"tracker: {fault}; the sweep goes on and the log is caught up later" if fault else ""
+def _tracker_line(fault: str | None) -> str:
+    return f"tracker: {fault}; the sweep goes on and the log is caught up later" if fault else ""
 
 
 def _event_line(row: SweepProgress) -> str:

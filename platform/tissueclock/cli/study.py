@@ -19,15 +19,17 @@ _TRACKER_PATIENCE_S = 60.0
 
 def plan(study_file: StudyFile) -> None:
     """Check everything that can be wrong, start nothing, and print the bill."""
-    from tissueclock import plan as planning
+    from tissueclock.billing import bill_study
     from tissueclock.catalog import load_phase
+    from tissueclock.checking import check_disk
     from tissueclock.cli.tables import bill_table
 
     study, _ = _checked(study_file, verify=True)
     with console.status("timing an epoch of each sweep"):
-        lines = planning.bill(study, load_phase)
+        lines = bill_study(study, load_phase)
     on_gpu = any(spec.resources.gpus for spec in study.vertices.values())
-    console.print(bill_table(lines, free_bytes=planning.check_disk(study, lines), on_gpu=on_gpu))
+    free_bytes = check_disk(study, wanted_bytes=sum(line.disk_bytes for line in lines))
+    console.print(bill_table(lines, free_bytes=free_bytes, on_gpu=on_gpu))
     say(f"Nothing is wrong. To run it: tissueclock sweep {study_file}")
 
 
@@ -41,9 +43,9 @@ def sweep(
 ) -> None:
     """Run a study, or go on with it: the same command after any interruption."""
     from tissueclock.catalog import load_phase
-    from tissueclock.cli.progress import Notice, ProgressDisplay, progress_table, walk_progress
-    from tissueclock.pipeline import Walk
+    from tissueclock.cli.progress import ProgressDisplay, progress_table, run_progress
     from tissueclock.storage.locks import hold
+    from tissueclock.study_run import StudyRun
     from tissueclock.sweeping import cluster
     from tissueclock.tracking.follower import Follower
 
@@ -56,27 +58,27 @@ def sweep(
             cluster.connect(address=ray_address, n_cpus=cpus, extensions=study.extensions, trials=trials)
             stack.callback(cluster.disconnect)
 
-        walk = Walk(study, load_phase, cohort, connect)
+        run = StudyRun(study, load_phase, cohort, connect)
         follower = Follower(uri=study.tracking_uri, study=study.settings.name, folder=study.folder)
         follower.start()
         try:
-            with ProgressDisplay(console, Notice(follower)) as display:
-                walk.run(display, retry_failed=retry_failed)
+            with ProgressDisplay(console, tracker_fault=lambda: follower.fault) as display:
+                run.run(display, retry_failed=retry_failed)
             report_file = _write_report(study)
             follower.log_report(report_file.parent)
         except BaseException as error:
             follower.stop(timeout_s=5, status="interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
             raise
         with console.status("catching up with the tracker"):
-            behind = follower.stop(timeout_s=_TRACKER_PATIENCE_S, status="failed" if walk.failed else "finished")
+            behind = follower.stop(timeout_s=_TRACKER_PATIENCE_S, status="failed" if run.failed else "finished")
     if not console.is_terminal:
-        console.print(progress_table(walk_progress(walk)))
+        console.print(progress_table(run_progress(run)))
     _print_results(study)
     if behind:
         say(f"The tracker is {behind} entries behind ({follower.fault}); run the same command again to catch up.")
     _print_next(study, study_file, report_file)
-    if walk.failed:
-        _print_failures(walk)
+    if run.failed:
+        _print_failures(run)
         sys.exit(1)
 
 
@@ -166,7 +168,7 @@ def _checked(study_file: Path, *, verify: bool) -> "tuple[Study, Any]":
     study = read_study(study_file)  # before seconds of imports
 
     from tissueclock.catalog import load_phase, use_extensions
-    from tissueclock.plan import check_study
+    from tissueclock.checking import check_study
     from tissueclock.tracking.connection import check_tracker
 
     use_extensions(study.extensions)
@@ -199,7 +201,7 @@ def _print_next(study: "Study", study_file: Path, report_file: Path) -> None:
         say(f"  {what:<24}{where}")
 
 
-def _print_failures(walk: Any) -> None:
-    for vertex in walk.vertices.values():
+def _print_failures(run: Any) -> None:
+    for vertex in run.vertices.values():
         if vertex.error:
             say(f"{vertex.name}: {vertex.state}: {vertex.error}", style="red")

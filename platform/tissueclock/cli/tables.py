@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from rich.markup import escape
 from rich.table import Table
 
+from tissueclock.billing import BillLine
 from tissueclock.comparing.scores import Confusion
 from tissueclock.comparing.table import ResultRow, format_auc
-from tissueclock.plan import BillLine
 
 
 def bill_table(lines: Sequence[BillLine], *, free_bytes: int, on_gpu: bool) -> Table:

@@ -1,4 +1,4 @@
-"""Walks the graph of sweeps: runs what is ready, promotes, feeds the next; goes on where it was.
+"""A run of a study along its graph: what is ready is run and promoted, and feeds the next; it goes on where it was.
 
 Knows no phase by name: it is handed a function that gives a phase.
 """
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from tissueclock.checking import PhaseLoader
 from tissueclock.cohort.store import Cohort
 from tissueclock.errors import TissueclockError
 from tissueclock.lineage import code_facts, environment_facts
@@ -21,14 +22,13 @@ from tissueclock.sweeping.promotion import read_parents
 from tissueclock.sweeping.space import make_space
 from tissueclock.sweeping.sweep import inputs_digest, is_complete
 
-PhaseLoader = Callable[[SweepSpec], Phase]
-State = Literal["waiting", "running", "complete", "failed", "skipped"]
+SweepState = Literal["waiting", "running", "complete", "failed", "skipped"]
 _POLL_S = 0.25
 
 
 @dataclass(slots=True)
 class Vertex:
-    """A sweep of the graph as the walk sees it.
+    """A sweep of the graph, as far as the run has come with it.
 
     Attributes:
         spec: What was asked for.
@@ -39,7 +39,7 @@ class Vertex:
     """
 
     spec: SweepSpec
-    state: State = "waiting"
+    state: SweepState = "waiting"
     job: SweepJob | None = None
     ledger: LedgerReader | None = None
     error: str | None = None
@@ -55,8 +55,8 @@ class Vertex:
 
 
 @dataclass(slots=True)
-class Walk:
-    """The walk of a study's graph.
+class StudyRun:
+    """A run of a study.
 
     Args:
         study: The study, its cohort's identity known.
@@ -84,7 +84,7 @@ class Walk:
             "environment": environment_facts(),
         }
 
-    def run(self, watch: Callable[["Walk"], None], *, retry_failed: bool = False) -> None:
+    def run(self, watch: Callable[["StudyRun"], None], *, retry_failed: bool = False) -> None:
         """Runs every sweep that is not complete; one that fails takes down only those that it feeds.
 
         Args:
