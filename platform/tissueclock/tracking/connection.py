@@ -41,7 +41,7 @@ def prepare_environment() -> None:
             warnings.filterwarnings("ignore", category=category, module=module)
 
 
-def connect(uri: str) -> Any:
+def open_client(uri: str) -> Any:
     """An `MlflowClient` for tracking and registry; a fresh SQLite database is made first, by one process at a time.
 
     Args:
