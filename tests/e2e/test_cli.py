@@ -74,12 +74,13 @@ def test_every_option_of_every_command_is_explained(capsys: pytest.CaptureFixtur
     assert call(capsys, command, "--help").code == 0
 
 
-def write_started_study(folder: Path, *, closed: bool) -> Path:
+def write_started_study(folder: Path, *, closed: bool, objective: str = "val_auc") -> Path:
     """A study file, and the folder that its sweep would have left."""
     study = write_study(folder)
     made = folder / "toy"
     facts = {
         "phase": "detection",
+        "objective": objective,
         "arms": ["chain"],
         "weights": "random",
         "upstream": None,
@@ -133,6 +134,16 @@ def test_status_of_a_study_whose_process_died(study_dir: Path, capsys: pytest.Ca
 
     (row,) = [line for line in answer.out.splitlines() if "detection-0a" in line]
     assert [cell.strip() for cell in row.strip("│").split("│")][2:5] == ["interrupted", "1/3", "0.700"]
+
+
+def test_status_says_what_the_best_value_is_of_where_it_is_not_the_auc(
+    study_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = call(capsys, "status", write_started_study(study_dir, closed=True, objective="val_restored"))
+
+    (row,) = [line for line in answer.out.splitlines() if "detection-0a" in line]
+    assert [cell.strip() for cell in row.strip("│").split("│")][4] == "val_restored 0.800"
+    assert "val. AUC" not in answer.out
 
 
 def test_status_with_a_damaged_graph_says_which_file(study_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

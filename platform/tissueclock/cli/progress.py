@@ -22,7 +22,7 @@ class SweepProgress:
 
     Attributes:
         name: The sweep's, or its vertex's while its parents are not known.
-        phase: What is learned.
+        objective: The validation metric by which its trials are ranked.
         arms: Who shares it.
         state: waiting, running, complete, failed or skipped.
         wanted: Trials asked for.
@@ -31,13 +31,13 @@ class SweepProgress:
         failed: Trials that failed.
         running: Trials at work.
         recovered: Failures after which a trial was taken up again.
-        best: Best validation AUC at any epoch so far.
+        best: The best value of the objective at any epoch so far.
         left_s: Seconds left, from the trials that ended.
         error: What went wrong, one line.
     """
 
     name: str
-    phase: str
+    objective: str
     arms: tuple[str, ...]
     state: str
     wanted: int
@@ -59,7 +59,7 @@ class SweepProgress:
 def sweep_progress(
     *,
     name: str,
-    phase: str,
+    objective: str,
     arms: Sequence[str],
     state: str,
     wanted: int,
@@ -74,7 +74,7 @@ def sweep_progress(
         wanted = len(ledger.trials)
     return SweepProgress(
         name=name,
-        phase=phase,
+        objective=objective,
         arms=tuple(arms),
         state=state,
         wanted=wanted,
@@ -94,7 +94,7 @@ def run_progress(run: StudyRun) -> list[SweepProgress]:
     return [
         sweep_progress(
             name=vertex.name,
-            phase=vertex.spec.phase,
+            objective=vertex.phase.trainable.objective,
             arms=vertex.spec.arms,
             state=vertex.state,
             wanted=vertex.spec.trials,
@@ -112,7 +112,7 @@ def progress_table(rows: Iterable[SweepProgress], *, caption: str = "") -> Table
     table.add_column("arms")
     table.add_column("state", no_wrap=True)
     table.add_column("trials")
-    table.add_column("best\nval. AUC", justify="right", no_wrap=True)
+    table.add_column("best\nso far", justify="right", no_wrap=True)
     table.add_column("time\nleft", justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
@@ -120,7 +120,7 @@ def progress_table(rows: Iterable[SweepProgress], *, caption: str = "") -> Table
             ", ".join(row.arms),
             _coloured(row.state),
             _trials(row),
-            "" if row.best is None else f"{row.best:.3f}",
+            _best(row),
             "" if row.left_s is None else _duration(row.left_s),
         )
     return table
@@ -168,6 +168,13 @@ class ProgressDisplay:
             self._live.stop()
 
 
+def _best(row: SweepProgress) -> str:
+    """The best value; with the name of the objective where it is not the AUC, which goes without saying."""
+    if row.best is None:
+        return ""
+    return f"{row.best:.3f}" if row.objective == "val_auc" else f"{row.objective} {row.best:.3f}"
+
+
 def _tracker_line(fault: str | None) -> str:
     return f"tracker: {fault}; the sweep goes on and the log is caught up later" if fault else ""
 
@@ -175,7 +182,7 @@ def _tracker_line(fault: str | None) -> str:
 def _event_line(row: SweepProgress) -> str:
     parts = [f"{row.name} ({', '.join(row.arms)}): {row.state}, {row.ended}/{row.wanted} trials"]
     if row.best is not None:
-        parts.append(f"best {row.best:.3f}")
+        parts.append(f"best {_best(row)}")
     if row.failed:
         parts.append(f"{row.failed} failed")
     if row.recovered:

@@ -103,7 +103,7 @@ def status(study_file: StudyFile) -> None:
         rows.append(
             sweep_progress(
                 name=name,
-                phase=facts["phase"],
+                objective=facts.get("objective", "val_auc"),
                 arms=facts["arms"],
                 state=state,
                 wanted=facts["trials"],
