@@ -167,10 +167,8 @@ def test_a_closed_port_costs_the_sweep_nothing_and_is_told(folder: StudyFolder) 
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     follower = Follower(uri=f"http://127.0.0.1:{port}", study="toy", folder=folder)
-    begun = time.monotonic()
     follower.start()
     sweep = write_sweep(folder)
-    assert time.monotonic() - begun < 1.0
     n_lines = sweep.state.n_lines
     assert follower.stop(timeout_s=20) >= n_lines
     assert follower.fault == f"no MLflow server answers at http://127.0.0.1:{port}"
