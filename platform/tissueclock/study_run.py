@@ -32,6 +32,7 @@ class Vertex:
 
     Attributes:
         spec: What was asked for.
+        phase: Its trainable and space.
         state: `skipped` where a sweep before it failed.
         job: Known once the parents are.
         ledger: Follows the sweep's ledger once the job is known.
@@ -39,6 +40,7 @@ class Vertex:
     """
 
     spec: SweepSpec
+    phase: Phase
     state: SweepState = "waiting"
     job: SweepJob | None = None
     ledger: LedgerReader | None = None
@@ -75,7 +77,7 @@ class StudyRun:
     _connected: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
-        self.vertices = {name: Vertex(spec) for name, spec in self.study.vertices.items()}
+        self.vertices = {name: Vertex(spec, self.load_phase(spec)) for name, spec in self.study.vertices.items()}
         self._lineage = {
             "cohort": self.cohort.digest,
             "split": self.cohort.split_digest,
@@ -83,6 +85,14 @@ class StudyRun:
             "code": code_facts(),
             "environment": environment_facts(),
         }
+
+    def record_study(self, *, tracker: str) -> None:
+        """Writes `study.json`, the study as resolved.
+
+        Args:
+            tracker: Where MLflow's runs go, without credentials.
+        """
+        write_json(self.study.folder.study, _resolved(self.study, tracker=tracker))
 
     def run(self, watch: Callable[["StudyRun"], None], *, retry_failed: bool = False) -> None:
         """Runs every sweep that is not complete; one that fails takes down only those that it feeds.
@@ -118,26 +128,25 @@ class StudyRun:
                 vertex.state, vertex.error = "skipped", f"{above.name} {above.state}"
             elif above is None or above.state == "complete":
                 try:
-                    phase, job = self._resolve(vertex, above)
+                    job = self._resolve(vertex, above)
                 except TissueclockError as error:
                     vertex.state, vertex.error = "failed", str(error)
                     continue
-                if is_complete(job, phase) and not retry_failed:
+                if is_complete(job, vertex.phase) and not retry_failed:
                     vertex.state = "complete"
                     continue
                 if not self._connected:
                     self.connect()
                     self._connected = True
                 vertex.state = "running"
-                running[name] = RunningSweep(job, phase, retry_failed=retry_failed)
+                running[name] = RunningSweep(job, vertex.phase, retry_failed=retry_failed)
 
-    def _resolve(self, vertex: Vertex, above: Vertex | None) -> tuple[Phase, SweepJob]:
+    def _resolve(self, vertex: Vertex, above: Vertex | None) -> SweepJob:
         """Names the sweep by its inputs, now that the parents are known."""
-        spec = vertex.spec
+        spec, phase = vertex.spec, vertex.phase
         parents: tuple[Parent, ...] = ()
         if above is not None and above.job is not None:
             parents = read_parents(above.job.folder)
-        phase = self.load_phase(spec)
         space = make_space(phase.space, spec, accepted=phase.trainable.accepted(), n_parents=len(parents))
         inputs = inputs_digest(spec, space, tuple(parent.digest for parent in parents))
         job = SweepJob(
@@ -152,7 +161,7 @@ class StudyRun:
             },
         )
         vertex.job, vertex.ledger = job, LedgerReader(job.folder.ledger)
-        return phase, job
+        return job
 
     def _write_graph(self) -> None:
         """Writes `graph.json` where it changed: each arm's sweeps in order, by the names their folders have so far."""
@@ -164,7 +173,7 @@ class StudyRun:
             "sweeps": {
                 vertex.name: {
                     "phase": vertex.spec.phase,
-                    "objective": self.load_phase(vertex.spec).trainable.objective,
+                    **_promised(vertex.phase),
                     "arms": list(vertex.spec.arms),
                     "weights": vertex.spec.weights,
                     "upstream": names[vertex.spec.upstream] if vertex.spec.upstream else None,
@@ -180,3 +189,38 @@ class StudyRun:
         if facts != self._graph:
             write_json(self.study.folder.graph, facts)
             self._graph = facts
+
+
+def _promised(phase: Phase) -> dict[str, Any]:
+    """What a phase promises, for those who read the study and load no phase."""
+    task = getattr(phase.trainable, "task", None)  # one that restores volumes asks no question
+    return {
+        "title": phase.trainable.title,
+        "objective": phase.trainable.objective,
+        "unit": getattr(task, "unit", "hemisphere"),
+        "onset_before_min": getattr(task, "onset_before_min", None),
+    }
+
+
+def _resolved(study: Study, *, tracker: str) -> dict[str, Any]:
+    """What a study says, its paths absolute, and the vertices of each arm in the order trained."""
+    base = study.file.resolve().parent
+    settings = study.settings.model_dump(mode="json")
+    settings |= {
+        "cohort": str(study.cohort),
+        "folder": str(study.folder.path),
+        "extensions": None if study.extensions is None else str(study.extensions),
+    }
+    settings["tracking"]["uri"] = tracker
+    for weights in settings["weights"].values():
+        weights["file"] = str((base / weights["file"]).resolve())
+    if settings["trunks"]["folder"] is not None:
+        settings["trunks"]["folder"] = str(base / settings["trunks"]["folder"])
+    return {
+        "schema": 1,
+        "study": study.settings.name,
+        "file": str(study.file.resolve()),
+        "seed": study.settings.seed,
+        "settings": settings,
+        "arms": {arm: list(vertices) for arm, vertices in study.arms.items()},
+    }

@@ -2,7 +2,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -32,13 +31,11 @@ def test_a_uri_that_cannot_be_a_tracker_is_told_in_one_line(uri: str, message: s
     assert "secret" not in str(caught.value)
 
 
-def test_a_server_that_does_not_answer_is_told_at_once() -> None:
+def test_a_port_where_nobody_listens_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    begun = time.monotonic()
     with pytest.raises(InputError, match=f"{port}': no MLflow server answers there .no connection.; start it"):
         check_tracker(f"http://127.0.0.1:{port}")
-    assert time.monotonic() - begun < 3
 
 
 def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
@@ -57,6 +54,9 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 def test_passwords_are_not_repeated() -> None:
     assert redacted("https://me:secret@host/path") == "https://***@host/path"
+    assert redacted("https://me:s@cret@host/path") == "https://***@host/path"
+    assert redacted("mysql://host/db?user=me&password=secret&ssl=1") == "mysql://host/db?user=***&password=***&ssl=1"
+    assert redacted("sqlite:////me@home/mlflow.db") == "sqlite:////me@home/mlflow.db", "a folder is no user"
     assert one_line(ValueError("no way\n to postgresql://me:secret@host/db")) == "no way to postgresql://***@host/db"
 
 

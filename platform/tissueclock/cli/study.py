@@ -47,6 +47,7 @@ def sweep(
     from tissueclock.storage.locks import hold
     from tissueclock.study_run import StudyRun
     from tissueclock.sweeping import cluster
+    from tissueclock.tracking.connection import redacted
     from tissueclock.tracking.follower import Follower
 
     with console.status("checking the study"):
@@ -60,6 +61,7 @@ def sweep(
 
         run = StudyRun(study, load_phase, cohort, connect)
         follower = Follower(uri=study.tracking_uri, study=study.settings.name, folder=study.folder)
+        run.record_study(tracker=redacted(study.tracking_uri))
         follower.start()
         try:
             with ProgressDisplay(console, tracker_fault=lambda: follower.fault) as display:

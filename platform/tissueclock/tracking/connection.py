@@ -18,6 +18,7 @@ from tissueclock.errors import InputError
 
 SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https")
 _CHECK_TIMEOUT_S = 4.0
+_SECRET_OPTION = re.compile(r"([?&](?:user|password|passwd|pwd|token)=)[^&\s'\"]*", re.IGNORECASE)
 _SQLITE_MAGIC = b"SQLite format 3\x00"
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -86,8 +87,12 @@ def sqlite_path(uri: str) -> Path | None:
 
 
 def redacted(uri: str) -> str:
-    """The URI without the user and the password that it may hold."""
-    return re.sub(r"//[^/@\s]*@", "//***@", uri)
+    """The URI without the user and the password that it may hold, before its host or among its options.
+
+    >>> redacted("postgresql://ann:p@ss@db/mlflow?password=p&sslmode=require")
+    'postgresql://***@db/mlflow?password=***&sslmode=require'
+    """
+    return _SECRET_OPTION.sub(r"\1***", re.sub(r"://[^/\s]*@", "://***@", uri))
 
 
 def one_line(error: BaseException) -> str:
