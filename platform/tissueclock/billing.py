@@ -15,8 +15,8 @@ class BillLine:
     """What one sweep costs at most: no trial stopped early, nothing frozen.
 
     Attributes:
-        vertex: The sweep.
-        arms: Who shares it.
+        vertex: The sweep's name in the graph.
+        arms: The arms that share it.
         trials: Trials asked for; a grid may have fewer points.
         epochs: Most epochs of a trial.
         epoch_s: Seconds of one epoch on this machine's device.

@@ -62,3 +62,6 @@ def test_a_study_runs_to_its_report_rests_when_nothing_changed_and_goes_on_when_
     ]
     assert sorted(trials) == sorted(expected)
     assert {run.info.status for run in runs} == {"FINISHED"}
+    (root,) = (run for run in runs if run.data.tags["tissueclock.kind"] == "study")
+    artifacts = {artifact.path for artifact in client.list_artifacts(root.info.run_id)}
+    assert {"study.json", "report"} <= artifacts

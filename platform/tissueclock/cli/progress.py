@@ -21,10 +21,10 @@ class SweepProgress:
     """How far one sweep is.
 
     Attributes:
-        name: The sweep's, or its vertex's while its parents are not known.
+        name: The sweep's name, or its vertex's while its parents are not known.
         objective: The validation metric by which its trials are ranked.
-        arms: Who shares it.
-        state: waiting, running, complete, failed or skipped.
+        arms: The arms that share it.
+        state: waiting, running, complete, failed or skipped; interrupted where no process is at work on it any more.
         wanted: Trials asked for.
         finished: Trials that ran to their own end.
         pruned: Trials stopped early.

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,7 +11,9 @@ from tissueclock.cli.console import RayAddress, console, say
 from tissueclock.errors import InputError
 
 if TYPE_CHECKING:
+    from tissueclock.cohort.store import Cohort
     from tissueclock.study import Study
+    from tissueclock.study_run import StudyRun
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="The study file (YAML).", show_default=False)]
 _TRACKER_PATIENCE_S = 60.0
@@ -24,7 +26,7 @@ def plan(study_file: StudyFile) -> None:
     from tissueclock.checking import check_disk
     from tissueclock.cli.tables import bill_table
 
-    study, _ = _checked(study_file, verify=True)
+    study, _ = _read_checked(study_file, verify=True)
     with console.status("timing an epoch of each sweep"):
         lines = bill_study(study, load_phase)
     on_gpu = any(spec.resources.gpus for spec in study.vertices.values())
@@ -51,7 +53,7 @@ def sweep(
     from tissueclock.tracking.follower import Follower
 
     with console.status("checking the study"):
-        study, cohort = _checked(study_file, verify=False)
+        study, cohort = _read_checked(study_file, verify=False)
     with hold(study.folder.lock, what="study"), contextlib.ExitStack() as stack:
 
         def connect() -> None:
@@ -164,7 +166,7 @@ def ui(
     open_page(study.tracking_uri, study=study.settings.name, host=host, port=port)
 
 
-def _checked(study_file: Path, *, verify: bool) -> "tuple[Study, Any]":
+def _read_checked(study_file: Path, *, verify: bool) -> "tuple[Study, Cohort]":
     from tissueclock.study import read_study
 
     study = read_study(study_file)  # before seconds of imports
@@ -203,7 +205,7 @@ def _print_next(study: "Study", study_file: Path, report_file: Path) -> None:
         say(f"  {what:<24}{where}")
 
 
-def _print_failures(run: Any) -> None:
+def _print_failures(run: "StudyRun") -> None:
     for vertex in run.vertices.values():
         if vertex.error:
             say(f"{vertex.name}: {vertex.state}: {vertex.error}", style="red")

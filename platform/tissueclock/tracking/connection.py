@@ -1,4 +1,4 @@
-"""The way to a tracker: MLflow's environment, a client for a URI, and one line where there is none.
+"""The connection to a tracker: MLflow's environment, a client for a URI, and one line where nothing answers.
 
 Knows nothing of runs. MLflow is imported inside the functions: that takes seconds, and its environment must be set
 first.

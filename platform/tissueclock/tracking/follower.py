@@ -1,4 +1,4 @@
-"""A thread that follows a study's ledgers and keeps MLflow true to them.
+"""The follower: a thread that reads a study's ledgers as they grow and keeps MLflow true to them.
 
 The sweep writes its ledgers and knows nothing of this. Whatever happens here stays here: a tracker that is away is
 tried again with growing patience, and what was missed is caught up from the ledgers, which are the truth. A driver that

@@ -1,4 +1,4 @@
-"""MLflow's page of a study: its own server on the study's store, or the address of the one that is there."""
+"""The page of a study in MLflow: a server of our own on the study's store, or the address of the one that is there."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Promoted checkpoints as logged models and registered versions, each once, known by the digest of its weights.
+"""The model registry: promoted checkpoints as logged models and registered versions, each once, by its weights' digest.
 
 The metrics of a model are logged on its sweep's run, with the time falling from the best rank to the last, so that the
 sweep's row shows those of its best checkpoint.
