@@ -15,10 +15,10 @@ from mlflow.entities import Metric
 from tests.benchmarks.measuring import answer
 from tissueclock.storage.folders import StudyFolder
 from tissueclock.storage.ledger import SCHEMA, LedgerWriter
-from tissueclock.tracking.connection import connect
+from tissueclock.tracking.connection import open_client
 from tissueclock.tracking.follower import Follower
-from tissueclock.tracking.picture import SweepPicture
-from tissueclock.tracking.projector import Refusals, StudyIdentity, StudyProjector
+from tissueclock.tracking.sweep_log import SweepLog
+from tissueclock.tracking.sync import Refusals, StudyIdentity, StudySync
 
 N_METRICS = 20
 REPORTS_PER_BLOCK = 40
@@ -57,24 +57,23 @@ def metrics_at(epoch: int) -> dict[str, float]:
 def measure_cost(folder: Path, n_reports: int) -> None:
     """The follower's work for a report, from the ledger's line to the store, against calls by hand on that store."""
     study = StudyFolder(folder)
-    client = connect(study.default_tracking_uri)
-    projector = StudyProjector(
+    client = open_client(study.default_tracking_uri)
+    sync = StudySync(
         client=client,
         identity=StudyIdentity("bench", "1", time.time()),
         folder=study,
-        tags={},
         artifact_root=(folder / "artifacts").as_uri(),
         refusals=Refusals(),
         check=lambda: None,
     )
-    run = projector.sync_study("running")
+    run = sync.sync_study("running")
     by_hand = client.create_run(client.create_experiment("by hand")).info.run_id
-    picture = SweepPicture("detection-bench", study.sweep("detection-bench"))
+    log = SweepLog("detection-bench", study.sweep("detection-bench"))
     figures: dict[str, list[float]] = {"follower": [], "log_batch": [], "log_metric": []}
 
     def follow(_: int) -> None:
-        picture.read()
-        projector.sync_sweep(picture, study=run, live=True, current=None)
+        log.read()
+        sync.sync_sweep(log, study=run, live=True, current=None)
 
     def log_batch(epoch: int) -> None:
         now_ms = int(time.time() * 1e3)
@@ -103,7 +102,7 @@ def measure_cost(folder: Path, n_reports: int) -> None:
 def measure_path(folder: Path, n_rounds: int) -> None:
     """What a report costs the sweep, its ledger's line, in blocks with a follower in another process and without."""
     study = StudyFolder(folder)
-    connect(study.default_tracking_uri)
+    open_client(study.default_tracking_uri)
     figures: dict[str, list[float]] = {"without follower": [], "with follower": []}
     with open_sweep(study) as writer:
         for i_block in range(4 * n_rounds):
@@ -119,7 +118,7 @@ def measure_path(folder: Path, n_rounds: int) -> None:
                 time.sleep(max(0.0, PACE_S - elapsed_s))
             if follower is not None:
                 follower.communicate("\n")
-    client: Any = connect(study.default_tracking_uri)
+    client: Any = open_client(study.default_tracking_uri)
     n_followed = len(client.search_runs([client.get_experiment_by_name("bench").experiment_id])) - 2  # study, sweep
     answer(milliseconds=figures, n_followed=n_followed, n_trials=4 * n_rounds + 1)
 

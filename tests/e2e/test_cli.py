@@ -23,16 +23,15 @@ from trainables.detection import Detection
 
 pytestmark = pytest.mark.e2e
 
-COMMANDS = ("phantom", "plan", "sweep", "status", "report", "predict", "ui")
+COMMANDS = ("ingest", "preprocess", "pack", "phantom", "plan", "sweep", "status", "report", "predict", "ui")
 HEAVY = {"torch", "ray", "mlflow", "pandas", "matplotlib", "sklearn", "optuna", "numpy", "scipy"}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["sweep", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["sweep", "--help"], ["phantom", "--help"]])
 def test_help_and_version_answer_without_importing_anything_heavy(tmp_path: Path, arguments: list[str]) -> None:
     program = (
-        "import sys; sys.argv = ['tissueclock', *sys.argv[1:]]\n"
-        "from tissueclock.cli import main\n"
-        "try: main()\n"
+        "import runpy, sys; sys.argv = ['tissueclock', *sys.argv[1:]]\n"
+        "try: runpy.run_module('tissueclock', run_name='__main__')\n"
         "finally: print(*sorted(sys.modules), file=sys.stderr)"
     )
     done = subprocess.run(
@@ -44,8 +43,9 @@ def test_help_and_version_answer_without_importing_anything_heavy(tmp_path: Path
         check=True,
     )
 
-    assert "tissueclock.cli" in done.stderr.split()
-    assert not HEAVY & set(done.stderr.split())
+    modules = set(done.stderr.split())
+    assert "tissueclock.cli.app" in modules
+    assert not HEAVY & modules
 
 
 def test_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,7 +65,7 @@ def test_help_names_every_command_with_what_it_does(capsys: pytest.CaptureFixtur
 def test_every_option_of_every_command_is_explained(capsys: pytest.CaptureFixture[str], command: str) -> None:
     from typer.main import get_command
 
-    from tissueclock.cli import app
+    from tissueclock.cli.app import app
 
     found = get_command(app).commands[command]  # type: ignore[attr-defined]
 
@@ -74,12 +74,13 @@ def test_every_option_of_every_command_is_explained(capsys: pytest.CaptureFixtur
     assert call(capsys, command, "--help").code == 0
 
 
-def write_started_study(folder: Path, *, closed: bool) -> Path:
+def write_started_study(folder: Path, *, closed: bool, objective: str = "val_auc") -> Path:
     """A study file, and the folder that its sweep would have left."""
     study = write_study(folder)
     made = folder / "toy"
     facts = {
         "phase": "detection",
+        "objective": objective,
         "arms": ["chain"],
         "weights": "random",
         "upstream": None,
@@ -133,6 +134,16 @@ def test_status_of_a_study_whose_process_died(study_dir: Path, capsys: pytest.Ca
 
     (row,) = [line for line in answer.out.splitlines() if "detection-0a" in line]
     assert [cell.strip() for cell in row.strip("│").split("│")][2:5] == ["interrupted", "1/3", "0.700"]
+
+
+def test_status_says_what_the_best_value_is_of_where_it_is_not_the_auc(
+    study_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = call(capsys, "status", write_started_study(study_dir, closed=True, objective="val_restored"))
+
+    (row,) = [line for line in answer.out.splitlines() if "detection-0a" in line]
+    assert [cell.strip() for cell in row.strip("│").split("│")][4] == "val_restored 0.800"
+    assert "val. AUC" not in answer.out
 
 
 def test_status_with_a_damaged_graph_says_which_file(study_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -200,7 +211,7 @@ def test_an_interrupted_command_says_so_and_ends_with_130(
         time.sleep(10)  # where the signal finds it
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
-    monkeypatch.setattr("tissueclock.plan.bill", interrupted)
+    monkeypatch.setattr("tissueclock.billing.bill_study", interrupted)
     answer = call(capsys, "plan", write_study(study_dir))
 
     assert answer.code == 130
@@ -215,7 +226,7 @@ def test_a_failure_of_the_run_ends_with_1_and_a_mistake_of_ours_with_a_traceback
     def fails(*_: object) -> None:
         raise SweepError("sweep detection-0a: none of 2 trials left a checkpoint")
 
-    monkeypatch.setattr("tissueclock.plan.bill", fails)
+    monkeypatch.setattr("tissueclock.billing.bill_study", fails)
     answer = call(capsys, "plan", write_study(study_dir))
 
     assert answer.code == 1
@@ -224,6 +235,6 @@ def test_a_failure_of_the_run_ends_with_1_and_a_mistake_of_ours_with_a_traceback
     def is_wrong(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr("tissueclock.plan.bill", is_wrong)
+    monkeypatch.setattr("tissueclock.billing.bill_study", is_wrong)
     with pytest.raises(AssertionError):
         call(capsys, "plan", write_study(study_dir))

@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.commands import run, start, write_study
 from tissueclock.storage.ledger import read_ledger
-from tissueclock.tracking.connection import connect
+from tissueclock.tracking.connection import open_client
 
 N_KILLS = int(os.environ.get("TISSUECLOCK_KILLS", "3"))
 N_TRIALS = 2 * N_KILLS
@@ -36,7 +36,7 @@ def run_until_killed(study: Path, *, more_lines: int) -> None:
 
 
 def mlflow_runs(uri: str) -> list[Any]:
-    client = connect(uri)
+    client = open_client(uri)
     return list(client.search_runs([experiment.experiment_id for experiment in client.search_experiments()]))
 
 

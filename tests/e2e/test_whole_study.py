@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e.commands import run, write_study
 from tissueclock.storage.ledger import read_ledger
-from tissueclock.tracking.connection import connect
+from tissueclock.tracking.connection import open_client
 
 ARMS = {
     "chain": {"network": "slice", "phases": {"detection": "random", "tss_3h": "previous"}},
@@ -47,7 +47,7 @@ def test_a_study_runs_to_its_report_rests_when_nothing_changed_and_goes_on_when_
     detection = next(path for path in study_dir.glob("toy/sweeps/detection-*/ledger.jsonl"))
     assert len(read_ledger(detection).trials) == 3
 
-    client = connect(f"sqlite:///{study_dir}/toy/mlflow.db")
+    client = open_client(f"sqlite:///{study_dir}/toy/mlflow.db")
     (experiment,) = (found for found in client.search_experiments() if found.name == "toy")
     runs = client.search_runs([experiment.experiment_id])
     trials = [
@@ -62,3 +62,6 @@ def test_a_study_runs_to_its_report_rests_when_nothing_changed_and_goes_on_when_
     ]
     assert sorted(trials) == sorted(expected)
     assert {run.info.status for run in runs} == {"FINISHED"}
+    (root,) = (run for run in runs if run.data.tags["tissueclock.kind"] == "study")
+    artifacts = {artifact.path for artifact in client.list_artifacts(root.info.run_id)}
+    assert {"study.json", "report"} <= artifacts

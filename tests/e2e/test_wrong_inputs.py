@@ -418,7 +418,7 @@ def test_a_disk_that_fills_up_where_nobody_looked(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp/scratch")
 
-    monkeypatch.setattr("tissueclock.plan.bill", full)
+    monkeypatch.setattr("tissueclock.billing.bill_study", full)
     answer = call(capsys, "plan", study)
 
     assert_one_line(answer, r"/tmp/scratch: cannot be read or written \(No space left on device\)", study_dir)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.tracking.synthetic import study_folder
 from tissueclock.storage.folders import StudyFolder
-from tissueclock.tracking.connection import connect, prepare_environment
+from tissueclock.tracking.connection import open_client, prepare_environment
 
 prepare_environment()  # before any test imports MLflow
 
@@ -15,7 +15,7 @@ prepare_environment()  # before any test imports MLflow
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    connect(f"sqlite:///{path}")
+    open_client(f"sqlite:///{path}")
     return path
 
 

@@ -71,6 +71,9 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 def test_passwords_are_not_repeated() -> None:
     assert redacted("https://me:secret@host/path") == "https://***@host/path"
+    assert redacted("https://me:s@cret@host/path") == "https://***@host/path"
+    assert redacted("mysql://host/db?user=me&password=secret&ssl=1") == "mysql://host/db?user=***&password=***&ssl=1"
+    assert redacted("sqlite:////me@home/mlflow.db") == "sqlite:////me@home/mlflow.db", "a folder is no user"
     assert one_line(ValueError("no way\n to postgresql://me:secret@host/db")) == "no way to postgresql://***@host/db"
 
 

@@ -11,7 +11,7 @@ from tests.tracking.synthetic import SyntheticSweep
 from tests.tracking.trackers import WRITES, Store, Tampered, follow
 from tissueclock.storage.folders import StudyFolder
 from tissueclock.tracking import follower as follower_module
-from tissueclock.tracking.connection import connect
+from tissueclock.tracking.connection import open_client
 from tissueclock.tracking.follower import Follower
 
 
@@ -89,7 +89,7 @@ def test_a_second_follower_finds_everything_and_writes_nothing(folder: StudyFold
         writes.append(name)
         return call()
 
-    assert follow(folder, connector=lambda uri: Tampered(connect(uri), count)) == 0
+    assert follow(folder, make_client=lambda uri: Tampered(open_client(uri), count)) == 0
     assert Store(folder).summary() == before
     # the study's run goes on and ends again, and its two files are sent again
     assert sorted(set(writes) & {"create_run", "create_model_version", "create_logged_model", "log_inputs"}) == []
@@ -115,7 +115,7 @@ def test_a_driver_killed_after_any_write_leaves_nothing_doubled(
             raise MlflowException("killed")
         return call()
 
-    assert follow(folder, connector=lambda uri: Tampered(connect(uri), die)) > 0
+    assert follow(folder, make_client=lambda uri: Tampered(open_client(uri), die)) > 0
     follower = Follower(uri=folder.default_tracking_uri, study="toy", folder=folder)
     follower.start()
     assert (follower.stop(timeout_s=30), follower.fault) == (0, None)
@@ -144,7 +144,7 @@ def test_a_tracker_that_goes_away_is_caught_up_with(folder: StudyFolder, monkeyp
         uri=folder.default_tracking_uri,
         study="toy",
         folder=folder,
-        connector=lambda uri: Tampered(connect(uri), answer),
+        make_client=lambda uri: Tampered(open_client(uri), answer),
         poll_s=0.01,
     )
     follower.start()
@@ -170,9 +170,9 @@ def test_a_sweep_does_not_wait_for_the_tracker(folder: StudyFolder) -> None:
 
     def connector(uri: str) -> Any:
         waited.append(swept.wait(60))
-        return connect(uri)
+        return open_client(uri)
 
-    follower = Follower(uri=folder.default_tracking_uri, study="toy", folder=folder, connector=connector, poll_s=0.01)
+    follower = Follower(uri=folder.default_tracking_uri, study="toy", folder=folder, make_client=connector, poll_s=0.01)
     follower.start()
     write_sweep(folder)
     swept.set()
@@ -205,7 +205,7 @@ def test_reports_that_wait_are_sent_in_one_batch(folder: StudyFolder) -> None:
         batches.append(name)
         return call()
 
-    follow(folder, connector=lambda uri: Tampered(connect(uri), count))
+    follow(folder, make_client=lambda uri: Tampered(open_client(uri), count))
     # three trials, the sweep's summary, two models, the status of the study when it ended
     assert batches.count("log_batch") == 7
 
@@ -292,7 +292,7 @@ def test_one_refused_trial_does_not_hold_up_the_others(folder: StudyFolder) -> N
         uri=folder.default_tracking_uri,
         study="toy",
         folder=folder,
-        connector=lambda uri: Tampered(connect(uri), refuse),
+        make_client=lambda uri: Tampered(open_client(uri), refuse),
         poll_s=0.01,
     )
     follower.start()

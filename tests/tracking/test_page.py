@@ -7,8 +7,8 @@ from tests.tracking.synthetic import SyntheticSweep
 from tests.tracking.trackers import Store, follow
 from tissueclock.errors import InputError
 from tissueclock.storage.folders import StudyFolder
+from tissueclock.tracking.columns import COLUMNS_TAG
 from tissueclock.tracking.page import PageServer, open_page, runs_url
-from tissueclock.tracking.view import VIEW_TAG
 
 
 def test_the_address_names_the_runs_of_the_study_in_its_view(folder: StudyFolder) -> None:
@@ -16,7 +16,7 @@ def test_the_address_names_the_runs_of_the_study_in_its_view(folder: StudyFolder
     follow(folder)
     url = runs_url(folder.default_tracking_uri, study="toy", base="http://host:5000/")
     assert url == ("http://host:5000/#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=tissueclock")
-    columns = json.loads(Store(folder).client.get_experiment("1").tags[VIEW_TAG])["selectedColumns"]
+    columns = json.loads(Store(folder).client.get_experiment("1").tags[COLUMNS_TAG])["selectedColumns"]
     assert columns == [
         "tags.`status`",
         "metrics.`best_value`",

@@ -7,7 +7,7 @@ from mlflow.entities import Run, ViewType
 from mlflow.tracking import MlflowClient
 
 from tissueclock.storage.folders import StudyFolder
-from tissueclock.tracking.connection import connect
+from tissueclock.tracking.connection import open_client
 from tissueclock.tracking.follower import Follower
 
 WRITES = (
@@ -41,10 +41,10 @@ class Tampered:
         return lambda *args, **kwargs: self._tamper(name, lambda: method(*args, **kwargs))
 
 
-def follow(folder: StudyFolder, *, status: str = "finished", connector: Any = connect, **options: Any) -> int:
+def follow(folder: StudyFolder, *, status: str = "finished", make_client: Any = open_client, **options: Any) -> int:
     """A follower's whole life; returns how many lines it left behind."""
     follower = Follower(
-        uri=folder.default_tracking_uri, study="toy", folder=folder, connector=connector, poll_s=0.01, **options
+        uri=folder.default_tracking_uri, study="toy", folder=folder, make_client=make_client, poll_s=0.01, **options
     )
     follower.start()
     return follower.stop(timeout_s=60, status=status)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The way to a tracker: MLflow's environment, a client for a URI, and one line where there is none.
+"""The connection to a tracker: MLflow's environment, a client for a URI, and one line where nothing answers.
 
 Knows nothing of runs. MLflow is imported inside the functions: that takes seconds, and its environment must be set
 first.
@@ -18,6 +18,7 @@ from tissueclock.storage.locks import wait_for
 
 SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https")
 _CHECK_TIMEOUT_S = 4.0
+_SECRET_OPTION = re.compile(r"([?&](?:user|password|passwd|pwd|token)=)[^&\s'\"]*", re.IGNORECASE)
 _SQLITE_MAGIC = b"SQLite format 3\x00"
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -41,7 +42,7 @@ def prepare_environment() -> None:
             warnings.filterwarnings("ignore", category=category, module=module)
 
 
-def connect(uri: str) -> Any:
+def open_client(uri: str) -> Any:
     """An `MlflowClient` for tracking and registry; a fresh SQLite database is made first, by one process at a time.
 
     Args:
@@ -86,8 +87,12 @@ def sqlite_path(uri: str) -> Path | None:
 
 
 def redacted(uri: str) -> str:
-    """The URI without the user and the password that it may hold."""
-    return re.sub(r"//[^/@\s]*@", "//***@", uri)
+    """The URI without the user and the password that it may hold, before its host or among its options.
+
+    >>> redacted("postgresql://ann:p@ss@db/mlflow?password=p&sslmode=require")
+    'postgresql://***@db/mlflow?password=***&sslmode=require'
+    """
+    return _SECRET_OPTION.sub(r"\1***", re.sub(r"://[^/\s]*@", "://***@", uri))
 
 
 def one_line(error: BaseException) -> str:

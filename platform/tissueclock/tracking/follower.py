@@ -1,4 +1,4 @@
-"""A thread that follows a study's ledgers and keeps MLflow true to them.
+"""The follower: a thread that reads a study's ledgers as they grow and keeps MLflow true to them.
 
 The sweep writes its ledgers and knows nothing of this. Whatever happens here stays here: a tracker that is away is
 tried again with growing patience, and what was missed is caught up from the ledgers, which are the truth. A driver that
@@ -12,18 +12,18 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tissueclock.storage.files import write_json
 from tissueclock.storage.folders import StudyFolder, SweepFolder
-from tissueclock.tracking.connection import connect, one_line, prepare_environment, redacted
-from tissueclock.tracking.picture import SweepPicture
-from tissueclock.tracking.projection import StudyStatus
+from tissueclock.tracking.connection import one_line, open_client, prepare_environment, redacted
+from tissueclock.tracking.run_facts import StudyStatus
+from tissueclock.tracking.sweep_log import SweepLog
 
 if TYPE_CHECKING:
-    from tissueclock.tracking.projector import StudyIdentity, StudyProjector
+    from tissueclock.tracking.sync import StudyIdentity, StudySync
 
 _POLL_S = 0.5
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
@@ -37,8 +37,7 @@ class Follower:
         uri: The tracker; see `tissueclock.tracking.connection.SCHEMES`.
         study: The study's name: the experiment's, and that of the study's run.
         folder: The study's folder.
-        tags: Further tags of the study's run.
-        connector: Makes a client of a URI.
+        make_client: Makes a client of a URI.
         poll_s: Seconds between two looks at the ledgers.
     """
 
@@ -48,19 +47,17 @@ class Follower:
         uri: str,
         study: str,
         folder: StudyFolder,
-        tags: Mapping[str, str] | None = None,
-        connector: Callable[[str], Any] = connect,
+        make_client: Callable[[str], Any] = open_client,
         poll_s: float = _POLL_S,
     ) -> None:
         self._uri = uri
         self._study = study
         self._folder = folder
-        self._tags = dict(tags or {})
-        self._connector = connector
+        self._make_client = make_client
         self._poll_s = poll_s
-        self._pictures: dict[str, SweepPicture] = {}
+        self._logs: dict[str, SweepLog] = {}
         self._artifacts: deque[tuple[Path, str | None]] = deque()
-        self._projector: StudyProjector | None = None
+        self._sync: StudySync | None = None
         self._status: StudyStatus = "finished"
         self._fault: str | None = None
         self._refused = 0, ""
@@ -106,8 +103,8 @@ class Follower:
         n_pending = self._refused[0] + len(self._artifacts) + is_open
         with contextlib.suppress(Exception):  # a ledger that cannot be read is the sweep's to complain of
             self._discover()
-            for picture in list(self._pictures.values()):
-                n_pending += picture.pending.total() + picture.n_unread()
+            for log in list(self._logs.values()):
+                n_pending += log.pending.total() + log.n_unread()
         return n_pending
 
     def _follow(self) -> None:
@@ -123,7 +120,7 @@ class Follower:
                 self._fault, n_faults = None, 0
             except Exception as error:
                 self._fault = self._said(error)
-                self._projector = None  # what was sent and not answered is unknown: look again
+                self._sync = None  # what was sent and not answered is unknown: look again
                 n_faults += 1
             if is_closing:
                 n_closing += 1
@@ -138,32 +135,31 @@ class Follower:
     def _catch_up(self, status: StudyStatus) -> None:
         """One look at all ledgers, and what it takes to make the tracker agree with them."""
         self._discover()
-        for picture in self._pictures.values():
-            picture.read()
-        projector = self._connected()
-        study = projector.sync_study(status)
+        for log in self._logs.values():
+            log.read()
+        sync = self._tracker()
+        study = sync.sync_study(status)
         current = self._current_sweeps()
-        for picture in list(self._pictures.values()):
+        for log in list(self._logs.values()):
             self._check_deadline()
-            is_live = status == "running" and (current is None or picture.name in current)
-            projector.sync_sweep(picture, study=study, live=is_live, current=current)
+            is_live = status == "running" and (current is None or log.name in current)
+            sync.sync_sweep(log, study=study, live=is_live, current=current)
         while self._artifacts:
             self._check_deadline()
-            projector.log_artifacts(study, *self._artifacts[0])
+            sync.log_artifacts(study, *self._artifacts[0])
             self._artifacts.popleft()
-        self._refused = projector.refusals.n_lines, projector.refusals.reason or ""
+        self._refused = sync.refusals.n_lines, sync.refusals.reason or ""
 
-    def _connected(self) -> "StudyProjector":
-        if self._projector is None:
+    def _tracker(self) -> "StudySync":
+        if self._sync is None:
             prepare_environment()
-            from tissueclock.tracking.projector import Refusals, StudyProjector
+            from tissueclock.tracking.sync import Refusals, StudySync
 
             is_server = self._uri.startswith(("http:", "https:"))
-            self._projector = StudyProjector(
-                client=self._connector(self._uri),
+            self._sync = StudySync(
+                client=self._make_client(self._uri),
                 identity=self._identity(),
                 folder=self._folder,
-                tags=self._tags,
                 artifact_root=None if is_server else (self._folder.path.absolute() / "mlartifacts").as_uri(),
                 refusals=Refusals(*self._refused),
                 check=self._check_deadline,
@@ -173,11 +169,11 @@ class Follower:
                 for path in (self._folder.study, self._folder.graph)
                 if path.is_file() and (path, None) not in self._artifacts
             )
-        return self._projector
+        return self._sync
 
     def _identity(self) -> "StudyIdentity":
         """The folder's identity, made at the first time and kept in `tracking.json`."""
-        from tissueclock.tracking.projector import StudyIdentity
+        from tissueclock.tracking.sync import StudyIdentity
 
         path = self._folder.path / "tracking.json"
         if not path.exists():
@@ -188,8 +184,8 @@ class Follower:
     def _discover(self) -> None:
         for path in sorted(self._folder.path.glob("sweeps/*/ledger.jsonl")):
             name = path.parent.name
-            if name not in self._pictures:
-                self._pictures[name] = SweepPicture(name, SweepFolder(path.parent))
+            if name not in self._logs:
+                self._logs[name] = SweepLog(name, SweepFolder(path.parent))
 
     def _current_sweeps(self) -> set[str] | None:
         """The sweeps that the study consists of now; a folder may hold others, of an earlier state of its file."""

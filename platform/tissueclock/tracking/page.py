@@ -1,4 +1,4 @@
-"""MLflow's page of a study: its own server on the study's store, or the address of the one that is there."""
+"""The page of a study in MLflow: a server of our own on the study's store, or the address of the one that is there."""
 
 import contextlib
 import os
@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tissueclock.errors import InputError, TissueclockError
-from tissueclock.tracking.connection import check_tracker, connect, prepare_environment, redacted, sqlite_path
-from tissueclock.tracking.view import view_path
+from tissueclock.tracking.columns import table_path
+from tissueclock.tracking.connection import check_tracker, open_client, prepare_environment, redacted, sqlite_path
 
 _START_TIMEOUT_S = 60.0
 
@@ -56,10 +56,10 @@ def runs_url(uri: str, *, study: str, base: str) -> str:
     Raises:
         InputError: The study has no runs there.
     """
-    found = connect(uri).get_experiment_by_name(study)
+    found = open_client(uri).get_experiment_by_name(study)
     if found is None:
         raise InputError(f"study {study!r}: nothing is logged at {redacted(uri)!r} yet; run `tissueclock sweep` first")
-    return f"{base.rstrip('/')}/{view_path(found.experiment_id)}"
+    return f"{base.rstrip('/')}/{table_path(found.experiment_id)}"
 
 
 class PageServer:

@@ -1,4 +1,4 @@
-"""Promoted checkpoints as logged models and registered versions, each once, known by the digest of its weights.
+"""The model registry: promoted checkpoints as logged models and registered versions, each once, by its weights' digest.
 
 The metrics of a model are logged on its sweep's run, with the time falling from the best rank to the last, so that the
 sweep's row shows those of its best checkpoint.
@@ -13,9 +13,9 @@ from mlflow.entities import LoggedModelOutput, Metric
 from mlflow.exceptions import MlflowException
 
 from tissueclock.storage.folders import PromotedFolder
-from tissueclock.tracking.picture import SweepPicture
-from tissueclock.tracking.projection import parameters
+from tissueclock.tracking.run_facts import parameters
 from tissueclock.tracking.runs import ID_TAG, MirroredRun, RunMirror
+from tissueclock.tracking.sweep_log import SweepLog
 
 ALIAS = "best"
 DIGEST_TAG = "tissueclock.weights"
@@ -41,39 +41,39 @@ class ModelRegistry:
         self._study_id = study_id
         self._is_server = is_server
 
-    def promote(self, picture: SweepPicture, *, runs: RunMirror, current: set[str] | None) -> None:
+    def promote(self, log: SweepLog, *, runs: RunMirror, current: set[str] | None) -> None:
         """Registers what a closed sweep promoted; nothing is sent where all of it is known already.
 
         Args:
-            picture: The sweep's ledger, closed.
+            log: The sweep's ledger, closed.
             runs: The study's runs; the sweep's and the promoted trials' are there.
             current: The sweeps that the study consists of now; only they are considered for the alias. None: all.
 
         Raises:
             OSError: A promoted checkpoint's files are missing.
         """
-        sweep = runs.runs[picture.name, ""]
-        fingerprint = _fingerprint(picture)
-        if not picture.state.promoted or sweep.deleted or sweep.tags.get(PROMOTED_TAG) == fingerprint:
+        sweep = runs.runs[log.name, ""]
+        fingerprint = _fingerprint(log)
+        if not log.state.promoted or sweep.deleted or sweep.tags.get(PROMOTED_TAG) == fingerprint:
             return
-        name = self._registered_name(str(picture.state.facts["phase"]))
-        for rank, line in sorted(picture.state.promoted.items()):
-            trial = runs.runs[picture.name, line["trial"]]
-            self._promote(picture, rank, name=name, sweep=sweep, trial=trial)
+        name = self._registered_name(str(log.state.facts["phase"]))
+        for rank, line in sorted(log.state.promoted.items()):
+            trial = runs.runs[log.name, line["trial"]]
+            self._promote(log, rank, name=name, sweep=sweep, trial=trial)
         self._set_alias(name, current)
         self._client.set_tag(sweep.run_id, PROMOTED_TAG, fingerprint)
         sweep.tags[PROMOTED_TAG] = fingerprint
 
-    def _promote(self, picture: SweepPicture, rank: int, *, name: str, sweep: MirroredRun, trial: MirroredRun) -> None:
-        line, folder = picture.state.promoted[rank], picture.folder.promoted(rank)
+    def _promote(self, log: SweepLog, rank: int, *, name: str, sweep: MirroredRun, trial: MirroredRun) -> None:
+        line, folder = log.state.promoted[rank], log.folder.promoted(rank)
         facts = folder.read_trial()
         model = self._find_model(line["digest"])
         if model is None:
             model = self._client.create_logged_model(
                 self._experiment_id,
-                name=f"{picture.name}-{line['trial']}",
+                name=f"{log.name}-{line['trial']}",
                 source_run_id=trial.run_id,
-                tags={ID_TAG: self._study_id, DIGEST_TAG: line["digest"], "sweep": picture.name},
+                tags={ID_TAG: self._study_id, DIGEST_TAG: line["digest"], "sweep": log.name},
                 params={**parameters(facts["hyperparameters"]), "epoch": str(facts["epoch"])},
                 model_type=str(facts["phase"]),
             )
@@ -83,14 +83,14 @@ class ModelRegistry:
                     self._client.log_model_artifact(model.model_id, str(file))
             self._log_output(trial.run_id, LoggedModelOutput(model.model_id, facts["epoch"]))
             self._client.finalize_logged_model(model.model_id, "READY")
-        time_ms = round(max(line["time_s"] for line in picture.state.promoted.values()) * 1000) - rank
+        time_ms = round(max(line["time_s"] for line in log.state.promoted.values()) * 1000) - rank
         metrics = {**_numbers(facts["metrics"]), **_holdout(folder)}
         self._client.log_batch(
             sweep.run_id,
             metrics=[Metric(key, value, time_ms, 0, model_id=model.model_id) for key, value in metrics.items()],
             synchronous=True,
         )
-        self._register(name, line, sweep=picture.name, model=model, trial=trial)
+        self._register(name, line, sweep=log.name, model=model, trial=trial)
 
     def _log_output(self, run_id: str, output: LoggedModelOutput) -> None:
         """Names the model as the run's output; a store refuses a second time (mlflow 3.17)."""
@@ -155,10 +155,10 @@ class ModelRegistry:
                 return versions
 
 
-def _fingerprint(picture: SweepPicture) -> str:
+def _fingerprint(log: SweepLog) -> str:
     """What is promoted, and whether it is scored, in a line."""
-    ranks = sorted(picture.state.promoted.items())
-    scored = {rank: picture.folder.promoted(rank).holdout.exists() for rank, _ in ranks}
+    ranks = sorted(log.state.promoted.items())
+    scored = {rank: log.folder.promoted(rank).holdout.exists() for rank, _ in ranks}
     return " ".join(f"{rank}:{line['digest'][:16]}{'+holdout' * scored[rank]}" for rank, line in ranks)
 
 

@@ -1,4 +1,4 @@
-"""MLflow runs brought to what the ledgers say, found by their tags, each made once.
+"""The MLflow runs of a study, brought to what the ledgers say: found by their tags, each made once.
 
 Knows runs, not ledgers nor threads. Every call may be cut off at any moment: what is true on the tracker is read again
 before anything is repeated (`RunMirror.load`).
@@ -11,7 +11,7 @@ from typing import Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag, ViewType
 
-from tissueclock.tracking.projection import RunFacts
+from tissueclock.tracking.run_facts import RunFacts
 
 ID_TAG = "tissueclock.study_id"
 KEY_TAGS = ("tissueclock.sweep", "tissueclock.trial")

@@ -62,10 +62,10 @@ def make_learner(samples: Samples, hyperparameters: Mapping[str, Any]) -> Classi
 
 def make_store(folder: Path) -> str:
     """A fresh SQLite store for MLflow with its tables in it, and MLflow imported: on no side's clock."""
-    from tissueclock.tracking.connection import connect
+    from tissueclock.tracking.connection import open_client
 
     uri = f"sqlite:///{folder / 'mlflow.db'}"
-    connect(uri)
+    open_client(uri)
     return uri
 
 

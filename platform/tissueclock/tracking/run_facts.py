@@ -1,6 +1,6 @@
-"""What a study, a sweep and a trial look like as MLflow runs: names, tags, parameters, metrics, statuses.
+"""The facts of an MLflow run, of a study, a sweep or a trial: name, tags, parameters, metrics, status.
 
-Pure: from a ledger's picture to plain facts. Knows the names that a person will see, and nothing of how they are sent.
+Pure: from a sweep's log to plain facts. Knows the names that a person will see, and nothing of how they are sent.
 
 A trial that was pruned ends as FINISHED with the tag `status=pruned`: it did what was asked of it, and MLflow paints
 KILLED like a failure. What is not ended when the driver ends is KILLED with `status=interrupted`; it runs on as the
@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeGuard
 
 from tissueclock.learning.hyperparameters import ROWS
 from tissueclock.storage.ledger import TrialEntry
-from tissueclock.tracking.picture import SweepPicture
+from tissueclock.tracking.sweep_log import SweepLog
 
 StudyStatus = Literal["running", "finished", "failed", "interrupted"]
 MLFLOW_STATUS: Mapping[str, str] = {
@@ -71,31 +71,31 @@ class RunFacts:
     end_ms: int | None = None
 
 
-def study_run(*, study: str, tags: Mapping[str, str], start_s: float, status: StudyStatus) -> RunFacts:
-    """The run of a whole study, the root of all others."""
+def study_facts(*, study: str, start_s: float, status: StudyStatus) -> RunFacts:
+    """Of a whole study's run, the root of all others."""
     return RunFacts(
         key=("", ""),
         name=study,
         start_ms=_ms(start_s),
-        tags={**{_fit(name): value for name, value in tags.items()}, "status": status},
+        tags={"status": status},
         status=MLFLOW_STATUS[status],
     )
 
 
-def sweep_run(picture: SweepPicture, *, live: bool) -> RunFacts:
-    """The run of a sweep: lineage as tags, a point for each trial that ended.
+def sweep_facts(log: SweepLog, *, live: bool) -> RunFacts:
+    """Of a sweep's run: lineage as tags, a point for each trial that ended.
 
     Args:
-        picture: The sweep's ledger.
+        log: The sweep's ledger.
         live: Whether somebody is at work on it; an open sweep that nobody works on is interrupted.
     """
-    facts = picture.state.facts
-    status = "finished" if picture.state.closed else "running" if live else _unfinished(picture)
+    facts = log.state.facts
+    status = "finished" if log.state.closed else "running" if live else _unfinished(log)
     arms = ", ".join(facts.get("arms", ()))
     return RunFacts(
-        key=(picture.name, ""),
-        name=f"{facts.get('phase', picture.name)} ({arms})" if arms else picture.name,
-        start_ms=_ms(picture.opened_s),
+        key=(log.name, ""),
+        name=f"{facts.get('phase', log.name)} ({arms})" if arms else log.name,
+        start_ms=_ms(log.opened_s),
         tags={
             **_lineage_tags(facts),
             "phase": str(facts.get("phase", "")),
@@ -104,43 +104,43 @@ def sweep_run(picture: SweepPicture, *, live: bool) -> RunFacts:
             "inputs": str(facts.get("inputs", "")),
             "spec": json.dumps(facts.get("spec", {}), sort_keys=True),
         },
-        steps=list(picture.summaries),
-        point_at=partial(_summary_point, picture),
+        steps=list(log.summaries),
+        point_at=partial(_summary_point, log),
         marker="n_ended",
         status=MLFLOW_STATUS[status],
-        end_ms=_ms(picture.last_s) if status != "running" else None,
+        end_ms=_ms(log.last_s) if status != "running" else None,
     )
 
 
-def trial_run(picture: SweepPicture, trial: TrialEntry, *, live: bool) -> RunFacts:
-    """The run of a trial: hyperparameters, a point for each epoch, how it ended.
+def trial_facts(log: SweepLog, trial: TrialEntry, *, live: bool) -> RunFacts:
+    """Of a trial's run: hyperparameters, a point for each epoch, how it ended.
 
     Args:
-        picture: The ledger of its sweep.
+        log: The ledger of its sweep.
         trial: The trial.
         live: Whether somebody is at work on its sweep.
     """
-    facts = picture.state.facts
+    facts = log.state.facts
     status = trial.status or ("running" if live else "interrupted")
     tags = {
         "phase": str(facts.get("phase", "")),
         "arms": ", ".join(facts.get("arms", ())),
         "seed": str(trial.seed),
         "status": status,
-        "node": picture.nodes.get(trial.name, ""),
+        "node": log.nodes.get(trial.name, ""),
         "error": trial.error or "",
         "recovered": "; ".join(trial.recovered),
     }
     return RunFacts(
-        key=(picture.name, trial.name),
-        name=f"{facts.get('phase', picture.name)} {trial.name}",
+        key=(log.name, trial.name),
+        name=f"{facts.get('phase', log.name)} {trial.name}",
         start_ms=_ms(trial.asked_s),
         tags={name: value for name, value in tags.items() if value or name in ("error", "recovered")},
-        params=parameters(picture.asked[trial.name]),
+        params=parameters(log.asked[trial.name]),
         steps=sorted(trial.metrics),
-        point_at=partial(_trial_point, picture, trial),
+        point_at=partial(_trial_point, log, trial),
         status=MLFLOW_STATUS[status],
-        end_ms=_ms(trial.ended_s or picture.last_s) if status != "running" else None,
+        end_ms=_ms(trial.ended_s or log.last_s) if status != "running" else None,
     )
 
 
@@ -161,21 +161,21 @@ def parameters(hyperparameters: Mapping[str, Any]) -> dict[str, str]:
     return params
 
 
-def _unfinished(picture: SweepPicture) -> str:
-    statuses = {trial.status for trial in picture.state.trials.values()}
+def _unfinished(log: SweepLog) -> str:
+    statuses = {trial.status for trial in log.state.trials.values()}
     return "failed" if statuses == {"failed"} else "interrupted"
 
 
-def _trial_point(picture: SweepPicture, trial: TrialEntry, epoch: int) -> Point:
+def _trial_point(log: SweepLog, trial: TrialEntry, epoch: int) -> Point:
     metrics = {_fit(name): float(value) for name, value in trial.metrics[epoch].items()}
-    for changed_at, _, hyperparameters in picture.changes.get(trial.name, ()):
+    for changed_at, _, hyperparameters in log.changes.get(trial.name, ()):
         if changed_at < epoch:
             metrics.update({f"now_{_fit(n)}": float(v) for n, v in hyperparameters.items() if _is_number(v)})
-    return Point(_ms(picture.reported_s[trial.name, epoch]), {**metrics, "epoch": float(epoch)})
+    return Point(_ms(log.reported_s[trial.name, epoch]), {**metrics, "epoch": float(epoch)})
 
 
-def _summary_point(picture: SweepPicture, step: int) -> Point:
-    summary = picture.summaries[step]
+def _summary_point(log: SweepLog, step: int) -> Point:
+    summary = log.summaries[step]
     metrics = {f"n_{status}": float(summary.statuses.get(status, 0)) for status in ("finished", "pruned", "failed")}
     if summary.best_value is not None:
         metrics["best_value"] = summary.best_value

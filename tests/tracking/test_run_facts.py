@@ -1,13 +1,13 @@
 from tests.tracking.synthetic import SyntheticSweep
 from tissueclock.storage.folders import StudyFolder
-from tissueclock.tracking.picture import SweepPicture
-from tissueclock.tracking.projection import parameters, sweep_run, trial_run
+from tissueclock.tracking.run_facts import parameters, sweep_facts, trial_facts
+from tissueclock.tracking.sweep_log import SweepLog
 
 
-def picture_of(sweep: SyntheticSweep) -> SweepPicture:
-    picture = SweepPicture(sweep.name, sweep.folder)
-    picture.read()
-    return picture
+def log_of(sweep: SyntheticSweep) -> SweepLog:
+    log = SweepLog(sweep.name, sweep.folder)
+    log.read()
+    return log
 
 
 def test_what_spans_decades_has_its_logarithm_beside_it() -> None:
@@ -33,8 +33,8 @@ def test_a_changed_trial_keeps_its_first_parameters_and_shows_the_later_as_metri
     sweep.report("t0001", 1)
     sweep.append("changed", trial="t0001", hyperparameters={"lr": 0.2, "attention": "off"})
     sweep.report("t0001", 2)
-    picture = picture_of(sweep)
-    facts = trial_run(picture, picture.state.trials["t0001"], live=True)
+    log = log_of(sweep)
+    facts = trial_facts(log, log.state.trials["t0001"], live=True)
     assert facts.params["lr"] == "0.1"
     assert "now_lr" not in facts.point_at(1).metrics
     assert facts.point_at(2).metrics["now_lr"] == 0.2
@@ -44,11 +44,11 @@ def test_an_epoch_reported_twice_is_one_step_with_its_first_time(folder: StudyFo
     sweep = SyntheticSweep(folder, "detection-1")
     sweep.ask("t0001")
     sweep.report("t0001", 1)
-    first = picture_of(sweep).reported_s["t0001", 1]
+    first = log_of(sweep).reported_s["t0001", 1]
     sweep.append("recovered", trial="t0001", error="worker lost")
     sweep.report("t0001", 1)
-    picture = picture_of(sweep)
-    facts = trial_run(picture, picture.state.trials["t0001"], live=True)
+    log = log_of(sweep)
+    facts = trial_facts(log, log.state.trials["t0001"], live=True)
     assert {step: facts.point_at(step).time_ms for step in facts.steps} == {1: round(first * 1000)}
     assert facts.tags["recovered"] == "worker lost"
 
@@ -56,28 +56,28 @@ def test_an_epoch_reported_twice_is_one_step_with_its_first_time(folder: StudyFo
 def test_a_sweep_without_a_survivor_is_failed_once_nobody_works_on_it(folder: StudyFolder) -> None:
     sweep = SyntheticSweep(folder, "detection-1")
     sweep.run("t0001", status="failed", error="boom")
-    assert sweep_run(picture_of(sweep), live=True).status == "RUNNING"
-    assert sweep_run(picture_of(sweep), live=False).status == "FAILED"
+    assert sweep_facts(log_of(sweep), live=True).status == "RUNNING"
+    assert sweep_facts(log_of(sweep), live=False).status == "FAILED"
 
 
 def test_a_reopened_sweep_runs_again(folder: StudyFolder) -> None:
     sweep = SyntheticSweep(folder, "detection-1")
     sweep.run("t0001")
     sweep.close()
-    assert sweep_run(picture_of(sweep), live=True).status == "FINISHED"
+    assert sweep_facts(log_of(sweep), live=True).status == "FINISHED"
     sweep.append("reopened")
-    assert sweep_run(picture_of(sweep), live=True).status == "RUNNING"
+    assert sweep_facts(log_of(sweep), live=True).status == "RUNNING"
 
 
 def test_a_torn_line_waits_until_it_is_whole(folder: StudyFolder) -> None:
     sweep = SyntheticSweep(folder, "detection-1")
-    picture = picture_of(sweep)
+    log = log_of(sweep)
     with sweep.folder.ledger.open("ab") as stream:
         stream.write(b'{"kind":"closed","time_s":1')
         stream.flush()
-        picture.read()
-        assert not picture.state.closed
+        log.read()
+        assert not log.state.closed
         stream.write(b"}\n")
-    assert picture.n_unread() == 1
-    picture.read()
-    assert picture.state.closed
+    assert log.n_unread() == 1
+    log.read()
+    assert log.state.closed

@@ -1,4 +1,4 @@
-"""One sweep's ledger as the tracker sees it: folded, with the times of its lines and what is still to be logged.
+"""The log of one sweep: its ledger, folded, with the times of its lines and what is still to be sent to the tracker.
 
 Reads files; knows nothing of MLflow.
 """
@@ -20,7 +20,7 @@ class Summary:
 
     Attributes:
         time_s: When it ended, seconds since the epoch.
-        best_value: The best validation AUC of any trial so far, None before the first report.
+        best_value: The best value of the objective of any trial so far, None before the first report.
         statuses: How many trials ended how.
     """
 
@@ -30,7 +30,7 @@ class Summary:
 
 
 @dataclass(slots=True)
-class SweepPicture:
+class SweepLog:
     """A ledger, read as far as it is written.
 
     Attributes:
@@ -74,7 +74,7 @@ class SweepPicture:
             self._apply(line)
             self.offset = offset
 
-    def logged(self, name: str) -> None:
+    def mark_logged(self, name: str) -> None:
         """Marks a trial (`SWEEP`: the sweep) as logged."""
         self.dirty.discard(name)
         self.pending.pop(name, None)

@@ -1,7 +1,4 @@
-"""The commands from the scanner to the packed cohort: `ingest`, `preprocess`, `pack`.
-
-Part of the composition root: `cli` takes them in, and nobody else knows them.
-"""
+"""The commands from the scanner to the packed cohort: `ingest`, `preprocess`, `pack`."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -9,26 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from tissueclock.cli.console import Grid, RayAddress, console, one_of, parse_grid, say, show_progress
 from tissueclock.errors import InputError, TissueclockError
 
 if TYPE_CHECKING:
     from tissueclock.imaging.preparation import Preparation
     from tissueclock.imaging.quality_table import JudgedPatient
 
-console = Console(emoji=False)
-if not console.is_terminal:
-    console = Console(width=120, emoji=False)
-
-Grid = Annotated[str, typer.Option(help="Slices, rows and columns of a hemisphere.")]
-RayAddress = Annotated[
-    str | None,
-    typer.Option(help="A running Ray cluster: auto or HOST:PORT. Default: RAY_ADDRESS, else one on this machine."),
-]
 BValue = Annotated[float, typer.Option("--b", min=200, help="The b-value wanted beside b0, s/mm2.")]
 BTolerance = Annotated[float, typer.Option(min=0, help="How far the nearest b-value may lie from it, s/mm2.")]
 DuplicatesOption = Annotated[
@@ -52,13 +39,13 @@ def ingest(
     from tissueclock.imaging.dicom.ingest import ingest as ingest_folder
 
     target = target.absolute()
-    with _progress("files") as told:
+    with show_progress("files") as told:
         report = ingest_folder(
             source,
             target,
             key_file=key or target.with_name(f"{target.name}_key.tsv"),
             b_values=BValues(b, b_tolerance),
-            duplicates=cast("Any", _one_of(duplicates, "--duplicates", ("refuse", "first", "last"))),
+            duplicates=cast("Any", one_of(duplicates, "--duplicates", ("refuse", "first", "last"))),
             progress=lambda done, total: told(done, total, ""),
         )
     table = Table(title="patients", title_justify="left")
@@ -72,16 +59,16 @@ def ingest(
     _list_left(report.patients)
     n_lost = _list_lost(report.patients)
     for line in report.damaged_files[:MOST_LISTED]:
-        _say(f"  of nobody known: {line}")
+        say(f"  of nobody known: {line}")
     if len(report.damaged_files) > MOST_LISTED:
-        _say(f"  ... and {len(report.damaged_files) - MOST_LISTED} more, in the list of every series")
+        say(f"  ... and {len(report.damaged_files) - MOST_LISTED} more, in the list of every series")
     for reason, n_files in sorted(report.left_files.items()):
-        console.print(f"  {n_files} files left: {reason}", highlight=False, markup=False)
+        say(f"  {n_files} files left: {reason}")
     n_refused = sum(patient.outcome == "refused" for patient in report.patients)
-    _say(f"{target}: {sum(p.outcome == 'written' for p in report.patients)} patients written")
-    _say(f"  who they are (private, mode 0600): {report.key_file}; every series: {report.log_file}")
-    _say(f"  next: fill in onset_to_mri_min and lesion_side in {target / 'participants.tsv'}")
-    _say(f"        tissueclock preprocess {target} {target}-preprocessed")
+    say(f"{target}: {sum(p.outcome == 'written' for p in report.patients)} patients written")
+    say(f"  who they are (private, mode 0600): {report.key_file}; every series: {report.log_file}")
+    say(f"  next: fill in onset_to_mri_min and lesion_side in {target / 'participants.tsv'}")
+    say(f"        tissueclock preprocess {target} {target}-preprocessed")
     faults = {
         f"{n_refused} of {len(report.patients)} patients refused (above); the others were written": n_refused,
         f"{n_lost} series lost to damaged files (above); "
@@ -123,14 +110,14 @@ def preprocess(
         make_grid(parse_grid(grid)),
         atlas=atlas,
         atlas_mask=atlas_mask,
-        backend=cast("Any", _one_of(backend, "--backend", ("ants", "fsl"))),
-        registration=cast("Any", _one_of(registration, "--registration", ("affine", "syn"))),
+        backend=cast("Any", one_of(backend, "--backend", ("ants", "fsl"))),
+        registration=cast("Any", one_of(registration, "--registration", ("affine", "syn"))),
         b_values=BValues(b, b_tolerance),
-        duplicates=cast("Any", _one_of(duplicates, "--duplicates", ("refuse", "first", "last"))),
+        duplicates=cast("Any", one_of(duplicates, "--duplicates", ("refuse", "first", "last"))),
         session=session,
         matching=reference != "none",
     )
-    with _ray(ray_address, cpus) as run, _progress("patients") as told:
+    with _ray(ray_address, cpus) as run, show_progress("patients") as told:
         result = prepare(
             raw,
             target,
@@ -146,11 +133,9 @@ def preprocess(
         folder = Derivatives(target)
         judged = write_quality(folder, failed={subject: str(error) for subject, error in result.failed.items()})
     _print_quality(judged, result)
-    _say(
-        f"{target}: {len(result.done)} patients done, {len(result.kept)} were done before, {len(result.failed)} failed"
-    )
-    _say(f"  look at {folder.quality_page}, and write yes into the exclude column of {folder.quality_table.name}")
-    _say(f"  next: tissueclock pack {target} COHORT")
+    say(f"{target}: {len(result.done)} patients done, {len(result.kept)} were done before, {len(result.failed)} failed")
+    say(f"  look at {folder.quality_page}, and write yes into the exclude column of {folder.quality_table.name}")
+    say(f"  next: tissueclock pack {target} COHORT")
     _end(result)
 
 
@@ -166,7 +151,7 @@ def pack(
     """Pack preprocessed patients into the cohort that studies read; heeds the exclude column of qc.tsv."""
     from tissueclock.packing import pack_cohort
 
-    with _progress("patients") as told:
+    with show_progress("patients") as told:
         packing = pack_cohort(
             derivatives,
             folder,
@@ -183,37 +168,10 @@ def pack(
         table.add_row(split, str(len(rows) // 2), str(len(rows)), str(sum(half.lesion for half in rows)))
     console.print(table)
     for subject, reason in list(packing.left.items())[:MOST_LISTED]:
-        _say(f"  left out: {subject}: {reason}")
+        say(f"  left out: {subject}: {reason}")
     if len(packing.left) > MOST_LISTED:
-        _say(f"  ... and {len(packing.left) - MOST_LISTED} more")
-    _say(f"  next: name it in a study file (cohort: {folder}), then tissueclock plan STUDY")
-
-
-def parse_grid(text: str) -> tuple[int, int, int]:
-    """Slices, rows and columns from text such as 24x224x112.
-
-    Raises:
-        InputError: It is not three whole numbers above 0.
-    """
-    try:
-        n_slices, height, width = (int(part) for part in text.lower().split("x"))
-    except ValueError as error:
-        raise InputError(f"--grid is {text!r}; allowed: slices x rows x columns, such as 24x224x112") from error
-    if min(n_slices, height, width) < 1:
-        raise InputError(f"--grid is {text!r}; each number must be at least 1")
-    return n_slices, height, width
-
-
-@contextlib.contextmanager
-def _progress(unit: str) -> Iterator[Callable[[int, int, str], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
-        task = progress.add_task(unit, total=None)
-
-        def told(done: int, total: int, who: str) -> None:
-            progress.update(task, completed=done, total=total, description=f"{unit} {who}".strip())
-
-        yield told
+        say(f"  ... and {len(packing.left) - MOST_LISTED} more")
+    say(f"  next: name it in a study file (cohort: {folder}), then tissueclock plan STUDY")
 
 
 @contextlib.contextmanager
@@ -251,7 +209,7 @@ def _print_quality(judged: "Sequence[JudgedPatient]", result: "Preparation") -> 
             table.add_row(patient.folder.subject, flags, "yes" if patient.exclude else "")
         console.print(table)
     for subject, error in sorted(result.failed.items()):
-        console.print(f"failed: {subject}: {' '.join(str(error).split())}", style="red", highlight=False, markup=False)
+        say(f"failed: {subject}: {' '.join(str(error).split())}", style="red")
 
 
 def _end(result: "Preparation") -> None:
@@ -271,7 +229,7 @@ def _list_left(patients: Sequence[Any]) -> None:
             if not line.taken_as and not line.lost:
                 reasons[line.reason] = reasons.get(line.reason, 0) + 1
     for reason, n_series in sorted(reasons.items(), key=lambda entry: -entry[1]):
-        console.print(f"  {n_series} series left: {reason}", highlight=False, markup=False)
+        say(f"  {n_series} series left: {reason}")
 
 
 def _list_lost(patients: Sequence[Any]) -> int:
@@ -279,15 +237,5 @@ def _list_lost(patients: Sequence[Any]) -> int:
     for patient in patients:
         for line in patient.series:
             if line.lost:
-                _say(f"  {patient.subject}: {line.name} lost: {line.n_files} files, {line.reason}")
+                say(f"  {patient.subject}: {line.name} lost: {line.n_files} files, {line.reason}")
     return sum(line.lost for patient in patients if patient.outcome == "written" for line in patient.series)
-
-
-def _one_of(value: str, option: str, allowed: Sequence[str]) -> str:
-    if value not in allowed:
-        raise InputError(f"{option} is {value!r}; allowed: {', '.join(allowed)}")
-    return value
-
-
-def _say(text: str) -> None:
-    console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -1,7 +1,7 @@
-"""What a person sees in the terminal while a study runs, and afterwards."""
+"""How far a study is: the live table on a terminal, a line an event elsewhere, and the table of `status`."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -10,11 +10,8 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from tissueclock.comparing.scores import Confusion
-from tissueclock.comparing.table import ResultRow, format_auc
-from tissueclock.pipeline import Walk
-from tissueclock.plan import BillLine
 from tissueclock.storage.ledger import LedgerState
+from tissueclock.study_run import StudyRun
 
 _REFRESH_S = 1.0
 
@@ -24,23 +21,23 @@ class SweepProgress:
     """How far one sweep is.
 
     Attributes:
-        name: The sweep's, or its vertex's while its parents are not known.
-        phase: What is learned.
-        arms: Who shares it.
-        state: waiting, running, complete, failed or skipped.
+        name: The sweep's name, or its vertex's while its parents are not known.
+        objective: The validation metric by which its trials are ranked.
+        arms: The arms that share it.
+        state: waiting, running, complete, failed or skipped; interrupted where no process is at work on it any more.
         wanted: Trials asked for.
         finished: Trials that ran to their own end.
         pruned: Trials stopped early.
         failed: Trials that failed.
         running: Trials at work.
         recovered: Failures after which a trial was taken up again.
-        best: Best validation AUC at any epoch so far.
+        best: The best value of the objective at any epoch so far.
         left_s: Seconds left, from the trials that ended.
         error: What went wrong, one line.
     """
 
     name: str
-    phase: str
+    objective: str
     arms: tuple[str, ...]
     state: str
     wanted: int
@@ -62,7 +59,7 @@ class SweepProgress:
 def sweep_progress(
     *,
     name: str,
-    phase: str,
+    objective: str,
     arms: Sequence[str],
     state: str,
     wanted: int,
@@ -77,7 +74,7 @@ def sweep_progress(
         wanted = len(ledger.trials)
     return SweepProgress(
         name=name,
-        phase=phase,
+        objective=objective,
         arms=tuple(arms),
         state=state,
         wanted=wanted,
@@ -92,19 +89,19 @@ def sweep_progress(
     )
 
 
-def walk_progress(walk: Walk) -> list[SweepProgress]:
-    """How far each sweep of a walk is."""
+def run_progress(run: StudyRun) -> list[SweepProgress]:
+    """How far each sweep of a study's run is."""
     return [
         sweep_progress(
             name=vertex.name,
-            phase=vertex.spec.phase,
+            objective=vertex.phase.phase.task.objective,
             arms=vertex.spec.arms,
             state=vertex.state,
             wanted=vertex.spec.budget.trials,
             ledger=vertex.poll(),
             error=vertex.error,
         )
-        for vertex in walk.vertices.values()
+        for vertex in run.vertices.values()
     ]
 
 
@@ -115,7 +112,7 @@ def progress_table(rows: Iterable[SweepProgress], *, caption: str = "") -> Table
     table.add_column("arms")
     table.add_column("state", no_wrap=True)
     table.add_column("trials")
-    table.add_column("best\nval. AUC", justify="right", no_wrap=True)
+    table.add_column("best\nso far", justify="right", no_wrap=True)
     table.add_column("time\nleft", justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
@@ -123,99 +120,35 @@ def progress_table(rows: Iterable[SweepProgress], *, caption: str = "") -> Table
             ", ".join(row.arms),
             _coloured(row.state),
             _trials(row),
-            "" if row.best is None else f"{row.best:.3f}",
+            _best(row),
             "" if row.left_s is None else _duration(row.left_s),
         )
     return table
 
 
-def bill_table(lines: Sequence[BillLine], *, free_bytes: int, on_gpu: bool) -> Table:
-    """The bill: at most this many trials, hours and gigabytes."""
-    unit = "GPU-hours" if on_gpu else "CPU-hours"
-    total_h, total_gb = sum(line.hours for line in lines), sum(line.disk_bytes for line in lines) / 1e9
-    saved_h, trunks_gb = sum(line.saved_hours for line in lines), sum(line.trunk_bytes for line in lines) / 1e9
-    table = Table(
-        title="The bill, at most (no trial stopped early, nothing frozen; epochs timed on this machine)",
-        title_justify="left",
-        caption=f"{sum(line.trials for line in lines)} trials, {total_h:.2f} {unit}, {total_gb:.2f} GB of "
-        f"{free_bytes / 1e9:.0f} GB free; of these hours shared trunks should save {saved_h:.2f}, and take "
-        f"{trunks_gb:.2f} GB on each node",
-        caption_justify="left",
-    )
-    shared = ("trunks\nsave, h", "trunks\ntake, GB")
-    for column in ("sweep", "arms", "trials", "epochs", "s/epoch", unit, "disk, GB", *shared):
-        table.add_column(column, justify="left" if column in ("sweep", "arms") else "right")
-    for line in lines:
-        table.add_row(
-            line.vertex,
-            ", ".join(line.arms),
-            str(line.trials),
-            str(line.epochs),
-            f"{line.epoch_s:.2f}",
-            f"{line.hours:.3f}",
-            f"{line.disk_bytes / 1e9:.3f}",
-            f"{line.saved_hours:.3f}" if line.trunk_bytes else "-",
-            f"{line.trunk_bytes / 1e9:.3f}" if line.trunk_bytes else "-",
-        )
-    return table
-
-
-def results_table(rows: Iterable[ResultRow]) -> Table:
-    """The study's table, short enough for a terminal; the report has every interval."""
-    table = Table(title="Holdout patients, scored once; thresholds chosen on validation", title_justify="left")
-    for column in ("task", "who"):
-        table.add_column(column)
-    for column in ("val.\nAUC", "holdout AUC\n\\[95 % CI]", "sens.", "spec.", "acc."):
-        table.add_column(column, justify="right", no_wrap=True)
-    task = None
-    for row in rows:
-        if task is not None and task != row.task:
-            table.add_section()
-        confusion = row.confusion or Confusion(None, None, None)
-        rates = (confusion.sensitivity, confusion.specificity, confusion.accuracy)
-        table.add_row(
-            escape(row.task) if task != row.task else "",
-            escape(f"{row.who} / {row.phase}" if row.phase else row.who),
-            "" if row.validation_auc is None else f"{row.validation_auc:.3f}",
-            escape(format_auc(row.auc)) if row.auc else row.state,
-            *["" if rate is None else f"{rate.value:.2f}" for rate in rates],
-        )
-        task = row.task
-    return table
-
-
-def configurations(rows: Iterable[ResultRow]) -> Table:
-    """The best configuration of each sweep, short; the report has it in full."""
-    table = Table(title="Best configurations", title_justify="left", box=None, show_header=False, padding=(0, 2, 0, 0))
-    for row in rows:
-        if row.configuration:
-            table.add_row(escape(f"{row.who} / {row.phase}"), escape(row.configuration))
-    return table
-
-
 class ProgressDisplay:
-    """Shows a walk while it goes on: a live table on a terminal, a line an event elsewhere.
+    """Shows a study's run while it goes on: a live table on a terminal, a line an event elsewhere.
 
     Args:
         console: Where.
-        notice: Gives a line to show below the table (the tracker's fault), or an empty text.
+        tracker_fault: Gives what keeps the tracker from being up to date, shown below the table; None: nothing.
     """
 
-    def __init__(self, console: Console, notice: "Notice") -> None:
+    def __init__(self, console: Console, *, tracker_fault: Callable[[], str | None]) -> None:
         self._console = console
-        self._notice = notice
+        self._tracker_fault = tracker_fault
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
         self._shown_s = 0.0
         self._lines: dict[str, str] = {}
 
-    def __call__(self, walk: Walk) -> None:
-        """Shows how far the walk is; at most once a second."""
-        if time.monotonic() - self._shown_s < _REFRESH_S and any(v.state == "running" for v in walk.vertices.values()):
+    def __call__(self, run: StudyRun) -> None:
+        """Shows how far the run is; at most once a second."""
+        if time.monotonic() - self._shown_s < _REFRESH_S and any(v.state == "running" for v in run.vertices.values()):
             return
         self._shown_s = time.monotonic()
-        rows = walk_progress(walk)
+        rows = run_progress(run)
         if self._live is not None:
-            self._live.update(progress_table(rows, caption=escape(self._notice())), refresh=True)
+            self._live.update(progress_table(rows, caption=escape(_tracker_line(self._tracker_fault()))), refresh=True)
             return
         for row in rows:
             line = _event_line(row)
@@ -235,26 +168,21 @@ class ProgressDisplay:
             self._live.stop()
 
 
-class Notice:
-    """A line about the tracker, where there is something to say.
+def _best(row: SweepProgress) -> str:
+    """The best value; with the name of the objective where it is not the AUC, which goes without saying."""
+    if row.best is None:
+        return ""
+    return f"{row.best:.3f}" if row.objective == "val_auc" else f"{row.objective} {row.best:.3f}"
 
-    Args:
-        follower: Has a `fault`, one line or None.
-    """
 
-    def __init__(self, follower: object) -> None:
-        self._follower = follower
-
-    def __call__(self) -> str:
-        """The line, or an empty text."""
-        fault = getattr(self._follower, "fault", None)
-        return f"tracker: {fault}; the sweep goes on and the log is caught up later" if fault else ""
+def _tracker_line(fault: str | None) -> str:
+    return f"tracker: {fault}; the sweep goes on and the log is caught up later" if fault else ""
 
 
 def _event_line(row: SweepProgress) -> str:
     parts = [f"{row.name} ({', '.join(row.arms)}): {row.state}, {row.ended}/{row.wanted} trials"]
     if row.best is not None:
-        parts.append(f"best {row.best:.3f}")
+        parts.append(f"best {_best(row)}")
     if row.failed:
         parts.append(f"{row.failed} failed")
     if row.recovered:

@@ -1,4 +1,4 @@
-"""A study's ledgers brought onto one tracker: the experiment, its runs, its models, its artifacts.
+"""The sync of a study with one tracker: the experiment, its runs, its models, its artifacts, as the ledgers have them.
 
 Lives as long as the tracker answers; after a fault it is thrown away and made anew, and reads what is there.
 """
@@ -14,12 +14,12 @@ from mlflow.exceptions import MlflowException
 
 from tissueclock.errors import InputError
 from tissueclock.storage.folders import StudyFolder
+from tissueclock.tracking.columns import COLUMNS_TAG, columns_state
 from tissueclock.tracking.connection import one_line
-from tissueclock.tracking.picture import SWEEP, SweepPicture
-from tissueclock.tracking.projection import StudyStatus, study_run, sweep_run, trial_run
 from tissueclock.tracking.registry import ModelRegistry
+from tissueclock.tracking.run_facts import StudyStatus, study_facts, sweep_facts, trial_facts
 from tissueclock.tracking.runs import MirroredRun, RunMirror
-from tissueclock.tracking.view import VIEW_TAG, view_state
+from tissueclock.tracking.sweep_log import SWEEP, SweepLog
 
 # what no second try can mend; everything else is tried again
 _REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS")
@@ -48,14 +48,13 @@ class Refusals:
 
 
 @dataclass(slots=True)
-class StudyProjector:
+class StudySync:
     """Keeps one tracker true to the ledgers of one study.
 
     Attributes:
         client: An `MlflowClient`.
         identity: The study folder's.
         folder: The study folder.
-        tags: Further tags of the study's run.
         artifact_root: Where artifacts go if no server takes them, a URI; None leaves it to the server.
         refusals: Where refusals are counted.
         check: Called between runs; raises where there is no time left.
@@ -64,7 +63,6 @@ class StudyProjector:
     client: Any
     identity: StudyIdentity
     folder: StudyFolder
-    tags: Mapping[str, str]
     artifact_root: str | None
     refusals: Refusals
     check: Callable[[], None]
@@ -73,7 +71,7 @@ class StudyProjector:
     _experiment_id: str = field(init=False)
     _synced: set[str] = field(init=False, default_factory=set)
     _columns: dict[str, None] = field(init=False, default_factory=dict)
-    _view: str = field(init=False, default="")
+    _shown: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
         """Finds or makes the experiment, and reads the runs that it holds of this study."""
@@ -91,34 +89,34 @@ class StudyProjector:
 
     def sync_study(self, status: StudyStatus) -> MirroredRun:
         """Brings the study's own run up to date."""
-        facts = study_run(study=self.identity.study, tags=self.tags, start_s=self.identity.started_s, status=status)
+        facts = study_facts(study=self.identity.study, start_s=self.identity.started_s, status=status)
         return self._runs.sync(facts, parent=None)
 
-    def sync_sweep(self, picture: SweepPicture, *, study: MirroredRun, live: bool, current: set[str] | None) -> None:
+    def sync_sweep(self, log: SweepLog, *, study: MirroredRun, live: bool, current: set[str] | None) -> None:
         """Brings a sweep's run, those of its trials and its models up to date.
 
         Args:
-            picture: The sweep's ledger, read.
+            log: The sweep's ledger, as far as it was read.
             study: The study's run.
             live: Whether somebody is at work on the sweep; where not, open runs are ended as interrupted.
             current: The sweeps that the study consists of now; None: all.
         """
-        if not picture.state.facts:
+        if not log.state.facts:
             return
-        everything = not live or picture.name not in self._synced
-        names = {SWEEP, *picture.state.trials} if everything else set(picture.dirty)
+        everything = not live or log.name not in self._synced
+        names = {SWEEP, *log.state.trials} if everything else set(log.dirty)
         if not names:
             return
-        sweep = self._runs.sync(sweep_run(picture, live=live), parent=study.run_id)
-        for name in [name for name in picture.state.trials if name in names]:
+        sweep = self._runs.sync(sweep_facts(log, live=live), parent=study.run_id)
+        for name in [name for name in log.state.trials if name in names]:
             self.check()
-            facts = trial_run(picture, picture.state.trials[name], live=live)
+            facts = trial_facts(log, log.state.trials[name], live=live)
             self._columns.update(dict.fromkeys(facts.params))
-            self._unless_refused(picture, name, partial(self._runs.sync, facts, parent=sweep.run_id))
+            self._unless_refused(log, name, partial(self._runs.sync, facts, parent=sweep.run_id))
         if SWEEP in names:
-            self._unless_refused(picture, SWEEP, partial(self._finish_sweep, picture, study, sweep, current))
+            self._unless_refused(log, SWEEP, partial(self._finish_sweep, log, study, sweep, current))
         self._show_columns()
-        self._synced.add(picture.name)
+        self._synced.add(log.name)
 
     def log_artifacts(self, run: MirroredRun, path: Path, artifact_path: str | None) -> None:
         """Sends a file or a folder's content; one that is not there is counted as refused."""
@@ -130,32 +128,30 @@ class StudyProjector:
         except FileNotFoundError as error:
             self.refusals.add(error, n_lines=1)
 
-    def _finish_sweep(
-        self, picture: SweepPicture, study: MirroredRun, sweep: MirroredRun, current: set[str] | None
-    ) -> None:
-        dataset = _dataset(picture.state.facts)
+    def _finish_sweep(self, log: SweepLog, study: MirroredRun, sweep: MirroredRun, current: set[str] | None) -> None:
+        dataset = _dataset(log.state.facts)
         if dataset is not None:
             self._runs.log_dataset(sweep, **dataset)
             self._runs.log_dataset(study, **dataset)
-        if picture.state.closed:
-            self._registry.promote(picture, runs=self._runs, current=current)
+        if log.state.closed:
+            self._registry.promote(log, runs=self._runs, current=current)
 
-    def _unless_refused(self, picture: SweepPicture, name: str, send: Callable[[], Any]) -> None:
+    def _unless_refused(self, log: SweepLog, name: str, send: Callable[[], Any]) -> None:
         try:
             send()
         except MlflowException as error:
             if error.error_code not in _REFUSALS:
                 raise
-            self.refusals.add(error, n_lines=picture.pending[name])
+            self.refusals.add(error, n_lines=log.pending[name])
         except (FileNotFoundError, KeyError, ValueError) as error:  # a promoted checkpoint that is gone or foreign
-            self.refusals.add(error, n_lines=picture.pending[name])
-        picture.logged(name)
+            self.refusals.add(error, n_lines=log.pending[name])
+        log.mark_logged(name)
 
     def _show_columns(self) -> None:
-        view = view_state(self._columns)
-        if view != self._view:
-            self.client.set_experiment_tag(self._experiment_id, VIEW_TAG, view)
-            self._view = view
+        shown = columns_state(self._columns)
+        if shown != self._shown:
+            self.client.set_experiment_tag(self._experiment_id, COLUMNS_TAG, shown)
+            self._shown = shown
 
     def _experiment(self) -> str:
         name = self.identity.study

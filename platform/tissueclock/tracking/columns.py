@@ -1,4 +1,4 @@
-"""Which columns the table of runs opens with: MLflow's own "shared view", a tag of the experiment that a link names.
+"""The columns that the table of runs opens with: MLflow's own "shared view", a tag of the experiment that a link names.
 
 Without it, the table shows the source and the models, and every metric and parameter only after many clicks. Pure.
 """
@@ -7,14 +7,14 @@ import json
 from collections.abc import Iterable
 from urllib.parse import urlencode
 
-VIEW_KEY = "tissueclock"
-VIEW_TAG = f"mlflow.sharedViewState.{VIEW_KEY}"
+_VIEW_KEY = "tissueclock"
+COLUMNS_TAG = f"mlflow.sharedViewState.{_VIEW_KEY}"
 _METRICS = ("best_value", "holdout_auc", "epoch")
 _WIDTHS = {"tags.`status`": 100, "metrics.`best_value`": 120, "metrics.`holdout_auc`": 110, "metrics.`epoch`": 80}
 
 
-def view_state(params: Iterable[str]) -> str:
-    """The view's state, JSON: the status, the metrics that people compare, and these parameters.
+def columns_state(params: Iterable[str]) -> str:
+    """What the tag holds, JSON: the status, the metrics that people compare, and these parameters.
 
     A parameter with a logarithm beside it is shown by its value alone; both are there to compare.
     """
@@ -25,8 +25,8 @@ def view_state(params: Iterable[str]) -> str:
     return json.dumps({**order, "selectedColumns": columns, "columnOrder": columns, "columnWidths": _WIDTHS})
 
 
-def view_path(experiment_id: str) -> str:
-    """The path of that view behind a server's address; MLflow ignores the view if the path asks for an order."""
+def table_path(experiment_id: str) -> str:
+    """The path of that table behind a server's address; MLflow ignores the columns if the path asks for an order."""
     # without its kind, the page that is made for language models is shown around the runs
-    query = {"workflowType": "machine_learning", "viewStateShareKey": VIEW_KEY}
+    query = {"workflowType": "machine_learning", "viewStateShareKey": _VIEW_KEY}
     return f"#/experiments/{experiment_id}/runs?{urlencode(query)}"

@@ -1,4 +1,4 @@
-"""Walks the graph of sweeps: runs what is ready, promotes, feeds the next; goes on where it was.
+"""A run of a study along its graph: what is ready is run and promoted, and feeds the next; it goes on where it was.
 
 Knows no phase by name: it is handed a function that gives a phase.
 """
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tissueclock.checking import PhaseLoader
 from tissueclock.cohort.store import Cohort
 from tissueclock.errors import TissueclockError
 from tissueclock.lineage import code_facts, environment_facts
@@ -20,18 +21,19 @@ from tissueclock.sweeping.phase import SweptPhase
 from tissueclock.sweeping.promotion import read_parents
 from tissueclock.sweeping.space import make_space
 from tissueclock.sweeping.sweep import inputs_digest, is_complete
+from tissueclock.training.phase import Phase
 
-PhaseLoader = Callable[[SweepSpec], SweptPhase]
-State = Literal["waiting", "running", "complete", "failed", "skipped"]
+SweepState = Literal["waiting", "running", "complete", "failed", "skipped"]
 _POLL_S = 0.25
 
 
 @dataclass(slots=True)
 class Vertex:
-    """A sweep of the graph as the walk sees it.
+    """A sweep of the graph, as far as the run has come with it.
 
     Attributes:
         spec: What was asked for.
+        phase: Its trainable and space.
         state: `skipped` where a sweep before it failed.
         job: Known once the parents are.
         ledger: Follows the sweep's ledger once the job is known.
@@ -39,7 +41,8 @@ class Vertex:
     """
 
     spec: SweepSpec
-    state: State = "waiting"
+    phase: SweptPhase
+    state: SweepState = "waiting"
     job: SweepJob | None = None
     ledger: LedgerReader | None = None
     error: str | None = None
@@ -55,8 +58,8 @@ class Vertex:
 
 
 @dataclass(slots=True)
-class Walk:
-    """The walk of a study's graph.
+class StudyRun:
+    """A run of a study.
 
     Args:
         study: The study, its cohort's identity known.
@@ -75,7 +78,7 @@ class Walk:
     _connected: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
-        self.vertices = {name: Vertex(spec) for name, spec in self.study.vertices.items()}
+        self.vertices = {name: Vertex(spec, self.load_phase(spec)) for name, spec in self.study.vertices.items()}
         self._lineage = {
             "cohort": self.cohort.digest,
             "split": self.cohort.split_digest,
@@ -84,7 +87,15 @@ class Walk:
             "environment": environment_facts(),
         }
 
-    def run(self, watch: Callable[["Walk"], None], *, retry_failed: bool = False) -> None:
+    def record_study(self, *, tracker: str) -> None:
+        """Writes `study.json`, the study as resolved.
+
+        Args:
+            tracker: Where MLflow's runs go, without credentials.
+        """
+        write_json(self.study.folder.study, _resolved(self.study, tracker=tracker))
+
+    def run(self, watch: Callable[["StudyRun"], None], *, retry_failed: bool = False) -> None:
         """Runs every sweep that is not complete; one that fails takes down only those that it feeds.
 
         Args:
@@ -118,26 +129,25 @@ class Walk:
                 vertex.state, vertex.error = "skipped", f"{above.name} {above.state}"
             elif above is None or above.state == "complete":
                 try:
-                    phase, job = self._resolve(vertex, above)
+                    job = self._resolve(vertex, above)
                 except TissueclockError as error:
                     vertex.state, vertex.error = "failed", str(error)
                     continue
-                if is_complete(job, phase) and not retry_failed:
+                if is_complete(job, vertex.phase) and not retry_failed:
                     vertex.state = "complete"
                     continue
                 if not self._connected:
                     self.connect()
                     self._connected = True
                 vertex.state = "running"
-                running[name] = RunningSweep(job, phase, retry_failed=retry_failed)
+                running[name] = RunningSweep(job, vertex.phase, retry_failed=retry_failed)
 
-    def _resolve(self, vertex: Vertex, above: Vertex | None) -> tuple[SweptPhase, SweepJob]:
+    def _resolve(self, vertex: Vertex, above: Vertex | None) -> SweepJob:
         """Names the sweep by its inputs, now that the parents are known."""
-        spec = vertex.spec
+        spec, phase = vertex.spec, vertex.phase
         parents: tuple[Parent, ...] = ()
         if above is not None and above.job is not None:
             parents = read_parents(above.job.folder)
-        phase = self.load_phase(spec)
         space = make_space(phase.space, spec, accepted=phase.phase.task.accepted(), n_parents=len(parents))
         inputs = inputs_digest(spec, space, tuple(parent.digest for parent in parents))
         job = SweepJob(
@@ -152,7 +162,7 @@ class Walk:
             },
         )
         vertex.job, vertex.ledger = job, LedgerReader(job.folder.ledger)
-        return phase, job
+        return job
 
     def _write_graph(self) -> None:
         """Writes `graph.json` where it changed: each arm's sweeps in order, by the names their folders have so far."""
@@ -164,7 +174,7 @@ class Walk:
             "sweeps": {
                 vertex.name: {
                     "phase": vertex.spec.phase,
-                    "objective": self.load_phase(vertex.spec).phase.task.objective,
+                    **_promised(vertex.phase.phase),
                     "arms": list(vertex.spec.arms),
                     "weights": vertex.spec.inputs.weights,
                     "upstream": names[vertex.spec.inputs.upstream] if vertex.spec.inputs.upstream else None,
@@ -180,3 +190,37 @@ class Walk:
         if facts != self._graph:
             write_json(self.study.folder.graph, facts)
             self._graph = facts
+
+
+def _promised(phase: Phase) -> dict[str, Any]:
+    """What a phase promises, for those who read the study and load no phase."""
+    return {
+        "title": phase.title,
+        "objective": phase.task.objective,
+        "unit": phase.task.unit,
+        "onset_before_min": phase.task.onset_before_min,
+    }
+
+
+def _resolved(study: Study, *, tracker: str) -> dict[str, Any]:
+    """What a study says, its paths absolute, and the vertices of each arm in the order trained."""
+    base = study.file.resolve().parent
+    settings = study.settings.model_dump(mode="json")
+    settings |= {
+        "cohort": str(study.cohort),
+        "folder": str(study.folder.path),
+        "extensions": None if study.extensions is None else str(study.extensions),
+    }
+    settings["tracking"]["uri"] = tracker
+    for weights in settings["weights"].values():
+        weights["file"] = str((base / weights["file"]).resolve())
+    if settings["trunks"]["folder"] is not None:
+        settings["trunks"]["folder"] = str(base / settings["trunks"]["folder"])
+    return {
+        "schema": 1,
+        "study": study.settings.name,
+        "file": str(study.file.resolve()),
+        "seed": study.settings.seed,
+        "settings": settings,
+        "arms": {arm: list(vertices) for arm, vertices in study.arms.items()},
+    }

@@ -1,0 +1,211 @@
+"""The commands on a study: `plan`, `sweep`, `status`, `report`, `ui`; and `predict`, on what it promoted."""
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tissueclock.cli.console import RayAddress, console, say
+from tissueclock.errors import InputError
+
+if TYPE_CHECKING:
+    from tissueclock.cohort.store import Cohort
+    from tissueclock.study import Study
+    from tissueclock.study_run import StudyRun
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="The study file (YAML).", show_default=False)]
+_TRACKER_PATIENCE_S = 60.0
+
+
+def plan(study_file: StudyFile) -> None:
+    """Check everything that can be wrong, start nothing, and print the bill."""
+    from tissueclock.billing import bill_study
+    from tissueclock.catalog import load_phase
+    from tissueclock.checking import check_disk
+    from tissueclock.cli.tables import bill_table
+
+    study, _ = _read_checked(study_file, verify=True)
+    with console.status("timing an epoch of each sweep"):
+        lines = bill_study(study, load_phase)
+    on_gpu = any(spec.budget.resources.gpus for spec in study.vertices.values())
+    free_bytes = check_disk(study, wanted_bytes=sum(line.disk_bytes for line in lines))
+    console.print(bill_table(lines, free_bytes=free_bytes, on_gpu=on_gpu))
+    say(f"Nothing is wrong. To run it: tissueclock sweep {study_file}")
+
+
+def sweep(
+    study_file: StudyFile,
+    ray_address: RayAddress = None,
+    cpus: Annotated[
+        int | None, typer.Option(min=1, help="CPUs of a cluster started on this machine; default: all.")
+    ] = None,
+    retry_failed: Annotated[bool, typer.Option(help="Take up trials that failed once more.")] = False,
+) -> None:
+    """Run a study, or go on with it: the same command after any interruption."""
+    from tissueclock.catalog import load_phase
+    from tissueclock.cli.progress import ProgressDisplay, progress_table, run_progress
+    from tissueclock.storage.locks import hold
+    from tissueclock.study_run import StudyRun
+    from tissueclock.sweeping import cluster
+    from tissueclock.tracking.connection import redacted
+    from tissueclock.tracking.follower import Follower
+
+    with console.status("checking the study"):
+        study, cohort = _read_checked(study_file, verify=False)
+    with hold(study.folder.lock, what="study"), contextlib.ExitStack() as stack:
+
+        def connect() -> None:
+            trials = [spec.budget.resources for spec in study.vertices.values()]
+            cluster.connect(address=ray_address, n_cpus=cpus, extensions=study.extensions, trials=trials)
+            stack.callback(cluster.disconnect)
+
+        run = StudyRun(study, load_phase, cohort, connect)
+        follower = Follower(uri=study.tracking_uri, study=study.settings.name, folder=study.folder)
+        run.record_study(tracker=redacted(study.tracking_uri))
+        follower.start()
+        try:
+            with ProgressDisplay(console, tracker_fault=lambda: follower.fault) as display:
+                run.run(display, retry_failed=retry_failed)
+            report_file = _write_report(study)
+            follower.log_report(report_file.parent)
+        except BaseException as error:
+            follower.stop(timeout_s=5, status="interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+            raise
+        with console.status("catching up with the tracker"):
+            behind = follower.stop(timeout_s=_TRACKER_PATIENCE_S, status="failed" if run.failed else "finished")
+    if not console.is_terminal:
+        console.print(progress_table(run_progress(run)))
+    _print_results(study)
+    if behind:
+        say(f"The tracker is {behind} entries behind ({follower.fault}); run the same command again to catch up.")
+    _print_next(study, study_file, report_file)
+    if run.failed:
+        _print_failures(run)
+        sys.exit(1)
+
+
+def status(study_file: StudyFile) -> None:
+    """Say how far a study is; reads only, at any moment."""
+    from tissueclock.cli.progress import progress_table, sweep_progress
+    from tissueclock.storage.ledger import read_ledger
+    from tissueclock.storage.locks import is_held
+    from tissueclock.study import read_study
+
+    study = read_study(study_file)
+    if not study.folder.graph.exists():
+        say(f"{study.folder.path}: nothing was started yet")
+        return
+    at_work = is_held(study.folder.lock)
+    graph = study.folder.read_graph()
+    rows = []
+    for name in dict.fromkeys(name for names in graph["arms"].values() for name in names):  # in the order trained
+        facts = graph["sweeps"][name]
+        state = facts["state"] if at_work or facts["state"] != "running" else "interrupted"
+        rows.append(
+            sweep_progress(
+                name=name,
+                objective=facts.get("objective", "val_auc"),
+                arms=facts["arms"],
+                state=state,
+                wanted=facts["trials"],
+                ledger=read_ledger(study.folder.sweep(name).ledger),
+                error=facts["error"],
+            )
+        )
+    console.print(progress_table(rows))
+    say("a process is at work on it" if at_work else "no process is at work on it")
+
+
+def report(study_file: StudyFile) -> None:
+    """Write the report of a study, finished or not, and print its table."""
+    from tissueclock.study import read_study
+
+    study = read_study(study_file)
+    if not study.folder.graph.exists():
+        raise InputError(f"{study.folder.path}: nothing was started yet; run tissueclock sweep {study_file} first")
+    path = _write_report(study)
+    _print_results(study)
+    say(f"report: {path}")
+
+
+def predict(
+    promoted: Annotated[
+        Path, typer.Argument(help="A promoted checkpoint: sweeps/SWEEP/promoted/RANK.", show_default=False)
+    ],
+    cohort: Annotated[Path, typer.Argument(help="A packed cohort.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="The table to write.")] = Path("predictions.tsv"),
+) -> None:
+    """Let a promoted checkpoint answer for every hemisphere of a packed cohort."""
+    from tissueclock.storage.folders import PromotedFolder
+    from tissueclock.training.prediction import predict as predict_cohort
+    from tissueclock.training.prediction import write_predictions
+
+    with console.status("predicting"):
+        predictions = predict_cohort(PromotedFolder(promoted), cohort)
+        write_predictions(out, predictions)
+    n_positive = sum(prediction.positive for prediction in predictions)
+    say(f"{out}: {len(predictions)} hemispheres, {n_positive} positive")
+
+
+def ui(
+    study_file: StudyFile,
+    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where to listen.")] = 5000,
+) -> None:
+    """Open the MLflow page of a study; ends with Ctrl+C."""
+    from tissueclock.study import read_study
+    from tissueclock.tracking.connection import check_tracker, sqlite_path
+    from tissueclock.tracking.page import open_page
+
+    study = read_study(study_file)
+    check_tracker(study.tracking_uri)
+    if (database := sqlite_path(study.tracking_uri)) is not None and not database.exists():
+        raise InputError(f"{database}: nothing is logged yet; run tissueclock sweep {study_file} first")
+    open_page(study.tracking_uri, study=study.settings.name, host=host, port=port)
+
+
+def _read_checked(study_file: Path, *, verify: bool) -> "tuple[Study, Cohort]":
+    from tissueclock.study import read_study
+
+    study = read_study(study_file)  # before seconds of imports
+
+    from tissueclock.catalog import load_phase, use_extensions
+    from tissueclock.checking import check_study
+    from tissueclock.tracking.connection import check_tracker
+
+    use_extensions(study.extensions)
+    return check_study(study, load_phase, check_tracker, verify=verify)
+
+
+def _write_report(study: "Study") -> Path:
+    from tissueclock.comparing.report import write_report
+
+    with console.status("writing the report"):
+        return write_report(study.folder)
+
+
+def _print_results(study: "Study") -> None:
+    from tissueclock.cli import tables
+    from tissueclock.comparing.report import results_table
+
+    rows = results_table(study.folder)
+    console.print(tables.results_table(rows))
+    console.print(tables.configurations(rows))
+
+
+def _print_next(study: "Study", study_file: Path, report_file: Path) -> None:
+    console.print("What to open next:", style="bold")
+    for what, where in (
+        ("the report", str(report_file)),
+        ("every trial, in MLflow", f"tissueclock ui {study_file}"),
+        ("promoted checkpoints", f"{study.folder.path}/sweeps/*/promoted/1"),
+    ):
+        say(f"  {what:<24}{where}")
+
+
+def _print_failures(run: "StudyRun") -> None:
+    for vertex in run.vertices.values():
+        if vertex.error:
+            say(f"{vertex.name}: {vertex.state}: {vertex.error}", style="red")

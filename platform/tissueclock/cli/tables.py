@@ -1,0 +1,74 @@
+"""The tables that a command ends with: the bill, the results, the best configurations."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.markup import escape
+from rich.table import Table
+
+from tissueclock.billing import BillLine
+from tissueclock.comparing.scores import Confusion
+from tissueclock.comparing.table import ResultRow, format_auc
+
+
+def bill_table(lines: Sequence[BillLine], *, free_bytes: int, on_gpu: bool) -> Table:
+    """The bill: at most this many trials, hours and gigabytes."""
+    unit = "GPU-hours" if on_gpu else "CPU-hours"
+    total_h, total_gb = sum(line.hours for line in lines), sum(line.disk_bytes for line in lines) / 1e9
+    saved_h, trunks_gb = sum(line.saved_hours for line in lines), sum(line.trunk_bytes for line in lines) / 1e9
+    table = Table(
+        title="The bill, at most (no trial stopped early, nothing frozen; epochs timed on this machine)",
+        title_justify="left",
+        caption=f"{sum(line.trials for line in lines)} trials, {total_h:.2f} {unit}, {total_gb:.2f} GB of "
+        f"{free_bytes / 1e9:.0f} GB free; of these hours shared trunks should save {saved_h:.2f}, and take "
+        f"{trunks_gb:.2f} GB on each node",
+        caption_justify="left",
+    )
+    shared = ("trunks\nsave, h", "trunks\ntake, GB")
+    for column in ("sweep", "arms", "trials", "epochs", "s/epoch", unit, "disk, GB", *shared):
+        table.add_column(column, justify="left" if column in ("sweep", "arms") else "right")
+    for line in lines:
+        table.add_row(
+            line.vertex,
+            ", ".join(line.arms),
+            str(line.trials),
+            str(line.epochs),
+            f"{line.epoch_s:.2f}",
+            f"{line.hours:.3f}",
+            f"{line.disk_bytes / 1e9:.3f}",
+            f"{line.saved_hours:.3f}" if line.trunk_bytes else "-",
+            f"{line.trunk_bytes / 1e9:.3f}" if line.trunk_bytes else "-",
+        )
+    return table
+
+
+def results_table(rows: Iterable[ResultRow]) -> Table:
+    """The study's table, short enough for a terminal; the report has every interval."""
+    table = Table(title="Holdout patients, scored once; thresholds chosen on validation", title_justify="left")
+    for column in ("task", "who"):
+        table.add_column(column)
+    for column in ("val.\nAUC", "holdout AUC\n\\[95 % CI]", "sens.", "spec.", "acc."):
+        table.add_column(column, justify="right", no_wrap=True)
+    task = None
+    for row in rows:
+        if task is not None and task != row.task:
+            table.add_section()
+        confusion = row.confusion or Confusion(None, None, None)
+        rates = (confusion.sensitivity, confusion.specificity, confusion.accuracy)
+        table.add_row(
+            escape(row.task) if task != row.task else "",
+            escape(f"{row.who} / {row.phase}" if row.phase else row.who),
+            "" if row.validation_auc is None else f"{row.validation_auc:.3f}",
+            escape(format_auc(row.auc)) if row.auc else row.state,
+            *["" if rate is None else f"{rate.value:.2f}" for rate in rates],
+        )
+        task = row.task
+    return table
+
+
+def configurations(rows: Iterable[ResultRow]) -> Table:
+    """The best configuration of each sweep, short; the report has it in full."""
+    table = Table(title="Best configurations", title_justify="left", box=None, show_header=False, padding=(0, 2, 0, 0))
+    for row in rows:
+        if row.configuration:
+            table.add_row(escape(f"{row.who} / {row.phase}"), escape(row.configuration))
+    return table
