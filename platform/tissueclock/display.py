@@ -10,8 +10,8 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+from tissueclock.comparing.results_table import ResultRow, format_auc
 from tissueclock.comparing.scores import Confusion
-from tissueclock.comparing.table import ResultRow, format_auc
 from tissueclock.pipeline import Walk
 from tissueclock.plan import BillLine
 from tissueclock.storage.ledger import LedgerState

@@ -13,9 +13,9 @@ from sklearn.metrics import roc_auc_score
 from tissueclock.cohort.manifest import Patient
 from tissueclock.cohort.store import Cohort
 from tissueclock.cohort.writer import CohortWriter
-from tissueclock.comparing.holdout import read_study
 from tissueclock.comparing.report import write_report
 from tissueclock.comparing.results import StudyResult
+from tissueclock.comparing.study_results import read_results
 from tissueclock.storage.files import write_json
 from tissueclock.storage.folders import StudyFolder
 from tissueclock.storage.ledger import LedgerWriter
@@ -231,7 +231,7 @@ def finished(tmp_path: Path, finished_once: StudyMaker) -> StudyMaker:
 
 @pytest.fixture(scope="session")
 def study(finished_once: StudyMaker) -> StudyResult:
-    return read_study(finished_once.folder)
+    return read_results(finished_once.folder)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pytest
 
 from tissueclock.comparing.figures import draw_roc, draw_trials
 from tissueclock.comparing.report import results_table, write_report
-from tissueclock.comparing.table import HEADINGS
+from tissueclock.comparing.results_table import HEADINGS
 from tissueclock.errors import StorageError
 
 VOID = {"meta", "img", "br", "hr", "link"}
@@ -57,7 +57,7 @@ def test_a_finished_study_is_told_whole(report, study, finished_once):
 
 
 def test_the_choice_is_validations_not_the_holdouts(report, study):
-    late = study.of_task(study.tasks[2])
+    late = study.of_question(study.questions[2])
     chosen = max(late, key=lambda sweep: sweep.best.value)
     text = Page(report.read_text()).text
     assert f"onset < 4.5 h: {chosen.label}" in text

@@ -1,11 +1,11 @@
-"""What the report says in words and small tables, as plain data for its template."""
+"""The report's words and small tables, as plain data for its template."""
 
 from typing import Any
 
 from tissueclock.comparing.observers import OBSERVER
-from tissueclock.comparing.results import PairedTest, Promoted, StudyResult, SweepResult, Task
+from tissueclock.comparing.results import PairedTest, Promoted, Question, StudyResult, SweepResult
+from tissueclock.comparing.results_table import NOTHING, format_auc, format_interval, format_number, format_value
 from tissueclock.comparing.statistics import AucDifference, Interval
-from tissueclock.comparing.table import NOTHING, format_auc, format_interval, format_number, format_value
 from tissueclock.storage.ledger import TrialEntry
 
 _SHORT = 12
@@ -18,7 +18,7 @@ def describe_study(study: StudyResult) -> dict[str, Any]:
         "study": study.name,
         "banner": _banner(study),
         "facts": _facts(study),
-        "decisions": [_decision(study, task) for task in study.tasks],
+        "decisions": [_decision(study, question) for question in study.questions],
         "leaks": [_leak(sweep) for sweep in study.sweeps if sweep.observer and sweep.observer.leaks],
         "notes": _notes(study),
         "gaps": list(study.gaps),
@@ -75,17 +75,17 @@ def _code(code: dict[str, Any]) -> str:
     return f"tissueclock {code.get('version', '?')}, commit {str(commit)[:_SHORT] if commit else 'unknown'}{changed}"
 
 
-def _chosen(study: StudyResult, task: Task) -> SweepResult | None:
-    """Of a task's scored sweeps the one that validation prefers."""
-    scored = [sweep for sweep in study.of_task(task) if sweep.best and sweep.holdout and sweep.holdout.auc]
+def _chosen(study: StudyResult, question: Question) -> SweepResult | None:
+    """Of a question's scored sweeps the one that validation prefers."""
+    scored = [sweep for sweep in study.of_question(question) if sweep.best and sweep.holdout and sweep.holdout.auc]
     return max(scored, key=lambda sweep: sweep.best.value if sweep.best else 0.0, default=None)
 
 
-def _decision(study: StudyResult, task: Task) -> dict[str, Any]:
-    chosen = _chosen(study, task)
+def _decision(study: StudyResult, question: Question) -> dict[str, Any]:
+    chosen = _chosen(study, question)
     if chosen is None or chosen.best is None or chosen.holdout is None:
         return {
-            "task": task.name,
+            "question": question.name,
             "choice": "",
             "worth": "No checkpoint has been scored on the holdout yet.",
             "tests": [],
@@ -97,7 +97,7 @@ def _decision(study: StudyResult, task: Task) -> dict[str, Any]:
         f"95 % intervals: DeLong, and over resampled patients {format_interval(holdout.bootstrap or Interval(0, 1))})."
     )
     tests = [_test_sentence(test, chosen) for test in study.tests if chosen.label in (test.first, test.second)]
-    return {"task": task.name, "choice": chosen.label, "worth": worth, "tests": tests}
+    return {"question": question.name, "choice": chosen.label, "worth": worth, "tests": tests}
 
 
 def _test_sentence(test: PairedTest, chosen: SweepResult) -> str:
@@ -162,7 +162,7 @@ def _notes(study: StudyResult) -> list[str]:
 def _test_cells(test: PairedTest) -> tuple[str, ...]:
     z = NOTHING if test.difference.z is None else _signed(test.difference.z, digits=2)
     p = format_p(test.difference.p)
-    return (test.task.name, test.first, test.second, str(test.n), format_difference(test.difference), z, p)
+    return (test.question.name, test.first, test.second, str(test.n), format_difference(test.difference), z, p)
 
 
 def _sweep_cells(sweep: SweepResult) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tissueclock.comparing.observers import OBSERVER, ReaderResult
-from tissueclock.comparing.results import StudyResult, SweepResult, Task
+from tissueclock.comparing.results import Question, StudyResult, SweepResult
 from tissueclock.comparing.scores import Confusion
 from tissueclock.comparing.statistics import AucEstimate, Interval, Rate
 from tissueclock.storage.tsv import MISSING
@@ -103,13 +103,13 @@ class ResultRow:
 
 
 def make_rows(study: StudyResult) -> list[ResultRow]:
-    """The table's rows: task by task the networks, then the observer, then the readers."""
+    """The table's rows: question by question the networks, then the observer, then the readers."""
     rows: list[ResultRow] = []
-    for task in study.tasks:
-        sweeps = study.of_task(task)
+    for question in study.questions:
+        sweeps = study.of_question(question)
         rows.extend(_network_row(sweep) for sweep in sweeps)
         rows.extend(_observer_row(sweep) for sweep in [s for s in sweeps if s.observer][:1])
-        rows.extend(_reader_row(reader, task) for reader in study.readers.get(task, ()))
+        rows.extend(_reader_row(reader, question) for reader in study.readers.get(question, ()))
     return rows
 
 
@@ -152,7 +152,7 @@ def _network_row(sweep: SweepResult) -> ResultRow:
     best, holdout = sweep.best, sweep.holdout
     return ResultRow(
         kind="network",
-        task=sweep.task.name,
+        task=sweep.question.name,
         who=", ".join(sweep.arms),
         phase=sweep.phase,
         sweep=sweep.name,
@@ -175,7 +175,7 @@ def _observer_row(sweep: SweepResult) -> ResultRow:
     scores = sweep.observer.scores
     return ResultRow(
         kind="observer",
-        task=sweep.task.name,
+        task=sweep.question.name,
         who=OBSERVER,
         n=len(scores.units),
         n_positive=scores.n_positive,
@@ -184,11 +184,11 @@ def _observer_row(sweep: SweepResult) -> ResultRow:
     )
 
 
-def _reader_row(reader: ReaderResult, task: Task) -> ResultRow:
+def _reader_row(reader: ReaderResult, question: Question) -> ResultRow:
     positive = reader.confusion.sensitivity
     return ResultRow(
         kind="reader",
-        task=task.name,
+        task=question.name,
         who=reader.name,
         n=reader.n,
         n_positive=positive.n if positive else 0,
