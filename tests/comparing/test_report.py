@@ -10,9 +10,16 @@ import pytest
 
 from tissueclock.comparing.figures import draw_roc, draw_trials
 from tissueclock.comparing.report import results_table, write_report
-from tissueclock.comparing.results_table import HEADINGS
 from tissueclock.errors import StorageError
 
+RESULTS_TSV = """
+kind task who phase sweep state configuration validation_auc unit holdout_n holdout_n_positive
+holdout_auc holdout_auc_delong_low holdout_auc_delong_high holdout_auc_bootstrap_low holdout_auc_bootstrap_high
+threshold_logit
+holdout_sensitivity holdout_sensitivity_wilson_low holdout_sensitivity_wilson_high
+holdout_specificity holdout_specificity_wilson_low holdout_specificity_wilson_high
+holdout_accuracy holdout_accuracy_wilson_low holdout_accuracy_wilson_high
+"""
 VOID = {"meta", "img", "br", "hr", "link"}
 
 
@@ -148,7 +155,25 @@ def test_table_and_tsv_have_the_same_rows_in_full_precision(report, finished_onc
     assert float(table[1]["holdout_auc"]) == pytest.approx(rows[1].auc.auc, rel=1e-5)
     assert float(table[1]["holdout_auc_bootstrap_low"]) == pytest.approx(rows[1].bootstrap.low, rel=1e-5)
     assert table[-1]["holdout_auc"] == "n/a"
-    assert all(len(row.cells()) == len(HEADINGS) for row in rows)
+
+
+def test_what_results_tsv_holds_is_what_0_1_wrote(report):
+    """Whoever reads it by column goes on reading it."""
+    header, first, *_ = (report.parent / "results.tsv").read_text().splitlines()
+    assert header.split("\t") == RESULTS_TSV.split()
+    assert first.startswith("network\tdetection\tchain, scratch\tdetection\tdetection-00aa00aa\tcomplete\tparent 2, ")
+
+
+def test_every_row_of_a_table_is_as_wide_as_its_head(report):
+    """Spans counted: what stands beside a network takes the room of several text columns."""
+    tables = re.findall(r"<table>.*?</table>", report.read_text(), re.DOTALL)
+    assert len(tables) == 5
+    for table in tables:
+        widths = {
+            sum(int(span or 1) for span in re.findall(r'<t[dh](?=[ >])(?:[^>]*?colspan="(\d+)")?', row))
+            for row in re.findall(r"<tr.*?</tr>", table, re.DOTALL)
+        }
+        assert len(widths) == 1
 
 
 def test_the_roc_figure_has_a_panel_a_task_and_a_curve_an_arm(study):

@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import roc_curve
 
+from tissueclock.comparing.formats import format_auc
 from tissueclock.comparing.observers import OBSERVER, ReaderResult
 from tissueclock.comparing.results import Question, StudyResult, SweepResult
-from tissueclock.comparing.results_table import format_auc
 from tissueclock.comparing.scores import Scores
 from tissueclock.storage.files import atomic_path
 from tissueclock.storage.ledger import TrialEntry

@@ -1,19 +1,26 @@
-"""The report's words and small tables, as plain data for its template."""
+"""The report's words: what was run, what to take, how far to trust it."""
 
 from typing import Any
 
-from tissueclock.comparing.observers import OBSERVER
-from tissueclock.comparing.results import PairedTest, Promoted, Question, StudyResult, SweepResult
-from tissueclock.comparing.results_table import NOTHING, format_auc, format_interval, format_number, format_value
-from tissueclock.comparing.statistics import AucDifference, Interval
-from tissueclock.storage.ledger import TrialEntry
+from markupsafe import Markup
 
-_SHORT = 12
-"""Characters of a digest that are shown; the whole is in its tooltip."""
+from tissueclock.comparing.formats import (
+    N_SHORT,
+    format_auc,
+    format_difference,
+    format_digest,
+    format_interval,
+    format_number,
+    format_p,
+    format_signed,
+)
+from tissueclock.comparing.observers import OBSERVER
+from tissueclock.comparing.results import PairedTest, Question, StudyResult, SweepResult
+from tissueclock.comparing.statistics import Interval
 
 
 def describe_study(study: StudyResult) -> dict[str, Any]:
-    """Everything that the template shows beside table and figures."""
+    """Everything that the template shows beside tables and figures."""
     return {
         "study": study.name,
         "banner": _banner(study),
@@ -22,27 +29,8 @@ def describe_study(study: StudyResult) -> dict[str, Any]:
         "leaks": [_leak(sweep) for sweep in study.sweeps if sweep.observer and sweep.observer.leaks],
         "notes": _notes(study),
         "gaps": list(study.gaps),
-        "tests": [_test_cells(test) for test in study.tests],
-        "sweeps": [_sweep_cells(sweep) for sweep in study.sweeps],
         "failures": [failure for sweep in study.sweeps for failure in _failures(sweep)],
-        "configurations": _configurations(study),
-        "lineage": [_lineage(study, sweep, promoted) for sweep in study.sweeps for promoted in sweep.promoted],
-        "n_short": _SHORT,
     }
-
-
-def format_difference(difference: AucDifference) -> str:
-    """The difference with its sign and interval."""
-    return f"{_signed(difference.difference)} {format_interval(difference.interval)}"
-
-
-def format_p(p: float | None) -> str:
-    """A p value as it is printed: three decimals, or that it is smaller, or a dash.
-
-    >>> format_p(0.0421), format_p(1e-5)
-    ('0.042', '< 0.001')
-    """
-    return NOTHING if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _banner(study: StudyResult) -> str:
@@ -51,28 +39,28 @@ def _banner(study: StudyResult) -> str:
     return "Numbers are from a phantom cohort, not from patients." if study.cohort.is_phantom else ""
 
 
-def _facts(study: StudyResult) -> list[tuple[str, str, bool]]:
-    """What was run: name, value, and whether the value is a digest, to be shown shortened."""
+def _facts(study: StudyResult) -> list[tuple[str, str | Markup]]:
+    """What was run: name and value."""
     opened = [sweep.ledger.facts.get("lineage", {}) for sweep in study.sweeps if sweep.ledger.facts]
-    facts = [("arms", ", ".join(dict.fromkeys(arm for sweep in study.sweeps for arm in sweep.arms)), False)]
+    facts = [("arms", ", ".join(dict.fromkeys(arm for sweep in study.sweeps for arm in sweep.arms)))]
     if study.cohort:
         source = ", ".join(f"{key} {value}" for key, value in study.cohort.source.items())
         counts = ", ".join(f"{n} {split}" for split, n in study.cohort.n_patients.items())
-        facts.append(("cohort", f"{study.cohort.name} ({source})" if source else study.cohort.name, False))
-        facts.append(("patients", f"{sum(study.cohort.n_patients.values())}: {counts}", False))
-    facts.append(("seed", str(study.seed), False))
+        facts.append(("cohort", f"{study.cohort.name} ({source})" if source else study.cohort.name))
+        facts.append(("patients", f"{sum(study.cohort.n_patients.values())}: {counts}"))
+    facts.append(("seed", str(study.seed)))
     for name, key in (("cohort digest", "cohort"), ("split digest", "split")):
         digests = dict.fromkeys(str(lineage[key]) for lineage in opened if key in lineage)
-        facts.extend((name, digest, True) for digest in digests)
+        facts.extend((name, format_digest(digest)) for digest in digests)
     codes = dict.fromkeys(_code(lineage["code"]) for lineage in opened if "code" in lineage)
-    facts.extend(("code", code, False) for code in codes)
+    facts.extend(("code", code) for code in codes)
     return facts
 
 
 def _code(code: dict[str, Any]) -> str:
     commit = code.get("git_commit")
     changed = ", with uncommitted changes" if code.get("git_dirty") else ""
-    return f"tissueclock {code.get('version', '?')}, commit {str(commit)[:_SHORT] if commit else 'unknown'}{changed}"
+    return f"tissueclock {code.get('version', '?')}, commit {str(commit)[:N_SHORT] if commit else 'unknown'}{changed}"
 
 
 def _chosen(study: StudyResult, question: Question) -> SweepResult | None:
@@ -106,7 +94,7 @@ def _test_sentence(test: PairedTest, chosen: SweepResult) -> str:
     ends = interval if sign > 0 else Interval(-interval.high, -interval.low)
     verdict = "more than chance explains" if ends.low > 0 or ends.high < 0 else "no evidence of a difference"
     p = _equals(test.difference.p)
-    return f"Against {other}: {_signed(difference)} AUC {format_interval(ends)}, p {p}: {verdict}."
+    return f"Against {other}: {format_signed(difference)} AUC {format_interval(ends)}, p {p}: {verdict}."
 
 
 def _equals(p: float | None) -> str:
@@ -159,74 +147,9 @@ def _notes(study: StudyResult) -> list[str]:
     return notes
 
 
-def _test_cells(test: PairedTest) -> tuple[str, ...]:
-    z = NOTHING if test.difference.z is None else _signed(test.difference.z, digits=2)
-    p = format_p(test.difference.p)
-    return (test.question.name, test.first, test.second, str(test.n), format_difference(test.difference), z, p)
-
-
-def _sweep_cells(sweep: SweepResult) -> tuple[str, ...]:
-    ledger = sweep.ledger
-    counts = [len(ledger.with_status(status)) for status in ("finished", "pruned", "failed", None)]
-    weights = f"best of {sweep.spec['upstream']}" if sweep.spec.get("upstream") else str(sweep.spec.get("weights", ""))
-    return (
-        sweep.name,
-        ", ".join(sweep.arms),
-        weights or NOTHING,
-        sweep.state,
-        str(sweep.spec.get("trials", NOTHING)),
-        *map(str, counts),
-        str(sum(len(trial.recovered) for trial in ledger.trials.values())),
-        _hours(list(ledger.trials.values())),
-    )
-
-
-def _hours(trials: list[TrialEntry]) -> str:
-    """From the first trial asked to the last ended, in words."""
-    ended = [trial.ended_s for trial in trials if trial.ended_s is not None]
-    if not ended:
-        return NOTHING
-    minutes = (max(ended) - min(trial.asked_s for trial in trials)) / 60
-    return f"{minutes:.1f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
-
-
 def _failures(sweep: SweepResult) -> list[str]:
     """A line for each reason, with the trials that failed of it."""
     trials: dict[str, list[str]] = {}
     for trial in sweep.ledger.with_status("failed"):
         trials.setdefault(trial.error or "no reason recorded", []).append(trial.name)
     return [f"{sweep.name}, {', '.join(names)}: {error}" for error, names in trials.items()]
-
-
-def _configurations(study: StudyResult) -> dict[str, Any]:
-    """Hyperparameters down, sweeps across."""
-    chosen = [(sweep, sweep.best) for sweep in study.sweeps if sweep.best]
-    names = sorted({name for _, best in chosen for name in best.facts["hyperparameters"]})
-    rows = [("trial", [str(best.facts["trial"]) for _, best in chosen])]
-    rows.append(("best epoch", [str(best.facts.get("epoch", NOTHING)) for _, best in chosen]))
-    for name in names:
-        values = [best.facts["hyperparameters"].get(name, NOTHING) for _, best in chosen]
-        rows.append((name, [format_value(value) for value in values]))
-    return {"columns": [sweep.label for sweep, _ in chosen], "rows": rows if chosen else []}
-
-
-def _lineage(study: StudyResult, sweep: SweepResult, promoted: Promoted) -> dict[str, Any]:
-    """One promoted checkpoint: what it is and the chain back to its first parent."""
-    owners = {other.digest: f"{s.phase} rank {other.rank}" for s in study.sweeps for other in s.promoted}
-    chain = promoted.facts.get("lineage", {}).get("chain", [])
-    holdout = promoted.holdout.auc if promoted.holdout else None
-    return {
-        "cells": (
-            sweep.label,
-            str(promoted.rank),
-            str(promoted.facts["trial"]),
-            format_number(promoted.value),
-            format_auc(holdout),
-        ),
-        "digest": promoted.digest,
-        "chain": [{"who": owners.get(digest, "unknown"), "digest": str(digest)} for digest in chain],
-    }
-
-
-def _signed(value: float, *, digits: int = 3) -> str:
-    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")

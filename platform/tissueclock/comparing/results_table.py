@@ -1,31 +1,21 @@
 """The one table of a study: a row for each arm and phase, and for the observer and the readers beside them.
 
-The terminal, `results.tsv` and the report show the same rows.
+The report, the terminal and `results.tsv` show the same rows, and all three are made from `COLUMNS`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tissueclock.comparing.column import Column
+from tissueclock.comparing.formats import NOTHING, format_auc, format_number, format_rate, format_value
 from tissueclock.comparing.observers import OBSERVER, ReaderResult
 from tissueclock.comparing.results import Question, StudyResult, SweepResult
-from tissueclock.comparing.scores import Confusion
+from tissueclock.comparing.scores import NOBODY_CALLED, Confusion
 from tissueclock.comparing.statistics import AucEstimate, Interval, Rate
 from tissueclock.storage.tsv import MISSING
 
-NOTHING = "\N{EN DASH}"
-HEADINGS = (
-    "task",
-    "arm",
-    "phase",
-    "best configuration",
-    "validation AUC",
-    "holdout AUC [95 % CI]",
-    "sensitivity [95 % CI]",
-    "specificity [95 % CI]",
-    "accuracy [95 % CI]",
-)
-_TELLING = ("parent", "learned", "freeze_depth", "attention", "optimiser", "lr")
+TELLING = ("parent", "learned", "freeze_depth", "attention", "optimiser", "lr")
 """What a short configuration names, where the trial has it."""
 
 
@@ -35,7 +25,7 @@ class ResultRow:
 
     Attributes:
         kind: Who answered.
-        task: The question.
+        question: The question's name.
         who: The arms, the observer or the reader.
         phase: Empty for observer and readers.
         sweep: The same.
@@ -52,7 +42,7 @@ class ResultRow:
     """
 
     kind: Literal["network", "observer", "reader"]
-    task: str
+    question: str
     who: str
     phase: str = ""
     sweep: str = ""
@@ -65,41 +55,7 @@ class ResultRow:
     auc: AucEstimate | None = None
     bootstrap: Interval | None = None
     threshold: float | None = None
-    confusion: Confusion | None = None
-
-    def cells(self) -> tuple[str, ...]:
-        """As text, one cell for each of `HEADINGS`."""
-        confusion = self.confusion or Confusion(None, None, None)
-        return (
-            self.task,
-            self.who,
-            self.phase or NOTHING,
-            self.configuration or (self.state if self.kind == "network" else NOTHING),
-            format_number(self.validation_auc),
-            format_auc(self.auc),
-            format_rate(confusion.sensitivity),
-            format_rate(confusion.specificity),
-            format_rate(confusion.accuracy),
-        )
-
-    def facts(self) -> dict[str, str]:
-        """As text by column, in full precision, for `results.tsv`."""
-        confusion = self.confusion or Confusion(None, None, None)
-        facts: dict[str, Any] = {
-            **{name: getattr(self, name) for name in ("kind", "task", "who", "phase", "sweep", "state")},
-            **{name: getattr(self, name) for name in ("configuration", "validation_auc", "unit")},
-            "holdout_n": self.n or None,
-            "holdout_n_positive": self.n_positive if self.n else None,
-            "holdout_auc": self.auc.auc if self.auc else None,
-            **_ends("holdout_auc_delong", self.auc.interval if self.auc else None),
-            **_ends("holdout_auc_bootstrap", self.bootstrap),
-            "threshold_logit": self.threshold,
-        }
-        for name in ("sensitivity", "specificity", "accuracy"):
-            rate: Rate | None = getattr(confusion, name)
-            facts[f"holdout_{name}"] = rate.value if rate else None
-            facts |= _ends(f"holdout_{name}_wilson", rate.interval if rate else None)
-        return {name: _text(value) for name, value in facts.items()}
+    confusion: Confusion = NOBODY_CALLED
 
 
 def make_rows(study: StudyResult) -> list[ResultRow]:
@@ -113,51 +69,35 @@ def make_rows(study: StudyResult) -> list[ResultRow]:
     return rows
 
 
-def shorten(hyperparameters: Mapping[str, Any]) -> str:
-    """A configuration in a few words: what tells most, where the trial has it.
+def tsv_row(row: ResultRow) -> dict[str, str]:
+    """A row of `results.tsv`: text by column, in full precision."""
+    return {name: _text(value) for column in COLUMNS for name, value in column.facts(row).items()}
 
-    >>> shorten({"lr": 0.00123456, "freeze_depth": 2, "gamma": 0.001})
+
+def shorten(hyperparameters: Mapping[str, Any], *, telling: Sequence[str]) -> str:
+    """A configuration in a few words.
+
+    Args:
+        hyperparameters: By name.
+        telling: What to name, where the trial has it; the first three where it has none of them.
+
+    >>> shorten({"lr": 0.00123456, "freeze_depth": 2, "gamma": 0.001}, telling=("freeze_depth", "lr"))
     'freeze_depth 2, lr 0.0012'
     """
-    chosen = [name for name in _TELLING if name in hyperparameters] or list(hyperparameters)[:3]
+    chosen = [name for name in telling if name in hyperparameters] or list(hyperparameters)[:3]
     return ", ".join(f"{name} {format_value(hyperparameters[name], digits=2)}" for name in chosen)
-
-
-def format_value(value: Any, *, digits: int = 4) -> str:
-    """A hyperparameter, floats to so many significant digits."""
-    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
-
-
-def format_number(value: float | None) -> str:
-    """Three decimals, or a dash."""
-    return NOTHING if value is None else f"{value:.3f}"
-
-
-def format_interval(interval: Interval) -> str:
-    """Two decimals: more would be noise."""
-    return f"[{interval.low:.2f}, {interval.high:.2f}]".replace("-", "\N{MINUS SIGN}")
-
-
-def format_auc(auc: AucEstimate | None) -> str:
-    """The AUC with its interval, or a dash."""
-    return NOTHING if auc is None else f"{auc.auc:.3f} {format_interval(auc.interval)}"
-
-
-def format_rate(rate: Rate | None) -> str:
-    """A rate with its interval, or a dash."""
-    return NOTHING if rate is None else f"{rate.value:.2f} {format_interval(rate.interval)}"
 
 
 def _network_row(sweep: SweepResult) -> ResultRow:
     best, holdout = sweep.best, sweep.holdout
     return ResultRow(
         kind="network",
-        task=sweep.question.name,
+        question=sweep.question.name,
         who=", ".join(sweep.arms),
         phase=sweep.phase,
         sweep=sweep.name,
         state=sweep.state,
-        configuration=shorten(best.facts["hyperparameters"]) if best else "",
+        configuration=shorten(best.facts["hyperparameters"], telling=TELLING) if best else "",
         validation_auc=best.value if best else None,
         n=len(holdout.scores.units) if holdout else 0,
         n_positive=holdout.scores.n_positive if holdout else 0,
@@ -165,7 +105,7 @@ def _network_row(sweep: SweepResult) -> ResultRow:
         auc=holdout.auc if holdout else None,
         bootstrap=holdout.bootstrap if holdout else None,
         threshold=holdout.threshold if holdout else None,
-        confusion=holdout.confusion if holdout else None,
+        confusion=holdout.confusion if holdout else NOBODY_CALLED,
     )
 
 
@@ -175,7 +115,7 @@ def _observer_row(sweep: SweepResult) -> ResultRow:
     scores = sweep.observer.scores
     return ResultRow(
         kind="observer",
-        task=sweep.question.name,
+        question=sweep.question.name,
         who=OBSERVER,
         n=len(scores.units),
         n_positive=scores.n_positive,
@@ -188,12 +128,39 @@ def _reader_row(reader: ReaderResult, question: Question) -> ResultRow:
     positive = reader.confusion.sensitivity
     return ResultRow(
         kind="reader",
-        task=question.name,
+        question=question.name,
         who=reader.name,
         n=reader.n,
         n_positive=positive.n if positive else 0,
         unit="patient",
         confusion=reader.confusion,
+    )
+
+
+def _fact(name: str) -> Column[ResultRow]:
+    """A column of `results.tsv` alone."""
+    return Column(facts=lambda row: {name: getattr(row, name)})
+
+
+def _rate_column(name: str, *, short: str) -> Column[ResultRow]:
+    def rate(row: ResultRow) -> Rate | None:
+        found: Rate | None = getattr(row.confusion, name)
+        return found
+
+    def facts(row: ResultRow) -> dict[str, Any]:
+        found = rate(row)
+        return {
+            f"holdout_{name}": found.value if found else None,
+            **_ends(f"holdout_{name}_wilson", found.interval if found else None),
+        }
+
+    return Column(
+        heading=f"{name}\n[95 % CI]",
+        cell=lambda row: format_rate(rate(row)),
+        is_number=True,
+        short_heading=short,
+        short_cell=lambda row: f"{found.value:.2f}" if (found := rate(row)) else "",
+        facts=facts,
     )
 
 
@@ -205,3 +172,58 @@ def _text(value: Any) -> str:
     if value is None or value == "":
         return MISSING
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+QUESTION: Column[ResultRow] = Column(  # in the report the heading of a group of rows
+    short_heading="task", short_cell=lambda row: row.question, facts=lambda row: {"task": row.question}
+)
+COLUMNS: tuple[Column[ResultRow], ...] = (
+    _fact("kind"),
+    QUESTION,
+    Column(
+        heading="arm",
+        cell=lambda row: row.who,
+        short_heading="who",
+        short_cell=lambda row: f"{row.who} / {row.phase}" if row.phase else row.who,
+        facts=lambda row: {"who": row.who},
+    ),
+    Column(heading="phase", cell=lambda row: row.phase or NOTHING, facts=lambda row: {"phase": row.phase}),
+    _fact("sweep"),
+    _fact("state"),
+    Column(
+        heading="best configuration",
+        cell=lambda row: row.configuration or row.state or NOTHING,
+        facts=lambda row: {"configuration": row.configuration},
+    ),
+    Column(
+        heading="validation AUC",
+        cell=lambda row: format_number(row.validation_auc),
+        is_number=True,
+        short_heading="val.\nAUC",
+        short_cell=lambda row: format_number(row.validation_auc, nothing=""),
+        facts=lambda row: {"validation_auc": row.validation_auc},
+    ),
+    _fact("unit"),
+    Column(
+        facts=lambda row: {
+            "holdout_n": row.n or None,
+            "holdout_n_positive": row.n_positive if row.n else None,
+        }
+    ),
+    Column(
+        heading="holdout AUC\n[95 % CI]",
+        cell=lambda row: format_auc(row.auc),
+        is_number=True,
+        short_heading="holdout AUC\n[95 % CI]",
+        short_cell=lambda row: format_auc(row.auc) if row.auc else row.state,
+        facts=lambda row: {
+            "holdout_auc": row.auc.auc if row.auc else None,
+            **_ends("holdout_auc_delong", row.auc.interval if row.auc else None),
+        },
+    ),
+    Column(facts=lambda row: _ends("holdout_auc_bootstrap", row.bootstrap)),
+    Column(facts=lambda row: {"threshold_logit": row.threshold}),
+    _rate_column("sensitivity", short="sens."),
+    _rate_column("specificity", short="spec."),
+    _rate_column("accuracy", short="acc."),
+)
