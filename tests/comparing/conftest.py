@@ -22,6 +22,12 @@ from tissueclock.storage.ledger import LedgerWriter
 from tissueclock.storage.tsv import write_rows
 
 CUTS = {"tss_3h": 180.0, "tss_4h5": 270.0, "attention": 270.0, "detection": None}
+TITLES = {
+    "tss_3h": "onset < 3 h",
+    "tss_4h5": "onset < 4.5 h",
+    "attention": "attention, onset < 4.5 h",
+    "detection": "stroke detection",
+}
 ARMS = {
     "chain": ["detection-00aa00aa", "tss_3h-11aa11aa", "tss_4h5-22aa22aa", "attention-33aa33aa"],
     "scratch": ["detection-00aa00aa", "tss_3h-44bb44bb", "tss_4h5-55bb55bb"],
@@ -78,6 +84,7 @@ class StudyMaker:
     cohort: Cohort
     name: str = "phantom chain"
     trials: int = 12
+    as_in_0_1: bool = False
     skill: dict[str, float] = field(default_factory=lambda: dict(SKILL))
     arms: dict[str, list[str]] = field(default_factory=lambda: {arm: list(sweeps) for arm, sweeps in ARMS.items()})
 
@@ -85,12 +92,19 @@ class StudyMaker:
         sweeps = {}
         for arm, names in self.arms.items():
             for i, name in enumerate(names):
-                facts = sweeps.setdefault(name, {"phase": name.split("-")[0], "arms": [], "trials": self.trials})
+                facts = sweeps.setdefault(name, self._facts(name.split("-")[0]))
                 upstream = names[i - 1] if i and arm == "chain" else None
                 facts["arms"].append(arm)
                 facts |= {"weights": "previous" if upstream else "random", "upstream": upstream}
         graph = {"study": self.name, "seed": 7, "cohort": str(self.cohort.folder), "sweeps": sweeps, "arms": self.arms}
         write_json(self.folder.graph, graph)
+
+    def _facts(self, phase: str) -> dict[str, object]:
+        facts = {"phase": phase, "objective": "val_auc", "arms": [], "trials": self.trials}
+        if self.as_in_0_1:  # what a phase promises was not told then
+            return facts
+        unit = "patient" if CUTS[phase] else "hemisphere"
+        return facts | {"title": TITLES[phase], "unit": unit, "onset_before_min": CUTS[phase]}
 
     def write_all(self) -> None:
         self.write_graph()

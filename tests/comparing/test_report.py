@@ -161,7 +161,9 @@ def test_what_results_tsv_holds_is_what_0_1_wrote(report):
     """Whoever reads it by column goes on reading it."""
     header, first, *_ = (report.parent / "results.tsv").read_text().splitlines()
     assert header.split("\t") == RESULTS_TSV.split()
-    assert first.startswith("network\tdetection\tchain, scratch\tdetection\tdetection-00aa00aa\tcomplete\tparent 2, ")
+    assert first.startswith(
+        "network\tstroke detection\tchain, scratch\tdetection\tdetection-00aa00aa\tcomplete\tparent 2, "
+    )
 
 
 def test_every_row_of_a_table_is_as_wide_as_its_head(report):
@@ -180,7 +182,7 @@ def test_the_roc_figure_has_a_panel_a_task_and_a_curve_an_arm(study):
     figure = draw_roc(study)
     panels = figure.axes
     labels = [[text.get_text().split("\n")[0] for text in panel.get_legend().get_texts()] for panel in panels]
-    assert [panel.get_title("left") for panel in panels] == ["detection", "onset < 3 h", "onset < 4.5 h"]
+    assert [panel.get_title("left") for panel in panels] == ["stroke detection", "onset < 3 h", "onset < 4.5 h"]
     assert labels[0] == ["chain, scratch · detection"]
     assert labels[1] == ["chain · tss_3h", "scratch · tss_3h", "lesion-feature observer"]
     assert labels[2][-3:] == ["reader_1", "reader_2", "reader_3"]

@@ -12,11 +12,11 @@ from tissueclock.comparing.study_results import read_results
 from tissueclock.errors import InputError
 from tissueclock.storage.folders import StudyFolder
 
-LATE = Question("onset < 4.5 h", 270.0)
+LATE = Question("onset < 4.5 h", "patient", 270.0)
 
 
 def test_sweeps_stand_by_task_and_shared_ones_once(study):
-    assert [question.name for question in study.questions] == ["detection", "onset < 3 h", "onset < 4.5 h"]
+    assert [question.name for question in study.questions] == ["stroke detection", "onset < 3 h", "onset < 4.5 h"]
     assert [sweep.label for sweep in study.of_question(LATE)] == [
         "chain · tss_4h5",
         "chain · attention",
@@ -46,7 +46,7 @@ def test_the_observer_is_scored_on_the_same_patients(study, phantom_cohort):
     assert sweep.observer.auc.auc == pytest.approx(expected)
     assert sweep.observer.network_auc.auc == pytest.approx(sweep.holdout.auc.auc)
     assert sweep.observer.difference.difference == pytest.approx(sweep.holdout.auc.auc - expected)
-    assert study.of_question(Question("onset < 3 h", 180.0))[0].observer.column == "observer_3h"
+    assert study.of_question(Question("onset < 3 h", "patient", 180.0))[0].observer.column == "observer_3h"
     assert study.sweeps[0].observer is None
 
 
@@ -111,6 +111,44 @@ def test_a_study_run_in_part_has_gaps_and_no_crash(maker):
         "sweep tss_4h5-22aa22aa is not complete: 1 trials have not ended",
     ):
         assert gap in study.gaps
+
+
+def test_before_scoring_a_question_is_what_its_phases_promise(maker):
+    maker.write_graph()
+    study = read_results(maker.folder)
+    assert study.questions == (
+        Question("stroke detection", "hemisphere"),
+        Question("onset < 3 h", "patient", 180.0),
+        LATE,
+    )
+    assert {sweep.phase for sweep in study.of_question(LATE)} == {"tss_4h5", "attention"}
+
+
+def test_scoring_changes_no_question(maker, study):
+    maker.write_graph()
+    assert [sweep.question for sweep in read_results(maker.folder).sweeps] == [s.question for s in study.sweeps]
+
+
+def test_a_cut_asked_of_hemispheres_is_another_question_than_the_same_asked_of_patients(maker):
+    maker.write_graph()
+    graph = json.loads(maker.folder.graph.read_text())
+    graph["sweeps"]["attention-33aa33aa"]["unit"] = "hemisphere"
+    maker.folder.graph.write_text(json.dumps(graph))
+    names = [question.name for question in read_results(maker.folder).questions]
+    assert names[2:] == ["onset < 4.5 h", "onset < 4.5 h, each hemisphere"]
+
+
+def test_a_graph_of_0_1_is_told_by_phases_until_scores_say_the_question(maker):
+    maker.as_in_0_1 = True
+    maker.write_graph()
+    names = [question.name for question in read_results(maker.folder).questions]
+    assert names == ["detection", "tss 3h", "tss 4h5", "attention"]
+    for name in ("detection-00aa00aa", "tss_3h-11aa11aa"):
+        maker.write_sweep(name)
+        maker.write_holdout(name, 1)
+    study = read_results(maker.folder)
+    assert [question.name for question in study.questions] == ["detection", "onset < 3 h", "tss 4h5", "attention"]
+    assert len(study.of_question(Question("onset < 3 h", "patient", 180.0))) == 2  # one of them not scored yet
 
 
 def test_a_study_that_has_only_been_planned_is_all_gaps(maker):

@@ -21,11 +21,13 @@ class Question:
     """What a phase answers; sweeps that answer the same question are compared with each other.
 
     Attributes:
-        name: For example `detection` or `onset < 4.5 h`.
-        onset_before_min: The cut of an onset question, minutes.
+        name: For example `stroke detection` or `onset < 4.5 h`.
+        unit: What is scored, `hemisphere` or `patient`; None where neither phase nor scores tell.
+        onset_before_min: The cut of an onset question, minutes; None for any other question.
     """
 
     name: str
+    unit: str | None
     onset_before_min: float | None = None
 
 

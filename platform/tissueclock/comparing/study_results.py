@@ -29,7 +29,7 @@ from tissueclock.comparing.results import (
     StudyResult,
     SweepResult,
 )
-from tissueclock.comparing.scores import read_facts, read_holdout
+from tissueclock.comparing.scores import HoldoutResult, read_facts, read_holdout
 from tissueclock.comparing.statistics import compare_aucs
 from tissueclock.errors import CohortError
 from tissueclock.seeds import derive_seed
@@ -88,10 +88,18 @@ def _read_sweep(folder: SweepFolder, graph: Mapping[str, Any], gaps: list[str]) 
     if spec.get("error"):
         gaps.append(f"sweep {name}: {spec['error']}")
     promoted = tuple(_read_promoted(folder, rank, ledger, int(graph["seed"]), gaps) for rank in sorted(ledger.promoted))
-    holdout = promoted[0].holdout if promoted else None
-    cut = holdout.onset_before_min if holdout else spec.get("onset_before_min")
-    question = Question(f"onset < {cut / 60:g} h", float(cut)) if cut else Question(spec["phase"].replace("_", " "))
+    question = _question(spec, promoted[0].holdout if promoted else None)
     return SweepResult(name, spec["phase"], tuple(spec["arms"]), question, spec, state, ledger, promoted)
+
+
+def _question(spec: Mapping[str, Any], holdout: HoldoutResult | None) -> Question:
+    """What was asked, as the scores say or, before scoring, as the phase promised (a graph of 0.1 has no promises)."""
+    unit = holdout.unit if holdout else spec.get("unit")
+    cut = holdout.onset_before_min if holdout else spec.get("onset_before_min")
+    if cut:
+        each = ", each hemisphere" if unit == "hemisphere" else ""
+        return Question(f"onset < {cut / 60:g} h{each}", unit, float(cut))
+    return Question(spec.get("title") or spec["phase"].replace("_", " "), unit)
 
 
 def _read_promoted(folder: SweepFolder, rank: int, ledger: LedgerState, seed: int, gaps: list[str]) -> Promoted:
@@ -116,7 +124,7 @@ def _read_promoted(folder: SweepFolder, rank: int, ledger: LedgerState, seed: in
 
 def _by_question(sweeps: Sequence[SweepResult]) -> tuple[SweepResult, ...]:
     """Questions stand together, in the order of the phases; a sweep not scored yet has that of its phase's others."""
-    known = {sweep.phase: sweep.question for sweep in sweeps if sweep.question.onset_before_min is not None}
+    known = {sweep.phase: sweep.question for sweep in sweeps if sweep.question.unit is not None}
     mended = [replace(sweep, question=known.get(sweep.phase, sweep.question)) for sweep in sweeps]
     questions = list(dict.fromkeys(sweep.question for sweep in mended))
     return tuple(sorted(mended, key=lambda sweep: questions.index(sweep.question)))
