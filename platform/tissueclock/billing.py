@@ -50,9 +50,9 @@ def bill_study(study: Study, load_phase: PhaseLoader) -> list[BillLine]:
         costs = phase.phase.task.epoch_bill(spec, {**defaults, **offered})
         epoch_s, checkpoint_bytes = costs.epoch_s, costs.checkpoint_bytes
         saved_s, trunk_bytes = _sharing(spec, costs, offered, n_trials=n_trials)
-        n_kept = (n_trials + spec.budget.promote) // 4
         share = spec.budget.resources.gpus or spec.budget.resources.cpus
         n_at_once = spec.budget.max_concurrent or 2
+        best_bytes = checkpoint_bytes * (n_trials + spec.budget.promote) // 4
         lines.append(
             BillLine(
                 vertex=spec.vertex,
@@ -61,8 +61,7 @@ def bill_study(study: Study, load_phase: PhaseLoader) -> list[BillLine]:
                 epochs=spec.inputs.epochs,
                 epoch_s=epoch_s,
                 hours=n_trials * spec.inputs.epochs * epoch_s * share / 3600,
-                disk_bytes=checkpoint_bytes * (2 * n_at_once)
-                + checkpoint_bytes * (n_trials + spec.budget.promote) // 4,
+                disk_bytes=checkpoint_bytes * 2 * n_at_once + best_bytes,
                 saved_hours=saved_s * share / 3600,
                 trunk_bytes=trunk_bytes,
             )

@@ -13,15 +13,21 @@ from sklearn.metrics import roc_auc_score
 from tissueclock.cohort.manifest import Patient
 from tissueclock.cohort.store import Cohort
 from tissueclock.cohort.writer import CohortWriter
-from tissueclock.comparing.holdout import read_study
 from tissueclock.comparing.report import write_report
 from tissueclock.comparing.results import StudyResult
+from tissueclock.comparing.study_results import read_results
 from tissueclock.storage.files import write_json
 from tissueclock.storage.folders import StudyFolder
 from tissueclock.storage.ledger import LedgerWriter
 from tissueclock.storage.tsv import write_rows
 
 CUTS = {"tss_3h": 180.0, "tss_4h5": 270.0, "attention": 270.0, "detection": None}
+TITLES = {
+    "tss_3h": "onset < 3 h",
+    "tss_4h5": "onset < 4.5 h",
+    "attention": "attention, onset < 4.5 h",
+    "detection": "stroke detection",
+}
 ARMS = {
     "chain": ["detection-00aa00aa", "tss_3h-11aa11aa", "tss_4h5-22aa22aa", "attention-33aa33aa"],
     "scratch": ["detection-00aa00aa", "tss_3h-44bb44bb", "tss_4h5-55bb55bb"],
@@ -78,6 +84,7 @@ class StudyMaker:
     cohort: Cohort
     name: str = "phantom chain"
     trials: int = 12
+    as_in_0_1: bool = False
     skill: dict[str, float] = field(default_factory=lambda: dict(SKILL))
     arms: dict[str, list[str]] = field(default_factory=lambda: {arm: list(sweeps) for arm, sweeps in ARMS.items()})
 
@@ -85,12 +92,19 @@ class StudyMaker:
         sweeps = {}
         for arm, names in self.arms.items():
             for i, name in enumerate(names):
-                facts = sweeps.setdefault(name, {"phase": name.split("-")[0], "arms": [], "trials": self.trials})
+                facts = sweeps.setdefault(name, self._facts(name.split("-")[0]))
                 upstream = names[i - 1] if i and arm == "chain" else None
                 facts["arms"].append(arm)
                 facts |= {"weights": "previous" if upstream else "random", "upstream": upstream}
         graph = {"study": self.name, "seed": 7, "cohort": str(self.cohort.folder), "sweeps": sweeps, "arms": self.arms}
         write_json(self.folder.graph, graph)
+
+    def _facts(self, phase: str) -> dict[str, object]:
+        facts = {"phase": phase, "objective": "val_auc", "arms": [], "trials": self.trials}
+        if self.as_in_0_1:  # what a phase promises was not told then
+            return facts
+        unit = "patient" if CUTS[phase] else "hemisphere"
+        return facts | {"title": TITLES[phase], "unit": unit, "onset_before_min": CUTS[phase]}
 
     def write_all(self) -> None:
         self.write_graph()
@@ -147,6 +161,8 @@ class StudyMaker:
                 chain = [digest(parent, 1) for parent in names[: names.index(name)]]
         facts = {
             "schema": 1,
+            "phase": name.split("-")[0],
+            "network": {"kind": "slice"},
             "sweep": name,
             "rank": rank,
             "trial": trial.name,
@@ -155,7 +171,7 @@ class StudyMaker:
             "metrics": {"val_auc": trial.best_value},
             "lineage": {"weights": digest(name, rank), "chain": chain, "cohort": self.cohort.digest},
         }
-        write_json(self.folder.sweep(name).promoted(rank) / "trial.json", facts)
+        write_json(self.folder.sweep(name).promoted(rank).trial, facts)
         writer.append("promoted", rank=rank, trial=trial.name, digest=digest(name, rank), value=trial.best_value)
 
     def write_holdout(self, name: str, rank: int, *, scores: Mapping[str, float] | None = None) -> None:
@@ -175,7 +191,7 @@ class StudyMaker:
             labels.append(label)
             logits.append(round(logit, 6))
         where = self.folder.sweep(name).promoted(rank)
-        write_rows(where / "holdout.tsv", columns=("unit", "patient", "label", "logit"), rows=rows)
+        write_rows(where.holdout_scores, columns=("unit", "patient", "label", "logit"), rows=rows)
         both = len(set(labels)) == 2
         facts = {
             "schema": 1,
@@ -187,7 +203,7 @@ class StudyMaker:
             "threshold": 0.0,
             "metrics": {"auc": roc_auc_score(labels, logits)} if both else {},
         }
-        write_json(where / "holdout.json", facts)
+        write_json(where.holdout, facts)
 
 
 @pytest.fixture(scope="session")
@@ -231,7 +247,7 @@ def finished(tmp_path: Path, finished_once: StudyMaker) -> StudyMaker:
 
 @pytest.fixture(scope="session")
 def study(finished_once: StudyMaker) -> StudyResult:
-    return read_study(finished_once.folder)
+    return read_results(finished_once.folder)
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,16 @@ import pytest
 
 from tissueclock.comparing.figures import draw_roc, draw_trials
 from tissueclock.comparing.report import results_table, write_report
-from tissueclock.comparing.table import HEADINGS
 from tissueclock.errors import StorageError
 
+RESULTS_TSV = """
+kind task who phase sweep state configuration validation_auc unit holdout_n holdout_n_positive
+holdout_auc holdout_auc_delong_low holdout_auc_delong_high holdout_auc_bootstrap_low holdout_auc_bootstrap_high
+threshold_logit
+holdout_sensitivity holdout_sensitivity_wilson_low holdout_sensitivity_wilson_high
+holdout_specificity holdout_specificity_wilson_low holdout_specificity_wilson_high
+holdout_accuracy holdout_accuracy_wilson_low holdout_accuracy_wilson_high
+"""
 VOID = {"meta", "img", "br", "hr", "link"}
 
 
@@ -57,7 +64,7 @@ def test_a_finished_study_is_told_whole(report, study, finished_once):
 
 
 def test_the_choice_is_validations_not_the_holdouts(report, study):
-    late = study.of_task(study.tasks[2])
+    late = study.of_question(study.questions[2])
     chosen = max(late, key=lambda sweep: sweep.best.value)
     text = Page(report.read_text()).text
     assert f"onset < 4.5 h: {chosen.label}" in text
@@ -109,7 +116,7 @@ def test_a_study_that_has_only_been_planned_has_a_report(maker):
 
 
 def test_a_holdout_of_one_class_has_no_auc_but_a_report(finished):
-    path = finished.folder.sweep("tss_3h-11aa11aa").promoted(1) / "holdout.tsv"
+    path = finished.folder.sweep("tss_3h-11aa11aa").promoted(1).holdout_scores
     path.write_text(re.sub(r"\t0\t", "\t1\t", path.read_text()))
     text = Page(write_report(finished.folder).read_text()).text
     assert "sweep tss_3h-11aa11aa: the holdout holds one class only, so it has no AUC" in text
@@ -148,14 +155,34 @@ def test_table_and_tsv_have_the_same_rows_in_full_precision(report, finished_onc
     assert float(table[1]["holdout_auc"]) == pytest.approx(rows[1].auc.auc, rel=1e-5)
     assert float(table[1]["holdout_auc_bootstrap_low"]) == pytest.approx(rows[1].bootstrap.low, rel=1e-5)
     assert table[-1]["holdout_auc"] == "n/a"
-    assert all(len(row.cells()) == len(HEADINGS) for row in rows)
+
+
+def test_what_results_tsv_holds_is_what_0_1_wrote(report):
+    """Whoever reads it by column goes on reading it."""
+    header, first, *_ = (report.parent / "results.tsv").read_text().splitlines()
+    assert header.split("\t") == RESULTS_TSV.split()
+    assert first.startswith(
+        "network\tstroke detection\tchain, scratch\tdetection\tdetection-00aa00aa\tcomplete\tparent 2, "
+    )
+
+
+def test_every_row_of_a_table_is_as_wide_as_its_head(report):
+    """Spans counted: what stands beside a network takes the room of several text columns."""
+    tables = re.findall(r"<table>.*?</table>", report.read_text(), re.DOTALL)
+    assert len(tables) == 5
+    for table in tables:
+        widths = {
+            sum(int(span or 1) for span in re.findall(r'<t[dh](?=[ >])(?:[^>]*?colspan="(\d+)")?', row))
+            for row in re.findall(r"<tr.*?</tr>", table, re.DOTALL)
+        }
+        assert len(widths) == 1
 
 
 def test_the_roc_figure_has_a_panel_a_task_and_a_curve_an_arm(study):
     figure = draw_roc(study)
     panels = figure.axes
     labels = [[text.get_text().split("\n")[0] for text in panel.get_legend().get_texts()] for panel in panels]
-    assert [panel.get_title("left") for panel in panels] == ["detection", "onset < 3 h", "onset < 4.5 h"]
+    assert [panel.get_title("left") for panel in panels] == ["stroke detection", "onset < 3 h", "onset < 4.5 h"]
     assert labels[0] == ["chain, scratch · detection"]
     assert labels[1] == ["chain · tss_3h", "scratch · tss_3h", "lesion-feature observer"]
     assert labels[2][-3:] == ["reader_1", "reader_2", "reader_3"]

@@ -9,6 +9,7 @@ import pytest
 from tissueclock.comparing.scores import count_calls, read_holdout, read_scores
 from tissueclock.errors import InputError
 from tissueclock.storage.files import read_json
+from tissueclock.storage.folders import PromotedFolder
 
 TABLE = "unit\tpatient\tlabel\tlogit\na\tsub-1\t1\t3\nb\tsub-2\t1\t2\nc\tsub-3\t0\t1\nd\tsub-4\t0\t2\n"
 
@@ -21,7 +22,7 @@ def _write(folder: Path, *, table: str = TABLE, **changes: object) -> Path:
 
 
 def test_scores_are_judged_at_the_threshold_of_validation(tmp_path):
-    result = read_holdout(_write(tmp_path), generator=np.random.default_rng(0))
+    result = read_holdout(PromotedFolder(_write(tmp_path)), generator=np.random.default_rng(0))
     assert result.auc is not None
     assert result.auc.auc == 0.875
     assert result.confusion.sensitivity is not None
@@ -43,14 +44,14 @@ def test_scores_are_judged_at_the_threshold_of_validation(tmp_path):
     ],
 )
 def test_a_claim_that_the_scores_do_not_bear_out_is_named(tmp_path, claimed, complaint):
-    complaints = read_holdout(_write(tmp_path, metrics=claimed)).complaints
+    complaints = read_holdout(PromotedFolder(_write(tmp_path, metrics=claimed))).complaints
     assert len(complaints) == 1
     assert complaint in complaints[0]
 
 
 def test_one_class_has_rates_but_no_auc(tmp_path):
     table = "unit\tpatient\tlabel\tlogit\na\tsub-1\t1\t3\nb\tsub-2\t1\t1\n"
-    result = read_holdout(_write(tmp_path, table=table, metrics={}), generator=np.random.default_rng(0))
+    result = read_holdout(PromotedFolder(_write(tmp_path, table=table, metrics={})), generator=np.random.default_rng(0))
     assert (result.auc, result.bootstrap, result.confusion.specificity) == (None, None, None)
     assert result.confusion.sensitivity is not None
     assert result.confusion.sensitivity.value == 0.5

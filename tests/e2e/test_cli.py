@@ -17,7 +17,7 @@ from tests.e2e.wrong_places import promoted_folder
 from tissueclock import __version__
 from tissueclock.cohort.store import Cohort
 from tissueclock.storage.files import write_json
-from tissueclock.storage.folders import SweepFolder
+from tissueclock.storage.folders import PromotedFolder, SweepFolder
 from tissueclock.storage.ledger import LedgerWriter
 from trainables.detection import Detection
 
@@ -179,7 +179,7 @@ def test_predict_gives_a_row_a_hemisphere_and_agrees_with_the_holdout_s_scores(
     study_dir: Path, toy_cohort: Cohort, capsys: pytest.CaptureFixture[str]
 ) -> None:
     promoted = promoted_folder(study_dir / "promoted")
-    Detection.score_holdout([promoted], toy_cohort.folder)
+    Detection.phase.task.score_holdout([PromotedFolder(promoted)], toy_cohort.folder)
     threshold = json.loads((promoted / "holdout.json").read_text())["threshold"]
 
     answer = call(capsys, "predict", promoted, study_dir / "cohort", "--out", study_dir / "out.tsv")

@@ -258,7 +258,7 @@ CHECKPOINT_CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "facts of something else": (
         lambda p: (p / "trial.json").write_text("{}"),
-        r"trial\.json: not its facts \(KeyError\); a promoted checkpoint is",
+        r"trial\.json: schema None found; this version reads schema 1",
     ),
     "facts of another kind of network": (
         lambda p: (p / "trial.json").write_text((p / "trial.json").read_text().replace('"slice"', '"cube"')),

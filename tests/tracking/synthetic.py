@@ -67,17 +67,26 @@ class SyntheticSweep:
 
     def promote(self, rank: int, trial: str, *, digest: str, value: float, holdout: float | None = None) -> None:
         folder = self.folder.promoted(rank)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "weights.safetensors").write_bytes(digest.encode())
+        folder.path.mkdir(parents=True, exist_ok=True)
+        folder.weights.write_bytes(digest.encode())
         facts = {
+            "schema": 1,
             "phase": self.phase,
+            "network": {},
+            "lineage": {},
             "epoch": 3,
             "hyperparameters": {"lr": 1e-3, "freeze_depth": 1},
             "metrics": {"val_auc": value, "val_accuracy": 0.6, "threshold": 0.1},
         }
-        (folder / "trial.json").write_text(json.dumps(facts))
+        folder.trial.write_text(json.dumps(facts))
         if holdout is not None:
-            (folder / "holdout.json").write_text(json.dumps({"metrics": {"auc": holdout, "accuracy": None}}))
+            scored = {
+                "schema": 1,
+                "phase": self.phase,
+                "unit": "patient",
+                "metrics": {"auc": holdout, "accuracy": None},
+            }
+            folder.holdout.write_text(json.dumps(scored))
         self.append("promoted", rank=rank, trial=trial, digest=digest, value=value)
 
     def close(self) -> None:

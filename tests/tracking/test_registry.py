@@ -73,7 +73,7 @@ def test_a_checkpoint_promoted_after_reopening_is_another_version(folder: StudyF
 
 def test_weights_that_are_gone_are_told_and_hold_up_nothing_else(folder: StudyFolder) -> None:
     sweep = promoted_sweep(folder)
-    shutil.rmtree(sweep.folder.promoted(1))
+    shutil.rmtree(sweep.folder.promoted(1).path)
     follower = Follower(uri=folder.default_tracking_uri, study="toy", folder=folder)
     follower.start()
     assert follower.stop(timeout_s=30) > 0

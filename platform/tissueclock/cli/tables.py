@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 
+from rich.console import JustifyMethod
 from rich.markup import escape
 from rich.table import Table
 
 from tissueclock.billing import BillLine
-from tissueclock.comparing.scores import Confusion
-from tissueclock.comparing.table import ResultRow, format_auc
+from tissueclock.comparing.results_table import COLUMNS, QUESTION, ResultRow
 
 
 def bill_table(lines: Sequence[BillLine], *, free_bytes: int, on_gpu: bool) -> Table:
@@ -44,24 +44,17 @@ def bill_table(lines: Sequence[BillLine], *, free_bytes: int, on_gpu: bool) -> T
 def results_table(rows: Iterable[ResultRow]) -> Table:
     """The study's table, short enough for a terminal; the report has every interval."""
     table = Table(title="Holdout patients, scored once; thresholds chosen on validation", title_justify="left")
-    for column in ("task", "who"):
-        table.add_column(column)
-    for column in ("val.\nAUC", "holdout AUC\n\\[95 % CI]", "sens.", "spec.", "acc."):
-        table.add_column(column, justify="right", no_wrap=True)
-    task = None
+    columns = [column for column in COLUMNS if column.short_heading]
+    for column in columns:
+        side: JustifyMethod = "right" if column.is_number else "left"
+        table.add_column(escape(column.short_heading or ""), justify=side, no_wrap=column.is_number)
+    question: str | None = None
     for row in rows:
-        if task is not None and task != row.task:
+        if question is not None and question != row.question:
             table.add_section()
-        confusion = row.confusion or Confusion(None, None, None)
-        rates = (confusion.sensitivity, confusion.specificity, confusion.accuracy)
-        table.add_row(
-            escape(row.task) if task != row.task else "",
-            escape(f"{row.who} / {row.phase}" if row.phase else row.who),
-            "" if row.validation_auc is None else f"{row.validation_auc:.3f}",
-            escape(format_auc(row.auc)) if row.auc else row.state,
-            *["" if rate is None else f"{rate.value:.2f}" for rate in rates],
-        )
-        task = row.task
+        repeated = QUESTION if row.question == question else None
+        table.add_row(*["" if column is repeated else escape(column.short_cell(row)) for column in columns])
+        question = row.question
     return table
 
 

@@ -1,4 +1,4 @@
-"""Two figures: the ROC curves of every task, and the trials of every sweep.
+"""Two figures: the ROC curves of every question, and the trials of every sweep.
 
 Drawn without a display and without global state, with colours that colour-blind readers tell apart (Okabe & Ito 2008).
 """
@@ -16,10 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import roc_curve
 
+from tissueclock.comparing.formats import format_auc
 from tissueclock.comparing.observers import OBSERVER, ReaderResult
-from tissueclock.comparing.results import StudyResult, SweepResult, Task
+from tissueclock.comparing.results import ComparedQuestion, StudyResult, SweepResult
 from tissueclock.comparing.scores import Scores
-from tissueclock.comparing.table import format_auc
 from tissueclock.storage.files import atomic_path
 from tissueclock.storage.ledger import TrialEntry
 
@@ -52,28 +52,32 @@ _STYLE: dict[Any, Any] = {
 
 
 def draw_roc(study: StudyResult) -> Figure | None:
-    """One panel a task: a curve for each arm and phase, the observer thin and dashed, the readers as points.
+    """One panel a question: a curve for each arm and phase, the observer thin and dashed, the readers as points.
 
     Returns:
         None where nothing has been scored.
     """
-    tasks = [task for task in study.tasks if any(sweep.holdout for sweep in study.of_task(task))]
-    if not tasks:
+    questions = [
+        question for question in study.questions if any(sweep.holdout for sweep in study.of_question(question))
+    ]
+    if not questions:
         return None
     arms = list(dict.fromkeys(arm for sweep in study.sweeps for arm in sweep.arms))
     with mpl.rc_context(rc=_STYLE):
-        figure, panels = _lay_out(len(tasks), legend_in=max(_legend_height_in(study, task) for task in tasks))
-        for panel, task in zip(panels, tasks, strict=True):
-            sweeps = study.of_task(task)
+        figure, panels = _lay_out(
+            len(questions), legend_in=max(_legend_height_in(study, question) for question in questions)
+        )
+        for panel, question in zip(panels, questions, strict=True):
+            sweeps = study.of_question(question)
             phases = list(dict.fromkeys(sweep.phase for sweep in sweeps))
             for sweep in sweeps:
                 _draw_sweep(panel, sweep, colour=arms.index(sweep.arms[0]), dash=phases.index(sweep.phase))
             for observer in [sweep.observer for sweep in sweeps if sweep.observer][:1]:
                 label = f"{OBSERVER}\nAUC {format_auc(observer.auc)}"
                 _draw_curve(panel, observer.scores, color=_GREY, linewidth=0.9, linestyle=(0, (2, 2)), label=label)
-            for i, reader in enumerate(study.readers.get(task, ())):
+            for i, reader in enumerate(study.readers.get(question, ())):
                 _draw_reader(panel, reader, marker=_READER_MARKERS[i % len(_READER_MARKERS)])
-            _finish_roc(panel, task.name)
+            _finish_roc(panel, question.name)
     return figure
 
 
@@ -125,11 +129,11 @@ def save_figure(figure: Figure, stem: Path) -> str:
     return stream.getvalue()
 
 
-def _legend_height_in(study: StudyResult, task: Task) -> float:
+def _legend_height_in(study: StudyResult, question: ComparedQuestion) -> float:
     """Inches: two lines for a curve, one for a reader."""
-    sweeps = study.of_task(task)
+    sweeps = study.of_question(question)
     n_curves = sum(sweep.holdout is not None for sweep in sweeps) + any(sweep.observer for sweep in sweeps)
-    return 0.33 * n_curves + 0.19 * len(study.readers.get(task, ()))
+    return 0.33 * n_curves + 0.19 * len(study.readers.get(question, ()))
 
 
 def _lay_out(n_panels: int, *, legend_in: float) -> tuple[Figure, list[Axes]]:

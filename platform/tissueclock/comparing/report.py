@@ -1,19 +1,27 @@
 """The report of a study: one HTML file that opens without a server, with its table and figures beside it.
 
-The decision stands first: which checkpoint validation chose for each task, what it is worth on the holdout, and what
-that can and cannot tell. What has not been run is named, not guessed.
+The decision stands first: which checkpoint validation chose for each question, what it is worth on the holdout, and
+what that can and cannot tell. What has not been run is named, not guessed.
 """
 
 import base64
+from itertools import takewhile
 from pathlib import Path
 
 import jinja2
 
 from tissueclock.comparing.figures import draw_roc, draw_trials, save_figure
-from tissueclock.comparing.holdout import read_study
+from tissueclock.comparing.report_tables import (
+    LINEAGE_COLUMNS,
+    SWEEP_COLUMNS,
+    TEST_COLUMNS,
+    tabulate_configurations,
+    trace_lineage,
+)
+from tissueclock.comparing.report_words import describe_study
 from tissueclock.comparing.results import StudyResult
-from tissueclock.comparing.table import HEADINGS, ResultRow, make_rows
-from tissueclock.comparing.view import describe_study
+from tissueclock.comparing.results_table import COLUMNS, ResultRow, make_rows, tsv_row
+from tissueclock.comparing.study_results import read_results
 from tissueclock.storage.files import write_text
 from tissueclock.storage.folders import StudyFolder
 from tissueclock.storage.tsv import write_rows
@@ -22,12 +30,12 @@ _TEMPLATE = "report.html.j2"
 
 
 def results_table(folder: StudyFolder) -> list[ResultRow]:
-    """The study's table: networks, observer and readers, task by task.
+    """The study's table: networks, observer and readers, question by question.
 
     Raises:
         InputError: A file that is there is damaged, or `graph.json` is missing.
     """
-    return make_rows(read_study(folder))
+    return make_rows(read_results(folder))
 
 
 def write_report(folder: StudyFolder) -> Path:
@@ -46,9 +54,9 @@ def write_report(folder: StudyFolder) -> Path:
         InputError: A file that is there is damaged, or `graph.json` is missing.
         StorageError: The folder cannot be written, or the disk is full.
     """
-    study = read_study(folder)
+    study = read_results(folder)
     rows = make_rows(study)
-    facts = [row.facts() for row in rows]
+    facts = [tsv_row(row) for row in rows]
     if facts:
         write_rows(folder.report / "results.tsv", columns=tuple(facts[0]), rows=facts)
     target = folder.report / "index.html"
@@ -76,7 +84,19 @@ def _render(study: StudyResult, rows: list[ResultRow], *, images: dict[str, str]
     )
     groups: dict[str, list[ResultRow]] = {}
     for row in rows:
-        groups.setdefault(row.task, []).append(row)
+        groups.setdefault(row.question, []).append(row)
+    columns = [column for column in COLUMNS if column.heading]
     return environment.get_template(_TEMPLATE).render(
-        **describe_study(study), headings=HEADINGS[1:], groups=groups, images=images
+        **describe_study(study),
+        columns=columns,
+        n_leading=len(list(takewhile(lambda column: not column.is_number, columns))),
+        groups=groups,
+        tests=study.tests,
+        test_columns=TEST_COLUMNS,
+        sweeps=study.sweeps,
+        sweep_columns=SWEEP_COLUMNS,
+        configurations=tabulate_configurations(study),
+        lineage=trace_lineage(study),
+        lineage_columns=LINEAGE_COLUMNS,
+        images=images,
     )

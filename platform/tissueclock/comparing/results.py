@@ -1,6 +1,6 @@
 """What a study came to, as frozen records: sweeps, promoted checkpoints, their holdout scores, tests, gaps.
 
-Made by `tissueclock.comparing.holdout`, told by the report. Knows no files.
+Made by `tissueclock.comparing.study_results`, told by the report. Knows no files.
 """
 
 from collections.abc import Mapping
@@ -12,19 +12,22 @@ from tissueclock.comparing.scores import HoldoutResult
 from tissueclock.comparing.statistics import AucDifference
 from tissueclock.storage.ledger import LedgerState
 
-State = Literal["complete", "incomplete", "not started"]
+Completeness = Literal["complete", "incomplete", "not started"]
+"""Whether a sweep's ledger is closed, open or absent."""
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """The question that a phase answers; phases of one task are compared with each other.
+class ComparedQuestion:
+    """What a phase answers; sweeps that answer the same question are compared with each other.
 
     Attributes:
-        name: For example `detection` or `onset < 4.5 h`.
-        onset_before_min: The cut of an onset question, minutes.
+        name: For example `stroke detection` or `onset < 4.5 h`.
+        unit: What is scored, `hemisphere` or `patient`; None where neither phase nor scores tell.
+        onset_before_min: The cut of an onset question, minutes; None for any other question.
     """
 
     name: str
+    unit: str | None
     onset_before_min: float | None = None
 
 
@@ -55,9 +58,9 @@ class SweepResult:
         name: In folders and tables.
         phase: Its phase.
         arms: The arms that share it.
-        task: The question it answers.
+        question: The question it answers.
         spec: What the study's graph says of it.
-        state: Whether its ledger is closed, open or absent.
+        state: Of its ledger.
         ledger: Its ledger, folded.
         promoted: Best on validation first; empty until the sweep is complete.
         observer: The phantom's observer beside the best promoted checkpoint, where there is one.
@@ -66,9 +69,9 @@ class SweepResult:
     name: str
     phase: str
     arms: tuple[str, ...]
-    task: Task
+    question: ComparedQuestion
     spec: Mapping[str, Any]
-    state: State
+    state: Completeness
     ledger: LedgerState
     promoted: tuple[Promoted, ...]
     observer: ObserverResult | None = None
@@ -94,14 +97,14 @@ class PairedTest:
     """Two rows of the table, tested on the units that both scored.
 
     Attributes:
-        task: The question.
+        question: The question.
         first: The first one's label.
         second: The second one's label.
         n: Units compared.
         difference: First minus second.
     """
 
-    task: Task
+    question: ComparedQuestion
     first: str
     second: str
     n: int
@@ -138,8 +141,8 @@ class StudyResult:
         seed: The study's.
         cohort: None where it is not there any more, or is another one.
         sweeps: In the order of arms and phases.
-        readers: By task, where there are any.
-        tests: Within a task: arms that share the phase, phases that share an arm, and rows against the observer.
+        readers: By question, where there are any.
+        tests: Within a question: arms that share the phase, phases that share an arm, and rows against the observer.
         gaps: What is missing or does not fit, a line each.
     """
 
@@ -147,15 +150,15 @@ class StudyResult:
     seed: int
     cohort: CohortFacts | None
     sweeps: tuple[SweepResult, ...]
-    readers: Mapping[Task, tuple[ReaderResult, ...]]
+    readers: Mapping[ComparedQuestion, tuple[ReaderResult, ...]]
     tests: tuple[PairedTest, ...]
     gaps: tuple[str, ...]
 
     @property
-    def tasks(self) -> tuple[Task, ...]:
+    def questions(self) -> tuple[ComparedQuestion, ...]:
         """In the order of the phases."""
-        return tuple(dict.fromkeys(sweep.task for sweep in self.sweeps))
+        return tuple(dict.fromkeys(sweep.question for sweep in self.sweeps))
 
-    def of_task(self, task: Task) -> tuple[SweepResult, ...]:
+    def of_question(self, question: ComparedQuestion) -> tuple[SweepResult, ...]:
         """The sweeps that answer this question."""
-        return tuple(sweep for sweep in self.sweeps if sweep.task == task)
+        return tuple(sweep for sweep in self.sweeps if sweep.question == question)

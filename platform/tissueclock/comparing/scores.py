@@ -65,6 +65,9 @@ class Confusion:
     accuracy: Rate | None
 
 
+NOBODY_CALLED = Confusion(None, None, None)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class HoldoutResult:
     """A checkpoint, judged on the holdout.

@@ -39,10 +39,7 @@ class PhaseTrainable(tune.Trainable):  # type: ignore[misc, unused-ignore]
         if job.spec.budget.resources.workers == 1:
             tunable = tune.with_parameters(cls, job=job)
         else:
-
-            def tunable(config: dict[str, Any]) -> None:
-                train_distributed(config, phase=cls.phase, job=job)
-
+            tunable = tune.with_parameters(train_distributed, phase=cls.phase, job=job)
         tunable.__name__ = f"{cls.__name__}_{digest_facts([str(job.folder.path), job.inputs])[:16]}"
         return tunable
 

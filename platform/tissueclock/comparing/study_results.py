@@ -20,8 +20,16 @@ from tissueclock.comparing.observers import (
     count_readers,
     read_observer,
 )
-from tissueclock.comparing.results import CohortFacts, PairedTest, Promoted, State, StudyResult, SweepResult, Task
-from tissueclock.comparing.scores import read_holdout
+from tissueclock.comparing.results import (
+    CohortFacts,
+    ComparedQuestion,
+    Completeness,
+    PairedTest,
+    Promoted,
+    StudyResult,
+    SweepResult,
+)
+from tissueclock.comparing.scores import HoldoutResult, read_holdout
 from tissueclock.comparing.statistics import compare_aucs
 from tissueclock.errors import CohortError
 from tissueclock.seeds import derive_seed
@@ -32,7 +40,7 @@ _COMPARED = "val_auc"
 """The objective of the phases that are compared; one that restores volumes answers no question."""
 
 
-def read_study(folder: StudyFolder) -> StudyResult:
+def read_results(folder: StudyFolder) -> StudyResult:
     """Reads a study, finished or not.
 
     Args:
@@ -47,7 +55,7 @@ def read_study(folder: StudyFolder) -> StudyResult:
     names = list(dict.fromkeys(name for sweeps in graph["arms"].values() for name in sweeps))
     names += [name for name in graph["sweeps"] if name not in names]
     names = [name for name in names if graph["sweeps"][name].get("objective", _COMPARED) == _COMPARED]
-    sweeps = _in_order_of_tasks([_read_sweep(folder.sweep(name), graph, gaps) for name in names])
+    sweeps = _by_question([_read_sweep(folder.sweep(name), graph, gaps) for name in names])
     if cohort and (strangers := _swept_on_another(sweeps, cohort.digest)):
         gaps.append(
             f"{cohort.folder} is another cohort now than {', '.join(strangers)} ran on: no observer, no readers"
@@ -71,7 +79,7 @@ def _read_sweep(folder: SweepFolder, graph: Mapping[str, Any], gaps: list[str]) 
     name = folder.path.name
     spec = graph["sweeps"][name]
     ledger = read_ledger(folder.ledger)
-    state: State = "complete" if ledger.closed else "incomplete" if ledger.n_lines else "not started"
+    state: Completeness = "complete" if ledger.closed else "incomplete" if ledger.n_lines else "not started"
     if state == "not started":
         gaps.append(f"sweep {name} has not been started")
     elif state == "incomplete":
@@ -80,10 +88,18 @@ def _read_sweep(folder: SweepFolder, graph: Mapping[str, Any], gaps: list[str]) 
     if spec.get("error"):
         gaps.append(f"sweep {name}: {spec['error']}")
     promoted = tuple(_read_promoted(folder, rank, ledger, int(graph["seed"]), gaps) for rank in sorted(ledger.promoted))
-    holdout = promoted[0].holdout if promoted else None
+    question = _question(spec, promoted[0].holdout if promoted else None)
+    return SweepResult(name, spec["phase"], tuple(spec["arms"]), question, spec, state, ledger, promoted)
+
+
+def _question(spec: Mapping[str, Any], holdout: HoldoutResult | None) -> ComparedQuestion:
+    """What was asked, as the scores say or, before scoring, as the phase promised (a graph of 0.1 has no promises)."""
+    unit = holdout.unit if holdout else spec.get("unit")
     cut = holdout.onset_before_min if holdout else spec.get("onset_before_min")
-    task = Task(f"onset < {cut / 60:g} h", float(cut)) if cut else Task(spec["phase"].replace("_", " "))
-    return SweepResult(name, spec["phase"], tuple(spec["arms"]), task, spec, state, ledger, promoted)
+    if cut:
+        each = ", each hemisphere" if unit == "hemisphere" else ""
+        return ComparedQuestion(f"onset < {cut / 60:g} h{each}", unit, float(cut))
+    return ComparedQuestion(spec.get("title") or spec["phase"].replace("_", " "), unit)
 
 
 def _read_promoted(folder: SweepFolder, rank: int, ledger: LedgerState, seed: int, gaps: list[str]) -> Promoted:
@@ -106,18 +122,18 @@ def _read_promoted(folder: SweepFolder, rank: int, ledger: LedgerState, seed: in
     return Promoted(rank, str(line["digest"]), float(line["value"]), facts, holdout)
 
 
-def _in_order_of_tasks(sweeps: Sequence[SweepResult]) -> tuple[SweepResult, ...]:
-    """Tasks stand together, in the order of the phases; a sweep not scored yet has the task of its phase's others."""
-    known = {sweep.phase: sweep.task for sweep in sweeps if sweep.task.onset_before_min is not None}
-    mended = [replace(sweep, task=known.get(sweep.phase, sweep.task)) for sweep in sweeps]
-    tasks = list(dict.fromkeys(sweep.task for sweep in mended))
-    return tuple(sorted(mended, key=lambda sweep: tasks.index(sweep.task)))
+def _by_question(sweeps: Sequence[SweepResult]) -> tuple[SweepResult, ...]:
+    """Questions stand together, in the order of the phases; a sweep not scored yet has that of its phase's others."""
+    known = {sweep.phase: sweep.question for sweep in sweeps if sweep.question.unit is not None}
+    mended = [replace(sweep, question=known.get(sweep.phase, sweep.question)) for sweep in sweeps]
+    questions = list(dict.fromkeys(sweep.question for sweep in mended))
+    return tuple(sorted(mended, key=lambda sweep: questions.index(sweep.question)))
 
 
 def _with_observer(sweep: SweepResult, observer: ObserverScores, gaps: list[str]) -> SweepResult:
     if sweep.holdout is None:
         return sweep
-    compared = compare_with_observer(sweep.holdout.scores, observer, onset_before_min=sweep.task.onset_before_min)
+    compared = compare_with_observer(sweep.holdout.scores, observer, onset_before_min=sweep.question.onset_before_min)
     if compared and compared.n_missing:
         gaps.append(f"sweep {sweep.name}: {compared.n_missing} holdout patients have no {compared.column}")
     return replace(sweep, observer=compared)
@@ -127,12 +143,12 @@ def _tests(sweeps: Sequence[SweepResult]) -> tuple[PairedTest, ...]:
     tests = [
         test
         for one, two in combinations(sweeps, 2)
-        if one.task == two.task
+        if one.question == two.question
         and (one.phase == two.phase or set(one.arms) & set(two.arms))
         and (test := _test(one, two))
     ]
     against_observer = [
-        PairedTest(s.task, s.label, OBSERVER, len(s.observer.scores.units), s.observer.difference)
+        PairedTest(s.question, s.label, OBSERVER, len(s.observer.scores.units), s.observer.difference)
         for s in sweeps
         if s.observer
     ]
@@ -148,7 +164,7 @@ def _test(one: SweepResult, two: SweepResult) -> PairedTest | None:
     if not 0 < first.n_positive < len(units):
         return None
     difference = compare_aucs(first.labels, first.logits, second.logits, patients=first.patients)
-    return PairedTest(one.task, one.label, two.label, len(units), difference)
+    return PairedTest(one.question, one.label, two.label, len(units), difference)
 
 
 def _open_cohort(folder: Path, gaps: list[str]) -> Cohort | None:
@@ -179,10 +195,10 @@ def _cohort_facts(cohort: Cohort) -> CohortFacts:
     )
 
 
-def _readers(sweeps: Sequence[SweepResult], cohort: Cohort) -> dict[Task, tuple[ReaderResult, ...]]:
-    results: dict[Task, tuple[ReaderResult, ...]] = {}
+def _readers(sweeps: Sequence[SweepResult], cohort: Cohort) -> dict[ComparedQuestion, tuple[ReaderResult, ...]]:
+    results: dict[ComparedQuestion, tuple[ReaderResult, ...]] = {}
     for sweep in sweeps:
-        if sweep.holdout and sweep.task not in results:
-            cut = sweep.task.onset_before_min
-            results[sweep.task] = count_readers(sweep.holdout.scores, cohort.patients, onset_before_min=cut)
-    return {task: readers for task, readers in results.items() if readers}
+        if sweep.holdout and sweep.question not in results:
+            cut = sweep.question.onset_before_min
+            results[sweep.question] = count_readers(sweep.holdout.scores, cohort.patients, onset_before_min=cut)
+    return {question: readers for question, readers in results.items() if readers}

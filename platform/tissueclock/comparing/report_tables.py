@@ -1,0 +1,135 @@
+"""The small tables of the report: paired tests, sweeps, best configurations, lineage."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from tissueclock.comparing.column import Column
+from tissueclock.comparing.formats import (
+    NOTHING,
+    format_auc,
+    format_difference,
+    format_digest,
+    format_number,
+    format_p,
+    format_signed,
+    format_value,
+)
+from tissueclock.comparing.results import PairedTest, Promoted, StudyResult, SweepResult
+from tissueclock.storage.ledger import Status, TrialEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Heritage:
+    """A promoted checkpoint and the chain back to its first parent.
+
+    Attributes:
+        sweep: The label of the sweep that promoted it.
+        promoted: The checkpoint.
+        parents: Digest and who promoted it, first to last.
+    """
+
+    sweep: str
+    promoted: Promoted
+    parents: tuple[tuple[str, str], ...]
+
+
+def trace_lineage(study: StudyResult) -> list[Heritage]:
+    """Every promoted checkpoint with its parents; one that no sweep of the study promoted is called unknown."""
+    owners = {promoted.digest: f"{s.phase} rank {promoted.rank}" for s in study.sweeps for promoted in s.promoted}
+    return [
+        Heritage(
+            sweep.label,
+            promoted,
+            tuple((str(d), owners.get(d, "unknown")) for d in promoted.facts.get("lineage", {}).get("chain", ())),
+        )
+        for sweep in study.sweeps
+        for promoted in sweep.promoted
+    ]
+
+
+def tabulate_configurations(study: StudyResult) -> dict[str, Any]:
+    """Hyperparameters down, sweeps across."""
+    chosen = [(sweep, sweep.best) for sweep in study.sweeps if sweep.best]
+    names = sorted({name for _, best in chosen for name in best.facts["hyperparameters"]})
+    rows = [("trial", [str(best.facts["trial"]) for _, best in chosen])]
+    rows.append(("best epoch", [str(best.facts.get("epoch", NOTHING)) for _, best in chosen]))
+    for name in names:
+        values = [best.facts["hyperparameters"].get(name, NOTHING) for _, best in chosen]
+        rows.append((name, [format_value(value) for value in values]))
+    return {"columns": [sweep.label for sweep, _ in chosen], "rows": rows if chosen else []}
+
+
+def _first_weights(sweep: SweepResult) -> str:
+    upstream = sweep.spec.get("upstream")
+    return f"best of {upstream}" if upstream else str(sweep.spec.get("weights", "")) or NOTHING
+
+
+def _n_trials(sweep: SweepResult, status: Status | None) -> str:
+    return str(len(sweep.ledger.with_status(status)))
+
+
+def _hours(trials: Sequence[TrialEntry]) -> str:
+    """From the first trial asked to the last ended, in words."""
+    ended = [trial.ended_s for trial in trials if trial.ended_s is not None]
+    if not ended:
+        return NOTHING
+    minutes = (max(ended) - min(trial.asked_s for trial in trials)) / 60
+    return f"{minutes:.1f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
+def _parents(heritage: Heritage) -> str:
+    if not heritage.parents:
+        return "none: from its first weights"
+    return Markup(" → ").join(Markup("{} {}").format(who, format_digest(d)) for d, who in heritage.parents)
+
+
+TEST_COLUMNS: tuple[Column[PairedTest], ...] = (
+    Column("task", lambda test: test.question.name),
+    Column("first", lambda test: test.first),
+    Column("second", lambda test: test.second),
+    Column("units", lambda test: str(test.n), is_number=True),
+    Column(
+        "AUC, first \N{MINUS SIGN} second [95 % CI]",
+        lambda test: format_difference(test.difference),
+        is_number=True,
+    ),
+    Column(
+        "z",
+        lambda test: NOTHING if test.difference.z is None else format_signed(test.difference.z, digits=2),
+        is_number=True,
+    ),
+    Column("p", lambda test: format_p(test.difference.p), is_number=True),
+)
+SWEEP_COLUMNS: tuple[Column[SweepResult], ...] = (
+    Column("sweep", lambda sweep: sweep.name),
+    Column("arm", lambda sweep: ", ".join(sweep.arms)),
+    Column("first weights", _first_weights),
+    Column("state", lambda sweep: sweep.state),
+    Column("asked", lambda sweep: str(sweep.spec.get("trials", NOTHING)), is_number=True),
+    Column("finished", lambda sweep: _n_trials(sweep, "finished"), is_number=True),
+    Column("pruned", lambda sweep: _n_trials(sweep, "pruned"), is_number=True),
+    Column("failed", lambda sweep: _n_trials(sweep, "failed"), is_number=True),
+    Column("open", lambda sweep: _n_trials(sweep, None), is_number=True),
+    Column(
+        "recoveries",
+        lambda sweep: str(sum(len(trial.recovered) for trial in sweep.ledger.trials.values())),
+        is_number=True,
+    ),
+    Column("time", lambda sweep: _hours(list(sweep.ledger.trials.values())), is_number=True),
+)
+LINEAGE_COLUMNS: tuple[Column[Heritage], ...] = (
+    Column("sweep", lambda heritage: heritage.sweep),
+    Column("rank", lambda heritage: str(heritage.promoted.rank), is_number=True),
+    Column("trial", lambda heritage: str(heritage.promoted.facts["trial"])),
+    Column("validation AUC", lambda heritage: format_number(heritage.promoted.value), is_number=True),
+    Column(
+        "holdout AUC\n[95 % CI]",
+        lambda heritage: format_auc(heritage.promoted.holdout.auc if heritage.promoted.holdout else None),
+        is_number=True,
+    ),
+    Column("weights", lambda heritage: format_digest(heritage.promoted.digest)),
+    Column("parents, first to last", _parents),
+)

@@ -1,0 +1,155 @@
+"""The report's words: what was run, what to take, how far to trust it."""
+
+from typing import Any
+
+from markupsafe import Markup
+
+from tissueclock.comparing.formats import (
+    N_SHORT,
+    format_auc,
+    format_difference,
+    format_digest,
+    format_interval,
+    format_number,
+    format_p,
+    format_signed,
+)
+from tissueclock.comparing.observers import OBSERVER
+from tissueclock.comparing.results import ComparedQuestion, PairedTest, StudyResult, SweepResult
+from tissueclock.comparing.statistics import Interval
+
+
+def describe_study(study: StudyResult) -> dict[str, Any]:
+    """Everything that the template shows beside tables and figures."""
+    return {
+        "study": study.name,
+        "banner": _banner(study),
+        "facts": _facts(study),
+        "decisions": [_decision(study, question) for question in study.questions],
+        "leaks": [_leak(sweep) for sweep in study.sweeps if sweep.observer and sweep.observer.leaks],
+        "notes": _notes(study),
+        "gaps": list(study.gaps),
+        "failures": [failure for sweep in study.sweeps for failure in _failures(sweep)],
+    }
+
+
+def _banner(study: StudyResult) -> str:
+    if study.cohort is None:
+        return "The cohort is not at hand: whether its patients are real or simulated cannot be told from here."
+    return "Numbers are from a phantom cohort, not from patients." if study.cohort.is_phantom else ""
+
+
+def _facts(study: StudyResult) -> list[tuple[str, str | Markup]]:
+    """What was run: name and value."""
+    opened = [sweep.ledger.facts.get("lineage", {}) for sweep in study.sweeps if sweep.ledger.facts]
+    facts = [("arms", ", ".join(dict.fromkeys(arm for sweep in study.sweeps for arm in sweep.arms)))]
+    if study.cohort:
+        source = ", ".join(f"{key} {value}" for key, value in study.cohort.source.items())
+        counts = ", ".join(f"{n} {split}" for split, n in study.cohort.n_patients.items())
+        facts.append(("cohort", f"{study.cohort.name} ({source})" if source else study.cohort.name))
+        facts.append(("patients", f"{sum(study.cohort.n_patients.values())}: {counts}"))
+    facts.append(("seed", str(study.seed)))
+    for name, key in (("cohort digest", "cohort"), ("split digest", "split")):
+        digests = dict.fromkeys(str(lineage[key]) for lineage in opened if key in lineage)
+        facts.extend((name, format_digest(digest)) for digest in digests)
+    codes = dict.fromkeys(_code(lineage["code"]) for lineage in opened if "code" in lineage)
+    facts.extend(("code", code) for code in codes)
+    return facts
+
+
+def _code(code: dict[str, Any]) -> str:
+    commit = code.get("git_commit")
+    changed = ", with uncommitted changes" if code.get("git_dirty") else ""
+    return f"tissueclock {code.get('version', '?')}, commit {str(commit)[:N_SHORT] if commit else 'unknown'}{changed}"
+
+
+def _chosen(study: StudyResult, question: ComparedQuestion) -> SweepResult | None:
+    """Of a question's scored sweeps the one that validation prefers."""
+    scored = [sweep for sweep in study.of_question(question) if sweep.best and sweep.holdout and sweep.holdout.auc]
+    return max(scored, key=lambda sweep: sweep.best.value if sweep.best else 0.0, default=None)
+
+
+def _decision(study: StudyResult, question: ComparedQuestion) -> dict[str, Any]:
+    chosen = _chosen(study, question)
+    if chosen is None or chosen.best is None or chosen.holdout is None:
+        return {
+            "question": question.name,
+            "choice": "",
+            "worth": "No checkpoint has been scored on the holdout yet.",
+            "tests": [],
+        }
+    holdout = chosen.holdout
+    units = f"{len(holdout.scores.units)} {holdout.unit}s, {holdout.scores.n_positive} positive"
+    worth = (
+        f"Validation AUC {format_number(chosen.best.value)}; holdout AUC {format_auc(holdout.auc)} ({units}; "
+        f"95 % intervals: DeLong, and over resampled patients {format_interval(holdout.bootstrap or Interval(0, 1))})."
+    )
+    tests = [_test_sentence(test, chosen) for test in study.tests if chosen.label in (test.first, test.second)]
+    return {"question": question.name, "choice": chosen.label, "worth": worth, "tests": tests}
+
+
+def _test_sentence(test: PairedTest, chosen: SweepResult) -> str:
+    other, sign = (test.second, 1) if test.first == chosen.label else (test.first, -1)
+    difference, interval = sign * test.difference.difference, test.difference.interval
+    ends = interval if sign > 0 else Interval(-interval.high, -interval.low)
+    verdict = "more than chance explains" if ends.low > 0 or ends.high < 0 else "no evidence of a difference"
+    p = _equals(test.difference.p)
+    return f"Against {other}: {format_signed(difference)} AUC {format_interval(ends)}, p {p}: {verdict}."
+
+
+def _equals(p: float | None) -> str:
+    text = format_p(p)
+    return text if text.startswith("<") or p is None else f"= {text}"
+
+
+def _leak(sweep: SweepResult) -> str:
+    if sweep.observer is None:
+        return ""
+    return (
+        f"{sweep.label} is above the {OBSERVER} on the same patients by {format_difference(sweep.observer.difference)} "
+        "AUC, more than the interval allows: something leaks. Find it before believing a number of this study."
+    )
+
+
+def _notes(study: StudyResult) -> list[str]:
+    notes = [
+        "Configuration, checkpoint and threshold were chosen on validation; the holdout was scored once for each "
+        "promoted checkpoint. A validation AUC is the best of many trials and therefore flatters.",
+        "A difference within its interval is no evidence, in either direction. The p values are not corrected for the "
+        "number of tests.",
+    ]
+    if scored := [sweep.holdout for sweep in study.sweeps if sweep.holdout and sweep.holdout.auc]:
+        widths = [result.auc.interval.high - result.auc.interval.low for result in scored if result.auc]
+        patients = {patient for result in scored for patient in result.scores.patients}
+        width = f"{min(widths):.2f}"
+        if len(widths) > 1:
+            width += f" to {max(widths):.2f}"
+        notes.insert(
+            1,
+            f"The holdout has {len(patients)} patients with a score. 95 % intervals of a holdout AUC are {width} wide.",
+        )
+        if any(result.unit == "hemisphere" for result in scored):
+            notes.append(
+                "Where hemispheres are scored, AUC intervals and tests count both of a patient as one observation; "
+                "those of sensitivity, specificity and accuracy (Wilson) count them as two."
+            )
+    if failed := sum(len(sweep.ledger.with_status("failed")) for sweep in study.sweeps):
+        notes.append(
+            f"{failed} of {sum(len(s.ledger.trials) for s in study.sweeps)} trials failed; they are listed below."
+        )
+    if any(sweep.observer for sweep in study.sweeps):
+        notes.append(
+            f"The {OBSERVER} classifies features measured in the true lesion, scored out of fold: what a network can "
+            "hope for, though not a strict bound."
+        )
+    if study.readers:
+        notes.append("A reader's DWI-FLAIR mismatch counts as a call for an onset less than 4.5 h before the MRI.")
+    return notes
+
+
+def _failures(sweep: SweepResult) -> list[str]:
+    """A line for each reason, with the trials that failed of it."""
+    trials: dict[str, list[str]] = {}
+    for trial in sweep.ledger.with_status("failed"):
+        trials.setdefault(trial.error or "no reason recorded", []).append(trial.name)
+    return [f"{sweep.name}, {', '.join(names)}: {error}" for error, names in trials.items()]
