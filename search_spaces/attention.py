@@ -20,10 +20,7 @@ REASONS = {
     "attention": "The norms of the published gates; off would leave nothing to learn.",
     "lr": ("The gates start from random weights beside a finished network: from fine-tuning steps to training steps."),
     "final_lr": "As in tss_4h5.",
-    "gamma": (
-        "How fast the bounds close. gamma times the steps of a phase should lie in 0.3 to 30; 272 "
-        "patients at batch 8 make 1,000 to 3,000 steps."
-    ),
+    "gamma": "As in detection.",
     "weight_decay": "As in detection.",
     "batch_size": "As in detection.",
     "augmentation": (

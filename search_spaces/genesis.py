@@ -18,7 +18,7 @@ REASONS = {
         "The reference's SGD rate is 1.0 with momentum 0.9, on a squared error that is small; its tenth is the "
         "package's default; one decade below that."
     ),
-    "gamma": "How fast the bounds close. gamma times the steps of a phase should lie in 0.3 to 30.",
+    "gamma": "As in detection.",
     "weight_decay": "The reference has none; up to where it begins to act in some thousand steps.",
     "batch_size": "The reference's is 6; 4 is the default in 3D.",
 }

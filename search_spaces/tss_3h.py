@@ -29,10 +29,7 @@ REASONS = {
         "for the control arm's random ones."
     ),
     "final_lr": "1 to some 300 times lr; 0.1 is the package's default.",
-    "gamma": (
-        "How fast the bounds close. gamma times the steps of a phase should lie in 0.3 to 30; 272 "
-        "patients at batch 8 make 1,000 to 3,000 steps."
-    ),
+    "gamma": "As in detection.",
     "weight_decay": "As in detection.",
     "dropout": "As in detection.",
     "batch_size": "As in detection.",

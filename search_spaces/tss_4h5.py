@@ -19,10 +19,7 @@ REASONS = {
     "attention": "As in tss_3h.",
     "lr": "As in tss_3h.",
     "final_lr": "As in tss_3h, up to the package's default: the parent answers nearly the same question already.",
-    "gamma": (
-        "How fast the bounds close. gamma times the steps of a phase should lie in 0.3 to 30; 272 "
-        "patients at batch 8 make 1,000 to 3,000 steps."
-    ),
+    "gamma": "As in detection.",
     "weight_decay": "As in detection.",
     "dropout": "As in detection.",
     "batch_size": "As in detection.",

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from tests.networks.test_layouts import genesis_layout, med3d_layout
 
 from tests.e2e.commands import run
+from tests.weights.test_layouts import genesis_layout, med3d_layout
 from tissueclock.networks.resnet import ResNet18
 
 TABLE2 = Path(__file__).parents[2] / "infra" / "studies" / "table2.yaml"

@@ -1,7 +1,6 @@
 """Augmentation of a batch of hemispheres, all at once, on the device that the batch is on.
 
-Refuses to know labels, files and epochs. There is no left-right flip: the right hemispheres are mirrored onto the left
-already, and a flip would undo it.
+There is no left-right flip: the right hemispheres are mirrored onto the left already, and a flip would undo it.
 """
 
 import math

@@ -2,8 +2,8 @@
 
 Local pixel shuffling, non-linear intensity, in-painting and out-painting, of a whole batch at once on its device, alike
 for its three series. Written from the published description; the reference code is licensed for non-commercial research
-only and was not used. Refuses to know networks and losses. There is no flip: the right hemispheres are mirrored onto
-the left already, and a flip would undo it.
+only and was not used. There is no flip: the right hemispheres are mirrored onto the left already, and a flip would undo
+it.
 
 References:
     Zhou et al. 2019, Models Genesis, doi:10.1007/978-3-030-32251-9_42.

@@ -1,6 +1,6 @@
 """The manifest: who the patients are, when their strokes began and on which side they lie (`participants.tsv`).
 
-Validated row by row here, at the border, and trusted inside. Refuses to know images.
+Validated row by row here, at the border, and trusted inside.
 """
 
 import math

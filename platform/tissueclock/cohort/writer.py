@@ -150,7 +150,7 @@ class CohortWriter:
         self._added.add(participant_id)
 
     def annotate(self, participant_id: str, *, readers: Mapping[str, bool | None], extra: Mapping[str, str]) -> None:
-        """Adds to a patient's row of the manifest what is known only once his images are; side and onset stay."""
+        """Adds to a patient's row of the manifest what is known only once the images are; side and onset stay."""
         i_patient = self._i_patient[participant_id]
         patient = self._patients[i_patient]
         self._patients[i_patient] = dataclasses.replace(

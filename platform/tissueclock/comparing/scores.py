@@ -1,6 +1,6 @@
 """What one promoted checkpoint scored on the holdout: `holdout.tsv` read, and judged at the threshold of validation.
 
-The figures are made anew from the scores; those in `holdout.json` are held against them. Refuses to know studies.
+The figures are made anew from the scores; those in `holdout.json` are held against them.
 """
 
 import math

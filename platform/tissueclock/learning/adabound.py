@@ -2,7 +2,6 @@
 
 The package (0.0.5) keeps each group's first learning rate in a list beside the groups. That list is lost by pickle and
 deepcopy and does not grow with new groups, whose parameters are then never updated. Here it is part of each group.
-Refuses to know which parameters learn.
 
 References:
     Luo et al. 2019, Adaptive Gradient Methods with Dynamic Bound of Learning Rate, ICLR.

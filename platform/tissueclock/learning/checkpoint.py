@@ -1,7 +1,7 @@
 """A checkpoint on disk: weights and optimiser state as safetensors, everything else as JSON facts with digests.
 
 The facts are written last and hold the digests of the other files, so a checkpoint is whole or refused. Nothing is ever
-unpickled. Refuses to know what the facts mean.
+unpickled.
 """
 
 import contextlib

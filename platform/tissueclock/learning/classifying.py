@@ -1,7 +1,4 @@
-"""Learning a yes-or-no question about hemispheres: binary cross-entropy, judged by the validation AUC.
-
-Refuses to know Ray, MLflow, phases, and where first weights come from.
-"""
+"""Learning a yes-or-no question about hemispheres: binary cross-entropy, judged by the validation AUC."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,4 @@
-"""When to stop, and which epoch was the best.
-
-Refuses to know what a metric is.
-"""
+"""When to stop, and which epoch was the best."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

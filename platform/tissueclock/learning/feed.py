@@ -2,7 +2,7 @@
 
 With frozen stages, an augmented hemisphere is one of a fixed number of views, each seeded by its number and its row
 alone: so the stages see each view once, on whichever trial comes first. Maps are rounded as the store rounds them,
-stored or not: so sharing, and a store without room, change no result. Refuses to know labels and losses.
+stored or not: so sharing, and a store without room, change no result.
 """
 
 import hashlib

@@ -1,7 +1,4 @@
-"""What of a network learns.
-
-Refuses to know why, and what the network computes.
-"""
+"""What of a network learns."""
 
 from collections.abc import Iterable
 

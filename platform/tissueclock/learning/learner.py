@@ -1,7 +1,6 @@
 """What every kind of learning shares: epochs, early stopping, and checkpoints from which it goes on unchanged.
 
-All chance is derived from the seed and the epoch's number, so no random state needs to be kept. Refuses to know Ray,
-MLflow, phases, what is learned, and where first weights come from.
+All chance is derived from the seed and the epoch's number, so no random state needs to be kept.
 """
 
 import abc

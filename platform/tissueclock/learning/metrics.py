@@ -1,7 +1,5 @@
 """How well scores tell positives from negatives.
 
-Refuses to know networks and which samples were scored.
-
 References:
     Youden 1950, doi:10.1002/1097-0142(1950)3:1<32::AID-CNCR2820030106>3.0.CO;2-3.
 """

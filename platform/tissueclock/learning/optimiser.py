@@ -1,7 +1,4 @@
-"""The optimiser that a configuration asks for, over the parameters that learn.
-
-Refuses to know gradients, schedules and epochs.
-"""
+"""The optimiser that a configuration asks for, over the parameters that learn."""
 
 from typing import Any
 

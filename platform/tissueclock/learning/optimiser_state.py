@@ -1,7 +1,4 @@
-"""An optimiser's state as named tensors and JSON facts, and back.
-
-Refuses to know files, and which optimiser it is.
-"""
+"""An optimiser's state as named tensors and JSON facts, and back."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,4 @@
-"""In which number format a network runs.
-
-Refuses to know what it computes.
-"""
+"""In which number format a network runs."""
 
 import contextlib
 

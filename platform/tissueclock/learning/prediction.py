@@ -1,7 +1,4 @@
-"""The logits that a network gives to hemispheres.
-
-Refuses to know labels.
-"""
+"""The logits that a network gives to hemispheres."""
 
 import numpy as np
 import torch

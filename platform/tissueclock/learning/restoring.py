@@ -1,7 +1,5 @@
 """Learning to restore distorted hemispheres: the self-supervised task of Models Genesis, judged by what is restored.
 
-Refuses to know Ray, MLflow, phases and labels.
-
 References:
     Zhou et al. 2019, Models Genesis, doi:10.1007/978-3-030-32251-9_42.
 """

@@ -1,6 +1,6 @@
 """One split's samples of one task, and batches of them, from the memory map to the device.
 
-Refuses to know what is learned. The cohort is never copied: a batch is one gather.
+The cohort is never copied: a batch is one gather.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -2,7 +2,7 @@
 
 Each takes every so-manieth sample of a batch; gradients are summed after the backward pass. Torch's
 DistributedDataParallel wraps `forward`, while learning enters networks in the middle (`StagedNetwork.after`), so the
-sums are written out here. Refuses to know who started the processes.
+sums are written out here.
 """
 
 from collections.abc import Iterable

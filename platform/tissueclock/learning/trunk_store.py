@@ -3,7 +3,7 @@
 An entry is a folder named by the digest of all that its maps depend on, so it is never out of date. It is written under
 another name and renamed, under a lock that the kernel lets go of when its holder dies: two trials that want the same
 entry build it once, and a builder that is killed leaves nothing that is read. An entry that is evicted or deleted under
-a trial stays readable to it, as a mapped file does. Refuses to know what the maps mean.
+a trial stays readable to it, as a mapped file does.
 """
 
 import contextlib

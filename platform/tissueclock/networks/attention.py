@@ -1,7 +1,5 @@
 """The soft attention gate: where to look in a map, told by a coarser map that has seen more.
 
-Refuses to know slices, labels and what is done with the pooled vector.
-
 References:
     Schlemper et al. 2019, doi:10.1016/j.media.2019.01.012.
 """

@@ -1,7 +1,4 @@
-"""Networks by their description: the one place that knows every kind.
-
-Refuses to know studies and files.
-"""
+"""Networks by their description: the one place that knows every kind."""
 
 from collections.abc import Mapping
 from typing import Any, get_args

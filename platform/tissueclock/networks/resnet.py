@@ -1,7 +1,6 @@
 """The 2D trunk: ResNet-18 without its classifier, in five stages that can be run one by one.
 
-The parameters carry torchvision's names and shapes (at width 64), so that its weights load unchanged. Refuses to know
-slices, attention and heads.
+The parameters carry torchvision's names and shapes (at width 64), so that its weights load unchanged.
 
 References:
     He et al. 2016, doi:10.1109/CVPR.2016.90.

@@ -1,7 +1,5 @@
 """The network of the `genesis` phase: the 3D trunk, and an expanding path that gives back what was distorted.
 
-Refuses to know distortions and losses.
-
 References:
     Zhou et al. 2019, Models Genesis, doi:10.1007/978-3-030-32251-9_42.
 """
@@ -45,11 +43,6 @@ class RestorationNetwork(StagedNetwork):
         self.to_series = nn.Conv3d(n_deep, n_series, 1)
         self.reset_parameters()
 
-    @property
-    def description(self) -> dict[str, Any]:
-        """What rebuilds this network, as JSON facts."""
-        return dict(self._description)
-
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draws first weights: Kaiming for convolutions, ones and zeros for norms.
 
@@ -63,10 +56,6 @@ class RestorationNetwork(StagedNetwork):
                     nn.init.zeros_(module.bias)
             elif isinstance(module, nn.BatchNorm3d):
                 module.reset_parameters()
-
-    def stages(self) -> tuple[tuple[nn.Module, ...], ...]:
-        """The trunk's stages, as named in `STAGES`."""
-        return self.trunk.stage_modules()
 
     def parts(self) -> Mapping[str, Sequence[nn.Module]]:
         """The expanding path, under the name of what comes last in other networks."""

@@ -1,7 +1,4 @@
-"""The 2D network: a hemisphere's slices through one trunk, each to a logit, pooled to one logit a hemisphere.
-
-Refuses to know what the logit means, and what of the network learns.
-"""
+"""The 2D network: a hemisphere's slices through one trunk, each to a logit, pooled to one logit a hemisphere."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -100,11 +97,6 @@ class SliceNetwork(StagedNetwork):
         self.slice_pooling = build_slice_pooling(slice_pooling, n_slices=n_slices, n_features=n_last)
         self.reset_parameters()
 
-    @property
-    def description(self) -> dict[str, Any]:
-        """The constructor's arguments, and `kind`."""
-        return dict(self._description)
-
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draws first weights: Kaiming for convolutions and layers, ones and zeros for norms, zero for the gate's head.
 
@@ -123,10 +115,6 @@ class SliceNetwork(StagedNetwork):
             if isinstance(module, (nn.Conv2d, nn.Linear)) and module.bias is not None:
                 nn.init.zeros_(module.bias)
         nn.init.zeros_(self.attention_head.weight)
-
-    def stages(self) -> tuple[tuple[nn.Module, ...], ...]:
-        """The trunk's stages, as named in `STAGES`."""
-        return self.trunk.stage_modules()
 
     def parts(self) -> Mapping[str, Sequence[nn.Module]]:
         """The gate with its head (unless attention is off), slice pooling, and the head."""

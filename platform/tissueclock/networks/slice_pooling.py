@@ -1,7 +1,7 @@
 """From the logits of a hemisphere's slices to its one logit.
 
 Every rule ends in log P - log(1 - P), built from log-sum-exps in float32, so that it is finite and has a gradient for
-slice logits up to 1e4. Refuses to know trunks, labels and which slices hold what.
+slice logits up to 1e4.
 
 References:
     Ilse et al. 2018, arXiv:1802.04712 (gated attention over instances).
@@ -17,6 +17,10 @@ from torch.nn import functional
 
 from tissueclock.networks.settings import SlicePoolingName
 
+BySlice = Float[Tensor, "batch slice"]
+Features = Float[Tensor, "batch slice feature"]
+Mask = Bool[Tensor, "batch slice"]
+
 _LSE_SHARPNESS = 4.0
 """r of log-sum-exp pooling: 0 is the mean of the logits, infinity their maximum."""
 
@@ -30,26 +34,16 @@ _SMALL_HAZARD = 1e-3
 class SlicePooling(nn.Module, abc.ABC):
     """One rule to pool the logits of slices.
 
-    Shapes: `z` and `mask` are `batch slice`, `h` is `batch slice feature`, and the result is `batch`. The mask is true
-    where a slice holds brain, for at least one slice of each hemisphere.
+    `z` are the slices' logits, `h` their features. The mask is true where a slice holds brain, for at least one slice
+    of each hemisphere.
     """
 
     @abc.abstractmethod
-    def forward(
-        self,
-        z: Float[Tensor, "batch slice"],
-        h: Float[Tensor, "batch slice feature"],
-        mask: Bool[Tensor, "batch slice"],
-    ) -> Float[Tensor, " batch"]:
+    def forward(self, z: BySlice, h: Features, mask: Mask) -> Float[Tensor, " batch"]:
         """The hemispheres' logits, in float32."""
 
     @abc.abstractmethod
-    def slice_weights(
-        self,
-        z: Float[Tensor, "batch slice"],
-        h: Float[Tensor, "batch slice feature"],
-        mask: Bool[Tensor, "batch slice"],
-    ) -> Float[Tensor, "batch slice"]:
+    def slice_weights(self, z: BySlice, h: Features, mask: Mask) -> BySlice:
         """How much each slice counts, for reports: at least 0, in sum 1, and 0 where the mask is false."""
 
 
@@ -57,33 +51,18 @@ class _MixturePooling(SlicePooling):
     """P = sum of w_s p_s, with weights that sum to 1."""
 
     @abc.abstractmethod
-    def log_weights(
-        self,
-        z: Float[Tensor, "batch slice"],
-        h: Float[Tensor, "batch slice feature"],
-        mask: Bool[Tensor, "batch slice"],
-    ) -> Float[Tensor, "batch slice"]:
+    def log_weights(self, z: BySlice, h: Features, mask: Mask) -> BySlice:
         """Log w, minus infinity where the mask is false."""
 
-    def forward(
-        self,
-        z: Float[Tensor, "batch slice"],
-        h: Float[Tensor, "batch slice feature"],
-        mask: Bool[Tensor, "batch slice"],
-    ) -> Float[Tensor, " batch"]:
+    def forward(self, z: BySlice, h: Features, mask: Mask) -> Float[Tensor, " batch"]:
         """Log P - log(1 - P)."""
         log_w = self.log_weights(z, h, mask)
         return torch.logsumexp(log_w + functional.logsigmoid(z), dim=1) - torch.logsumexp(
             log_w + functional.logsigmoid(-z), dim=1
         )
 
-    def slice_weights(
-        self,
-        z: Float[Tensor, "batch slice"],
-        h: Float[Tensor, "batch slice feature"],
-        mask: Bool[Tensor, "batch slice"],
-    ) -> Float[Tensor, "batch slice"]:
-        """W."""
+    def slice_weights(self, z: BySlice, h: Features, mask: Mask) -> BySlice:
+        """The mixture's weights."""
         return self.log_weights(z, h, mask).exp()
 
 
@@ -104,12 +83,7 @@ class PositionPooling(_MixturePooling):
             return self.theta
         return functional.interpolate(self.theta[None, None], size=n_slices, mode="linear", align_corners=True)[0, 0]
 
-    def log_weights(
-        self,
-        z: Float[Tensor, "batch slice"],
-        h: Float[Tensor, "batch slice feature"],
-        mask: Bool[Tensor, "batch slice"],
-    ) -> Float[Tensor, "batch slice"]:
+    def log_weights(self, z: BySlice, h: Features, mask: Mask) -> BySlice:
         """Log softmax of theta over the slices of the mask."""
         del h
         return functional.log_softmax(self.theta_at(z.shape[1]).masked_fill(~mask, -torch.inf), dim=1)
@@ -118,12 +92,7 @@ class PositionPooling(_MixturePooling):
 class PositionSigmoidPooling(PositionPooling):
     """The paper to the letter: a weight in 0 to 1 for each position, P = sum of w_s p_s over sum of w_s."""
 
-    def log_weights(
-        self,
-        z: Float[Tensor, "batch slice"],
-        h: Float[Tensor, "batch slice feature"],
-        mask: Bool[Tensor, "batch slice"],
-    ) -> Float[Tensor, "batch slice"]:
+    def log_weights(self, z: BySlice, h: Features, mask: Mask) -> BySlice:
         """Log of sigmoid(theta), divided by its sum over the slices of the mask."""
         del h
         return functional.log_softmax(
@@ -138,12 +107,7 @@ class LogitSumPooling(PositionPooling):
         super().__init__(n_slices=n_slices)
         self.bias = nn.Parameter(torch.zeros(()))
 
-    def forward(
-        self,
-        z: Float[Tensor, "batch slice"],
-        h: Float[Tensor, "batch slice feature"],
-        mask: Bool[Tensor, "batch slice"],
-    ) -> Float[Tensor, " batch"]:
+    def forward(self, z: BySlice, h: Features, mask: Mask) -> Float[Tensor, " batch"]:
         """Sum of w_s z_s + b."""
         return (self.log_weights(z, h, mask).exp() * z).sum(dim=1) + self.bias
 
@@ -157,12 +121,7 @@ class GatedMilPooling(_MixturePooling):
         self.gate_branch = nn.Linear(n_features, _N_MIL_HIDDEN)
         self.score = nn.Linear(_N_MIL_HIDDEN, 1, bias=False)
 
-    def log_weights(
-        self,
-        z: Float[Tensor, "batch slice"],
-        h: Float[Tensor, "batch slice feature"],
-        mask: Bool[Tensor, "batch slice"],
-    ) -> Float[Tensor, "batch slice"]:
+    def log_weights(self, z: BySlice, h: Features, mask: Mask) -> BySlice:
         """Log softmax of the content's score over the slices of the mask."""
         del z
         score = self.score(self.tanh_branch(h).tanh() * self.gate_branch(h).sigmoid()).squeeze(2)
@@ -176,12 +135,7 @@ class LogSumExpPooling(SlicePooling):
         super().__init__()
         self.sharpness = sharpness
 
-    def forward(
-        self,
-        z: Float[Tensor, "batch slice"],
-        h: Float[Tensor, "batch slice feature"],
-        mask: Bool[Tensor, "batch slice"],
-    ) -> Float[Tensor, " batch"]:
+    def forward(self, z: BySlice, h: Features, mask: Mask) -> Float[Tensor, " batch"]:
         """The soft or hard maximum over the slices of the mask."""
         del h
         z = z.masked_fill(~mask, -torch.inf)
@@ -189,12 +143,7 @@ class LogSumExpPooling(SlicePooling):
             return z.amax(dim=1)
         return (torch.logsumexp(self.sharpness * z, dim=1) - mask.sum(dim=1).log()) / self.sharpness
 
-    def slice_weights(
-        self,
-        z: Float[Tensor, "batch slice"],
-        h: Float[Tensor, "batch slice feature"],
-        mask: Bool[Tensor, "batch slice"],
-    ) -> Float[Tensor, "batch slice"]:
+    def slice_weights(self, z: BySlice, h: Features, mask: Mask) -> BySlice:
         """The derivative of the result by each slice's logit."""
         del h
         z = z.masked_fill(~mask, -torch.inf)
@@ -206,12 +155,7 @@ class LogSumExpPooling(SlicePooling):
 class NoisyOrPooling(SlicePooling):
     """A lesion in any slice is a lesion: P = 1 - product of (1 - p_s)."""
 
-    def forward(
-        self,
-        z: Float[Tensor, "batch slice"],
-        h: Float[Tensor, "batch slice feature"],
-        mask: Bool[Tensor, "batch slice"],
-    ) -> Float[Tensor, " batch"]:
+    def forward(self, z: BySlice, h: Features, mask: Mask) -> Float[Tensor, " batch"]:
         """log(1 - exp(-H)) + H with H the sum of softplus(z_s), from its logarithm where H is small."""
         del h
         hazard = (functional.softplus(z) * mask).sum(dim=1)
@@ -220,12 +164,7 @@ class NoisyOrPooling(SlicePooling):
         large = hazard.masked_fill(is_small, 1.0)  # keeps the branch that is not taken finite, and so its gradient
         return torch.where(is_small, log_hazard + 0.5 * hazard, (-torch.expm1(-large)).log() + large)
 
-    def slice_weights(
-        self,
-        z: Float[Tensor, "batch slice"],
-        h: Float[Tensor, "batch slice feature"],
-        mask: Bool[Tensor, "batch slice"],
-    ) -> Float[Tensor, "batch slice"]:
+    def slice_weights(self, z: BySlice, h: Features, mask: Mask) -> BySlice:
         """Each slice's share of the sum of p_s."""
         del h
         return functional.logsigmoid(z).masked_fill(~mask, -torch.inf).softmax(dim=1)

@@ -1,7 +1,4 @@
-"""What freezing needs to know of a network: its stages, counted from the input, and the parts that come after them.
-
-Refuses to know what is frozen, or why.
-"""
+"""What freezing needs to know of a network: its stages, counted from the input, and the parts that come after them."""
 
 import abc
 from collections.abc import Mapping, Sequence
@@ -9,6 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from tissueclock.networks.trunk import Trunk
 
 
 class StagedNetwork(nn.Module, abc.ABC):
@@ -21,18 +20,21 @@ class StagedNetwork(nn.Module, abc.ABC):
     What lies between depends on the input, on `frozen_state(depth)` and on `frozen_facts(depth)`, and on nothing else.
     """
 
+    trunk: Trunk
+    _description: dict[str, Any]
+
     @property
-    @abc.abstractmethod
     def description(self) -> dict[str, Any]:
         """What rebuilds this network: its kind and the arguments of its constructor, as JSON facts."""
+        return dict(self._description)
 
     @abc.abstractmethod
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draws first weights from `generator`, on the parameters' device; from torch's global one if None."""
 
-    @abc.abstractmethod
     def stages(self) -> tuple[tuple[nn.Module, ...], ...]:
-        """The modules of each stage, in order from the input."""
+        """The modules of each stage, in order from the input, as named in `STAGES`."""
+        return self.trunk.stage_modules()
 
     @abc.abstractmethod
     def parts(self) -> Mapping[str, Sequence[nn.Module]]:

@@ -1,7 +1,4 @@
-"""What 2D and 3D trunks have in common: five stages that can be left and taken up again between any two of them.
-
-Refuses to know what a stage computes, and what is made of the maps.
-"""
+"""What 2D and 3D trunks have in common: five stages that can be left and taken up again between any two of them."""
 
 import abc
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The 3D network: a hemisphere as one volume through one trunk, two soft attention gates, one logit.
 
-Refuses to know what the logit means, and what of the network learns.
-
 References:
     Schlemper et al. 2019, doi:10.1016/j.media.2019.01.012 (gates on two maps, vectors concatenated).
 """
@@ -68,11 +66,6 @@ class VolumeNetwork(StagedNetwork):
         self.attention_head = nn.Linear(sum(n_gated), 1, bias=False)
         self.reset_parameters()
 
-    @property
-    def description(self) -> dict[str, Any]:
-        """What rebuilds this network, as JSON facts."""
-        return dict(self._description)
-
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draws first weights: Kaiming for convolutions, ones and zeros for norms, zero for the gates' head.
 
@@ -90,10 +83,6 @@ class VolumeNetwork(StagedNetwork):
             if isinstance(module, (nn.Conv3d, nn.Linear)) and module.bias is not None:
                 nn.init.zeros_(module.bias)
         nn.init.zeros_(self.attention_head.weight)
-
-    def stages(self) -> tuple[tuple[nn.Module, ...], ...]:
-        """The trunk's stages, as named in `STAGES`."""
-        return self.trunk.stage_modules()
 
     def parts(self) -> Mapping[str, Sequence[nn.Module]]:
         """The gates with their head (unless attention is off) and the head; there are no slices to pool."""

@@ -2,7 +2,7 @@
 
 Tune sees a function that reports an epoch at a time, in the same words as a trial of one process. Normalisation
 statistics are those of each process's share of a batch, and the first one's are kept. Ray Train is imported where it is
-needed: it is heavy, and most trials have one process. Refuses to know what is learned.
+needed: it is heavy, and most trials have one process.
 """
 
 from typing import Any

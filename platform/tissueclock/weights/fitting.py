@@ -1,6 +1,6 @@
 """First weights: drawn, or a parent's; loaded whole or refused.
 
-Refuses to know files and phases: a caller reads the weights.
+A caller reads the weights.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,6 @@
 """State dicts of other people's networks under our names: which layout they have, what each of its tensors is here.
 
-Refuses to know files. Nothing is guessed: a tensor is renamed, known to be left out, or reported as unexpected.
+Nothing is guessed: a tensor is renamed, known to be left out, or reported as unexpected.
 
 References:
     He et al. 2016, doi:10.1109/CVPR.2016.90 (ResNet-18, in torchvision's layout).

@@ -1,6 +1,6 @@
 """First weights from somebody else's file: read without running code, renamed, loaded whole or refused.
 
-Refuses to know where files come from: they are the user's, nothing is downloaded.
+They are the user's, nothing is downloaded.
 """
 
 import pickle
