@@ -10,3 +10,4 @@ class Detection(PhaseTrainable):
     name = "detection"
     title = "stroke detection"
     task = HoldsLesion()
+    readout = "soft_maximum"

@@ -5,10 +5,12 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, get_args
 
 import torch
 
+from tissueclock.cohort.pairs import with_halves
 from tissueclock.cohort.store import Cohort
 from tissueclock.cohort.table import count_classes
 from tissueclock.cohort.tasks import Task
@@ -16,6 +18,7 @@ from tissueclock.files import write_json
 from tissueclock.learning.classifying import Classifier
 from tissueclock.learning.feed import Sharing
 from tissueclock.learning.hyperparameters import HyperparameterError, Hyperparameters
+from tissueclock.learning.standardising import standardise
 from tissueclock.learning.trunk_store import TrunkStore
 from tissueclock.networks.attention import Attention
 from tissueclock.networks.building import build_network
@@ -27,7 +30,7 @@ from trainables.bill import measure_epoch, offered_depths
 from trainables.first_weights import load_file, load_parent
 from trainables.trial import Trial
 
-_OF_THE_NETWORK = ("attention", "parent")
+_OF_THE_NETWORK = ("attention", "parent", "sharpness")
 
 
 class PhaseTrainable(Trial):
@@ -35,26 +38,30 @@ class PhaseTrainable(Trial):
 
     Attributes:
         task: Which hemispheres take part and what the answer is.
+        readout: How a network that attends to voxels answers it.
 
     The other attributes are those of `Trial`.
     """
 
     objective = Classifier.objective
     task: ClassVar[Task]
+    readout: ClassVar[str] = "attended"
 
     def open_cohort(self, cohort: Cohort) -> None:
         """Keeps the task's training and validation samples."""
         self._n_slices = cohort.shape[0]
         self._sharing = make_sharing(self._job.spec)
         view = cohort.sweep_view()
-        self._train = scoring.samples_of(self.task, cohort.table, view, view.rows("train"))
-        self._validation = scoring.samples_of(self.task, cohort.table, view, view.rows("validation"))
+        n_halves = 2 if "mirror" in self._job.spec.network.inputs else 1
+        halves = with_halves(view, cohort.table, n_halves=n_halves)
+        self._train = scoring.samples_of(self.task, cohort.table, halves, view.rows("train"))
+        self._validation = scoring.samples_of(self.task, cohort.table, halves, view.rows("validation"))
 
     def make_learner(self, hyperparameters: dict[str, Any], *, seed: int) -> Classifier:
         """A classifier that starts from drawn weights, or from those of the parent that the trial chose."""
         of_the_network = {name: hyperparameters.pop(name) for name in _OF_THE_NETWORK if name in hyperparameters}
         network = make_network(
-            self._job.spec.network, n_slices=self._n_slices, attention=of_the_network.get("attention", "off")
+            self._job.spec.network, n_slices=self._n_slices, readout=self.readout, settings=of_the_network
         )
         network.reset_parameters(torch.Generator().manual_seed(derive_seed(seed, "weights")))
         if self._job.parents:
@@ -62,6 +69,8 @@ class PhaseTrainable(Trial):
             self._note_first_weights({"parent": parent.digest, **load_parent(network, parent.folder)})
         if self._job.spec.weights_file:
             self._note_first_weights(load_file(network, self._job.spec.weights_file))
+        if not self._job.parents:
+            standardise(network, self._train, device=self._device)
         return Classifier(
             network=network,
             train=self._train,
@@ -107,7 +116,7 @@ class PhaseTrainable(Trial):
         """
         if spec.weights_file:
             load_file(
-                make_network(spec.network, n_slices=Cohort.open(cohort).shape[0], attention="off"), spec.weights_file
+                make_network(spec.network, n_slices=Cohort.open(cohort).shape[0]), spec.weights_file
             )
 
     @classmethod
@@ -125,8 +134,11 @@ class PhaseTrainable(Trial):
         """What an epoch costs here, measured over a few steps, and what its frozen stages do at each depth on offer."""
         cohort = Cohort.open(spec.cohort)
         view = cohort.sweep_view()
-        samples = scoring.samples_of(cls.task, cohort.table, view, view.rows("train"))
-        network = make_network(spec.network, n_slices=cohort.shape[0], attention="mean_flow")
+        halves = with_halves(view, cohort.table, n_halves=2 if "mirror" in spec.network.inputs else 1)
+        samples = scoring.samples_of(cls.task, cohort.table, halves, view.rows("train"))
+        network = make_network(
+            spec.network, n_slices=cohort.shape[0], readout=cls.readout, settings={"attention": "mean_flow"}
+        )
         depths = offered_depths({**{name: (value,) for name, value in cls.defaults.items()}, **offered})
         return measure_epoch(network, samples, spec, depths=depths)
 
@@ -151,10 +163,28 @@ def make_sharing(spec: SweepSpec) -> Sharing:
     return Sharing(store=store, cohort=spec.cohort_digest, seed=spec.seed)
 
 
-def make_network(spec: NetworkSpec, *, n_slices: int, attention: Any) -> StagedNetwork:
-    """The network of a study, for a cohort of so many slices."""
+def make_network(
+    spec: NetworkSpec,
+    *,
+    n_slices: int,
+    readout: str = "attended",
+    settings: Mapping[str, Any] = MappingProxyType({}),
+) -> StagedNetwork:
+    """The network of a study, for a cohort of so many slices.
+
+    Args:
+        spec: The study's.
+        n_slices: The cohort's.
+        readout: How voxels are read out, where they are attended.
+        settings: The trial's `attention` and `sharpness`; without them attention is on where voxels are attended.
+    """
+    attention = settings.get("attention", "softmax" if spec.attended else "off")
     description: dict[str, Any] = {"kind": spec.kind, "width": spec.width, "n_slices": n_slices, "attention": attention}
-    if spec.kind == "slice":
+    if spec.attended:
+        names = ("stem_stride", "read_at", "cell", "mirror_cells", "values")
+        description |= {name: getattr(spec, name) for name in names}
+        description |= {"inputs": list(spec.inputs), "readout": readout, "sharpness": settings.get("sharpness", 1.0)}
+    elif spec.kind == "slice":
         description |= {
             "stem_stride": spec.stem_stride,
             "attn_level": spec.attn_level,

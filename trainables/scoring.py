@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from tissueclock.cohort.store import Cohort, HoldoutView, SweepView
+from tissueclock.cohort.pairs import HalfReader, with_halves
+from tissueclock.cohort.store import Cohort, HoldoutView
 from tissueclock.cohort.table import Hemisphere
 from tissueclock.cohort.tasks import Task
 from tissueclock.errors import CheckpointError, CohortError
@@ -44,7 +45,7 @@ class Prediction:
     positive: bool
 
 
-def samples_of(task: Task, table: Sequence[Hemisphere], view: SweepView | HoldoutView, rows: Iterable[int]) -> Samples:
+def samples_of(task: Task, table: Sequence[Hemisphere], view: HalfReader, rows: Iterable[int]) -> Samples:
     """The rows that take part in a task, with their answers and, where patients are scored, whose they are.
 
     Raises:
@@ -101,8 +102,9 @@ def _threshold(promoted: Path, facts: dict[str, Any]) -> float:
 def score(promoted: Path, task: Task, table: Sequence[Hemisphere], view: HoldoutView, rows: Iterable[int]) -> None:
     """Scores the holdout once, with the threshold that validation chose: writes `holdout.tsv`, then `holdout.json`."""
     network, facts = load_promoted(promoted)
-    samples = samples_of(task, table, view, rows)
-    logits = predict_logits(network, view, samples.rows, device=next(network.parameters()).device)
+    halves = with_halves(view, table, n_halves=network.n_halves)
+    samples = samples_of(task, table, halves, rows)
+    logits = predict_logits(network, halves, samples.rows, device=next(network.parameters()).device)
     threshold = _threshold(promoted, facts)
     metrics = classification_metrics(samples.labels, logits, threshold=threshold, groups=samples.groups)
     write_text(promoted / "holdout.tsv", _as_tsv(task, table, samples, logits))
@@ -136,7 +138,8 @@ def predict(promoted: Path, cohort: Path) -> list[Prediction]:
             f"{facts['network']['n_slices']}"
         )
     rows = np.arange(len(opened.table), dtype=np.int64)
-    logits = predict_logits(network, _Whole(opened), rows, device=next(network.parameters()).device)
+    halves = with_halves(_Whole(opened), opened.table, n_halves=network.n_halves)
+    logits = predict_logits(network, halves, rows, device=next(network.parameters()).device)
     threshold = _threshold(promoted, facts)
     return [
         Prediction(

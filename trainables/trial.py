@@ -43,7 +43,7 @@ class Trial(tune.Trainable):  # type: ignore[misc, unused-ignore]
     objective: ClassVar[str]
     defaults: ClassVar[Mapping[str, Any]] = {}
     needs_parent: ClassVar[bool] = False
-    kinds: ClassVar[tuple[str, ...]] = ("slice", "volume")
+    kinds: ClassVar[tuple[str, ...]] = ("slice", "volume", "voxel")
 
     _trial: str | None = None
     _shard: Shard = Shard()

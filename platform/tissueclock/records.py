@@ -18,18 +18,36 @@ class NetworkSpec:
     """One network of the comparison: how hemispheres become a logit.
 
     Attributes:
-        kind: `slice`, the 2D network that pools over slices, or `volume`, the 3D network.
+        kind: `slice`, the 2D network; `volume`, the 3D network; `voxel`, a small one that looks at each voxel alone.
         width: Channels of `layer1`; 64 is ResNet-18 and Models Genesis, 8 or 16 trains on a laptop.
         stem_stride: Pixels that the slice network's stem condenses to one: 4 is ResNet-18, 2 or 1 for coarse grids.
         attn_level: Which reading of the paper's figure the attention gate follows: A, B or C.
         slice_pooling: How slices become a hemisphere, a name of `tissueclock.networks.slice_pooling`.
+        readout: `mean`, the paper's way, over the last map; or `attended`, one attention over all voxels of the brain.
+            What follows is for the latter; see `tissueclock.networks.attended_network`. Kind `voxel` is always so.
+        read_at: The stage whose map is attended.
+        cell: Pixels along each side that inputs are averaged over.
+        inputs: What is seen of a voxel.
+        mirror_cells: Cells along each side over which the ratio to the other half is taken.
+        values: What is attended: `inputs`, `features` or `both`.
     """
 
-    kind: Literal["slice", "volume"] = "slice"
+    kind: Literal["slice", "volume", "voxel"] = "slice"
     width: int = 64
     stem_stride: Literal[1, 2, 4] = 4
     attn_level: Literal["A", "B", "C"] = "A"
     slice_pooling: str = "position"
+    readout: Literal["mean", "attended"] = "mean"
+    read_at: Literal["stem", "layer1", "layer2", "layer3", "layer4"] = "stem"
+    cell: int = 2
+    inputs: tuple[str, ...] = ("b0", "b1000", "flair", "adc")
+    mirror_cells: int = 3
+    values: Literal["inputs", "features", "both"] = "inputs"
+
+    @property
+    def attended(self) -> bool:
+        """Whether voxels are attended."""
+        return self.kind == "voxel" or self.readout == "attended"
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,16 +35,25 @@ class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+_InputName = Literal["b0", "b1000", "flair", "adc", "surround", "mirror"]
+
+
 class NetworkSettings(_Strict):
     """A network of the study; see `tissueclock.records.NetworkSpec`."""
 
-    kind: Literal["slice", "volume"] = "slice"
+    kind: Literal["slice", "volume", "voxel"] = "slice"
     width: Annotated[int, Field(ge=4, le=256, multiple_of=4)] = 64
     stem_stride: Literal[1, 2, 4] = 4
     attn_level: Literal["A", "B", "C"] = "A"
     slice_pooling: Literal["position", "position_sigmoid", "logit_sum", "gated_mil", "max", "lse", "noisy_or"] = (
         "position"
     )
+    readout: Literal["mean", "attended"] = "mean"
+    read_at: Literal["stem", "layer1", "layer2", "layer3", "layer4"] = "stem"
+    cell: Annotated[int, Field(ge=1, le=16)] = 2
+    inputs: Annotated[tuple[_InputName, ...], Field(min_length=1, strict=False)] = ("b0", "b1000", "flair", "adc")
+    mirror_cells: Annotated[int, Field(ge=1, le=15, multiple_of=1)] = 3
+    values: Literal["inputs", "features", "both"] = "inputs"
 
     @model_validator(mode="after")
     def _has_slices(self) -> "NetworkSettings":

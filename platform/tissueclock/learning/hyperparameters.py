@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
 from tissueclock.errors import InputError
+from tissueclock.learning.schedule import Schedule
 
 OptimiserName = Literal["adabound", "amsbound", "sgd", "adamw"]
 Learned = Literal["network", "gates", "gates+slices", "gates+slices+head"]
@@ -28,6 +29,7 @@ class Hyperparameters:
         lr: Learning rate, at least 0.
         final_lr: The rate that AdaBound's bounds close in on, at least 0.
         gamma: How fast they do, by step, in [0, 1).
+        schedule: `constant`, or `cosine`: rates and bounds fall to a hundredth over the epochs that were asked for.
         beta1: Decay of the gradient's average (SGD: the momentum), in [0, 1).
         beta2: Decay of the squared gradient's average, in [0, 1).
         weight_decay: Of weights, not of biases, norms and slice positions; at least 0. Added to the gradient, but
@@ -49,6 +51,7 @@ class Hyperparameters:
     lr: float = 1e-3
     final_lr: float = 0.1
     gamma: float = 1e-3
+    schedule: Schedule = "constant"
     beta1: float = 0.9
     beta2: float = 0.999
     weight_decay: float = 1e-5
@@ -82,6 +85,7 @@ class Hyperparameters:
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "optimiser": get_args(OptimiserName),
+    "schedule": get_args(Schedule),
     "learned": get_args(Learned),
     "pos_weight": get_args(PosWeight),
 }
