@@ -115,9 +115,7 @@ class PhaseTrainable(Trial):
             CheckpointError: The file is missing or damaged, or does not fit.
         """
         if spec.weights_file:
-            load_file(
-                make_network(spec.network, n_slices=Cohort.open(cohort).shape[0]), spec.weights_file
-            )
+            load_file(make_network(spec.network, n_slices=Cohort.open(cohort).shape[0]), spec.weights_file)
 
     @classmethod
     def count_classes(cls, cohort: Path) -> dict[str, tuple[int, int]]:

@@ -62,7 +62,7 @@ def augment(
     """
     if strength == 0.0:
         return batch
-    halves = batch.unflatten(1, (n_halves, -1)).flatten(0, 1)
+    halves = batch.reshape(len(batch) * n_halves, -1, *batch.shape[2:])
     affine = _draw_affine(batch, strength=strength, generator=generator, ranges=ranges)
     moved, brain = _move(halves, affine.repeat_interleave(n_halves, dim=0))
     draw = strength * _draw_even((2, halves.shape[1]), like=batch, generator=generator)

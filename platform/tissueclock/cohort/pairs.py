@@ -22,7 +22,7 @@ from tissueclock.errors import CohortError
 class HalfReader(Protocol):
     """What gives hemispheres by row."""
 
-    def read(self, rows: npt.NDArray[np.int64]) -> Float16[Tensor, "row series slice height width"]:
+    def read(self, rows: np.ndarray | Tensor) -> Float16[Tensor, "row series slice height width"]:
         """The hemispheres of these rows, in their order, on the CPU."""
 
 
@@ -40,7 +40,7 @@ class BothHalves:
 
     n_halves = 2
 
-    def read(self, rows: npt.NDArray[np.int64] | Tensor) -> Float16[Tensor, "row channel slice height width"]:
+    def read(self, rows: np.ndarray | Tensor) -> Float16[Tensor, "row channel slice height width"]:
         """The hemispheres of these rows: their own series first, then those of the other halves.
 
         Raises:

@@ -225,16 +225,16 @@ class AttendedNetwork(StagedNetwork):
             x = x.transpose(1, 2).flatten(0, 1)
         for i_stage in range(start, min(stop, self._n_run)):
             x = self.trunk.run_stage(i_stage, self.trunk.enter_stage(i_stage, x))
-        return x.unflatten(0, (n, -1)).transpose(1, 2) if self._by_slice else x
+        return x.view(n, -1, *x.shape[1:]).transpose(1, 2) if self._by_slice else x
 
 
 def _onto(
     grid: torch.Size, inputs: Float[Tensor, "batch channel slice rows columns"], brain: Tensor
-) -> tuple[Float[Tensor, "batch channel *grid"], Float[Tensor, "batch *grid"]]:
+) -> tuple[Float[Tensor, "batch channel *grid"], Float[Tensor, " batch *grid"]]:
     """Inputs averaged over the brain that each position of a coarser grid stands for, and where that is enough."""
     if inputs.shape[2:] == grid:
         return inputs, brain
-    size = tuple(grid)
+    size = (grid[0], grid[1], grid[2])
     fraction = functional.adaptive_avg_pool3d(brain[:, None], size)
     averaged = functional.adaptive_avg_pool3d(inputs * brain[:, None], size) / fraction.clamp_min(1e-6)
     return averaged, (fraction[:, 0] >= _LEAST_BRAIN_FRACTION).to(brain.dtype)

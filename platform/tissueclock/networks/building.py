@@ -27,8 +27,8 @@ def build_network(description: Mapping[str, Any]) -> StagedNetwork:
     """The network that a description describes, with fresh weights.
 
     Args:
-        description: `kind` (`slice`, `volume`, `voxel` or `restoration`) and the arguments of that network's constructor, as
-            `StagedNetwork.description` gives them.
+        description: `kind` (`slice`, `volume`, `voxel` or `restoration`), `readout` (`mean` unless it is there, or the
+            kind is `voxel`) and the arguments of that network's constructor, as `StagedNetwork.description` gives them.
 
     Raises:
         CheckpointError: It describes another kind of network, or arguments that do not exist.

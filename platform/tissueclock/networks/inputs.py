@@ -66,13 +66,13 @@ class Inputs(nn.Module):
 
     def fit(self, batches: Iterable[Float[Tensor, "batch series slice height width"]]) -> None:
         """Sets mean and standard deviation to those over the brain cells of these hemispheres."""
-        n, total, squares = 0.0, 0.0, 0.0
+        n, total, squares = 0, torch.zeros(()), torch.zeros(())
         for batch in batches:
             channels, brain = self.measure(batch)
-            voxels = channels.movedim(1, -1)[brain > 0].double()
+            voxels = channels.movedim(1, -1)[brain > 0].double().cpu()
             n, total, squares = n + len(voxels), total + voxels.sum(dim=0), squares + voxels.square().sum(dim=0)
-        mean = torch.as_tensor(total) / n
-        variance = torch.as_tensor(squares) / n - mean.square()
+        mean = total / n
+        variance = squares / n - mean.square()
         self.mean.copy_(mean)
         self.sd.copy_(variance.clamp_min(1e-12).sqrt())
 

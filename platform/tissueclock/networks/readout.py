@@ -100,7 +100,7 @@ class VoxelReadout(nn.Module):
         self,
         features: Float[Tensor, "batch feature *grid"],
         inputs: Float[Tensor, "batch channel *grid"],
-        brain: Float[Tensor, "batch *grid"],
+        brain: Float[Tensor, " batch *grid"],
     ) -> ReadVoxels:
         """Reads out hemispheres, in float32.
 
