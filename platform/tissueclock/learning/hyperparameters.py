@@ -12,7 +12,7 @@ from tissueclock.errors import InputError
 from tissueclock.learning.schedule import Schedule
 
 OptimiserName = Literal["adabound", "amsbound", "sgd", "adamw"]
-Learned = Literal["network", "gates", "gates+slices", "gates+slices+head"]
+Learned = Literal["network", "gates", "gates+slices", "gates+slices+head", "head"]
 PosWeight = Literal["off", "balanced"]
 
 

@@ -167,7 +167,7 @@ class AttendedNetwork(StagedNetwork):
         return ((self.inputs, *run[0]), *run[1:])
 
     def parts(self) -> Mapping[str, Sequence[nn.Module]]:
-        """The score with attention's head (unless attention is off) and the head; there are no slices to pool."""
+        """The score, which decides where to look (unless attention is off), and the heads; no slices are pooled."""
         after: dict[str, Sequence[nn.Module]] = {"slices": (), "head": self.readout.heads}
         return {"gates": self.readout.gates, **after} if self.readout.gates else after
 

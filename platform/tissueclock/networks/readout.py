@@ -87,14 +87,14 @@ class VoxelReadout(nn.Module):
     @property
     def gates(self) -> tuple[nn.Module, ...]:
         """What decides where to look; empty while attention is off."""
-        if self._readout != "attended":
-            return (self.score,)
-        return () if self._attention == "off" else (self.score, self.attention_head)
+        return () if self._readout == "attended" and self._attention == "off" else (self.score,)
 
     @property
     def heads(self) -> tuple[nn.Module, ...]:
-        """What else learns."""
-        return (self.head,) if self._readout == "attended" else ()
+        """What makes a logit of what was looked at; empty where the scores are logits."""
+        if self._readout != "attended":
+            return ()
+        return (self.head,) if self._attention == "off" else (self.head, self.attention_head)
 
     def forward(
         self,
