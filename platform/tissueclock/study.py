@@ -52,7 +52,7 @@ class NetworkSettings(_Strict):
     read_at: Literal["stem", "layer1", "layer2", "layer3", "layer4"] = "stem"
     cell: Annotated[int, Field(ge=1, le=16)] = 2
     inputs: Annotated[tuple[_InputName, ...], Field(min_length=1, strict=False)] = ("b0", "b1000", "flair", "adc")
-    mirror_cells: Annotated[int, Field(ge=1, le=15, multiple_of=1)] = 3
+    mirror_cells: Literal[1, 3, 5, 7] = 3  # odd: windows are centred
     values: Literal["inputs", "features", "both"] = "inputs"
 
     @model_validator(mode="after")
