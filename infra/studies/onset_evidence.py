@@ -88,12 +88,14 @@ class Plan:
         network: The description of the network, without its read-out.
         hyperparameters: Of all phases.
         of_phase: What differs in a phase of the chain that starts from a parent.
+        n_starts: Tries of a phase that starts from random weights, the best by training loss being kept.
         epochs: Of each phase.
     """
 
     network: dict[str, Any]
     hyperparameters: dict[str, Any]
     of_phase: dict[str, Any]
+    n_starts: int
     epochs: dict[str, int]
 
 
@@ -106,8 +108,8 @@ def learn(
     parent: StagedNetwork | None,
     seed: int,
     n_steps: int = 0,
-) -> tuple[StagedNetwork, int]:
-    """One phase on one training set: the network after its last epoch, and the steps it took.
+) -> tuple[StagedNetwork, int, float]:
+    """One phase on one training set: the network after its last epoch, the steps it took, its last training loss.
 
     Args:
         plan: What and how.
@@ -141,9 +143,22 @@ def learn(
         seed=derive_seed(seed, phase),
         device=torch.device("cpu"),
     )
+    loss = float("nan")
     while not learner.finished:
-        learner.run_epoch()
-    return network.eval(), epochs * per_epoch
+        loss = learner.run_epoch()["train_loss"]
+    return network.eval(), epochs * per_epoch, loss
+
+
+def learn_best(plan: Plan, *arguments: Any, n_starts: int, seed: int, **settings: Any) -> tuple[StagedNetwork, int]:
+    """The best of several starts by training loss: from random weights, attention can settle beside the lesion.
+
+    The steps are those of one start.
+    """
+    tries = [
+        learn(plan, *arguments, seed=derive_seed(seed, "start", i) if i else seed, **settings) for i in range(n_starts)
+    ]
+    network, n_steps, _ = min(tries, key=lambda each: each[2])
+    return network, n_steps
 
 
 @torch.inference_mode()
@@ -178,7 +193,16 @@ def run_set(
         parent, n_steps = None, 0
         for phase in TASKS if arm == "chain" else ("tss_3h", "tss_4h5"):
             long = n_spent[phase] if arm == "scratch_long" else 0
-            network, n_own = learn(plan, train, patients, phase=phase, parent=parent, seed=seed, n_steps=long)
+            network, n_own = learn_best(
+                plan,
+                train,
+                patients,
+                n_starts=plan.n_starts if parent is None else 1,
+                phase=phase,
+                parent=parent,
+                seed=seed,
+                n_steps=long,
+            )
             n_steps += n_own
             if arm == "chain":
                 parent, n_spent[phase] = network, n_steps
@@ -231,6 +255,7 @@ def make_plan(arguments: argparse.Namespace, *, n_slices: int) -> Plan:
         network={**network, **json.loads(arguments.network)},
         hyperparameters={**learning, **json.loads(arguments.learning)},
         of_phase=json.loads(arguments.of_phase),
+        n_starts=arguments.starts,
         epochs={"detection": arguments.epochs // 2, "tss_3h": arguments.epochs, "tss_4h5": arguments.epochs},
     )
 
@@ -249,6 +274,8 @@ def main() -> None:
     parser.add_argument("--network", default="{}", help="JSON over the network's description")
     parser.add_argument("--learning", default="{}", help="JSON over the hyperparameters")
     parser.add_argument("--of-phase", default="{}", help="JSON over them, in phases that start from a parent")
+    parser.add_argument("--starts", type=int, default=1, help="of a phase from random weights; the best by training "
+                        "loss is kept")  # fmt: skip
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -15,9 +15,6 @@ from tissueclock.networks.brain_attention import Readout, brain_attention, brain
 
 Values = Literal["inputs", "features", "both"]
 
-_FIRST_SCORES = 0.1
-"""Of the usual range, what the first weights of the score are drawn from."""
-
 
 @dataclass(frozen=True, slots=True)
 class ReadVoxels:
@@ -73,16 +70,14 @@ class VoxelReadout(nn.Module):
         self.attention_head = nn.Linear(n_values, 1, bias=False)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draws first weights evenly; biases and attention's head are zero.
+        """Draws the head's first weights evenly; the others are zero.
 
-        Scores start small, so that attention starts nearly even: from larger ones it settled on the outliers of a
-        random score, and never left them.
+        So attention starts even: from random scores it settled on their outliers, and never left them.
         """
-        for module, factor in ((self.score, _FIRST_SCORES), (self.head, 1.0)):
-            bound = factor * module.in_features**-0.5
-            nn.init.uniform_(module.weight, -bound, bound, generator=generator)
-            nn.init.zeros_(module.bias)
-        nn.init.zeros_(self.attention_head.weight)
+        bound = self.head.in_features**-0.5
+        nn.init.uniform_(self.head.weight, -bound, bound, generator=generator)
+        for zero in (self.head.bias, self.score.weight, self.score.bias, self.attention_head.weight):
+            nn.init.zeros_(zero)
 
     @property
     def gates(self) -> tuple[nn.Module, ...]:
