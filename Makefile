@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 demo: $(STAMP)
-	test -f $(DEMO)/cohort/cohort.json || $(BIN)/tissueclock phantom $(DEMO)/cohort --preset easy --patients 400 --grid 12x48x24 --seed 2026 --jobs 2
+	test -f $(DEMO)/cohort/cohort.json || $(BIN)/tissueclock phantom $(DEMO)/cohort --preset easy --patients 400 --holdout 600 --grid 12x48x24 --seed 2026 --jobs 2
 	cp infra/studies/demo.yaml $(DEMO)/demo.yaml
 	$(BIN)/tissueclock plan $(DEMO)/demo.yaml
 	$(BIN)/tissueclock sweep $(DEMO)/demo.yaml

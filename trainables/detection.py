@@ -9,4 +9,8 @@ from tissueclock.training.tunable import PhaseTrainable
 class Detection(PhaseTrainable):
     """Learns all of the network on every hemisphere, with or without a lesion."""
 
-    phase = Phase(name="detection", title="stroke detection", task=Classification(HoldsLesion()))
+    phase = Phase(
+        name="detection",
+        title="stroke detection",
+        task=Classification(HoldsLesion(), readout="soft_maximum"),  # its scores become the next phase's attention
+    )

@@ -10,7 +10,7 @@ from tissueclock.learning.hyperparameters import HyperparameterError, Hyperparam
     [
         ({"momentum": 0.9}, "^momentum: not a hyperparameter; these are parent, learned, freeze_depth"),
         ({"optimiser": "adam"}, "^optimiser: 'adam', but it must be one of adabound, amsbound, sgd, adamw$"),
-        ({"learned": "head"}, "^learned: 'head', but it must be one of network, gates"),
+        ({"learned": "heads"}, "^learned: 'heads', but it must be one of network, gates"),
         ({"lr": -1e-3}, "^lr: -0.001, but it must be a number from 0 to"),
         ({"lr": "1e-4"}, "^lr: '1e-4', but it must be a number"),
         ({"lr": float("nan")}, "^lr: nan, but it must be a number"),

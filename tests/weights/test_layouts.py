@@ -93,8 +93,8 @@ def test_a_first_convolution_of_one_channel_answers_equal_series_alike() -> None
 
 
 def test_a_first_convolution_of_two_channels_is_refused() -> None:
-    with pytest.raises(CheckpointError, match="2 channels; allowed: 1 or 3"):
-        adapt_series(torch.zeros(4, 2, 3, 3), n_series=3)
+    with pytest.raises(CheckpointError, match="2 channels; allowed: 1, 3 or 7"):
+        adapt_series(torch.zeros(4, 2, 3, 3), n_series=7)
 
 
 def test_a_deeper_resnet_is_refused() -> None:

@@ -30,6 +30,9 @@ def phantom(
     lesions: Annotated[
         Path | None, typer.Option(help="A folder of lesion masks in MNI space (NIfTI) to draw from.")
     ] = None,
+    holdout: Annotated[
+        int, typer.Option(min=0, help="Further patients, all in the holdout, so that its intervals are narrow.")
+    ] = 0,
     jobs: Annotated[int, typer.Option(min=1, help="Processes; the bytes do not depend on it.")] = 1,
     describe: Annotated[
         bool, typer.Option(help="Print what was made beside its targets (also of a cohort that exists).")
@@ -42,8 +45,10 @@ def phantom(
     from tissueclock.phantom.generate import make_phantom
 
     if raw:
-        if describe or permute_onset:
-            raise InputError("phantom: --raw has no --describe and no --permute-onset; they are for packed cohorts")
+        if describe or permute_onset or holdout:
+            raise InputError(
+                "phantom: --raw has no --describe, --permute-onset and --holdout; they are for packed cohorts"
+            )
         _raw_phantom(folder, preset=preset, patients=patients, seed=seed, lesions=lesions, anatomy=anatomy, jobs=jobs)
         return
     if not (describe and (folder / "cohort.json").exists()):
@@ -56,10 +61,11 @@ def phantom(
                 spacing_mm=None,
                 seed=seed,
                 lesions=lesions,
-                progress=lambda n_done: told(n_done, patients, ""),
+                progress=lambda n_done: told(n_done, patients + holdout, ""),
                 n_jobs=jobs,
+                n_held_out=holdout,
             )
-        say(f"{folder}: {patients} phantom patients, preset {preset}, grid {grid}")
+        say(f"{folder}: {patients + holdout} phantom patients, preset {preset}, grid {grid}")
     if describe:
         _describe(folder, permute_onset=permute_onset)
 

@@ -43,6 +43,7 @@ def augment(
     strength: float,
     generator: torch.Generator | Sequence[torch.Generator],
     ranges: Augmentation = _PAPER_SILENT_DEFAULT,
+    n_halves: int = 1,
 ) -> Float[Tensor, "batch series slice height width"]:
     """The batch, changed as another scan of the same hemispheres might differ.
 
@@ -55,15 +56,20 @@ def augment(
         generator: The source of chance, on the batch's device; or one for each hemisphere, whose change then depends
             on no other.
         ranges: What strength 1 means.
+        n_halves: Halves of a head that lie behind each other in the channels, each with a brain of its own. They come
+            from one scan, so they are moved, and their series change, alike; only the noise is each half's own.
     """
     if strength == 0.0:
         return batch
-    moved, brain = _move(batch, _draw_affine(batch, strength=strength, generator=generator, ranges=ranges))
-    draw = strength * _draw_even((2, batch.shape[1]), like=batch, generator=generator)[..., None, None, None]
+    halves = batch.reshape(len(batch) * n_halves, -1, *batch.shape[2:])
+    affine = _draw_affine(batch, strength=strength, generator=generator, ranges=ranges)
+    moved, brain = _move(halves, affine.repeat_interleave(n_halves, dim=0))
+    draw = strength * _draw_even((2, halves.shape[1]), like=batch, generator=generator)
+    draw = draw.repeat_interleave(n_halves, dim=0)[..., None, None, None]
     gain, gamma = 1.0 + draw[:, 0] * ranges.intensity_fraction, 1.0 + draw[:, 1] * ranges.gamma_fraction
-    noise = _draw(torch.randn, tuple(batch.shape[1:]), like=batch, generator=generator)
+    noise = _draw(torch.randn, tuple(batch.shape[1:]), like=batch, generator=generator).view_as(halves)
     changed = moved.clamp_min_(0.0).pow_(gamma).mul_(gain).add_(noise, alpha=strength * ranges.noise_sd)
-    return changed.masked_fill_(~brain, 0.0)
+    return changed.masked_fill_(~brain, 0.0).reshape(batch.shape)
 
 
 def _draw_affine(

@@ -6,7 +6,7 @@ Takes hemispheres as they are: mirrored, normalised, 0 outside the brain. How th
 import contextlib
 import dataclasses
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -42,6 +42,7 @@ class CohortWriter:
         shape: Slices, height and width of a hemisphere, in voxels.
         spacing_mm: Distance of slices, rows and columns.
         seed: Seed of the split.
+        held_out: Ids of patients who are in the holdout whatever the split, which is made of the others.
         source: Where it comes from: tool, version, preset, seed; JSON facts.
 
     Raises:
@@ -59,6 +60,7 @@ class CohortWriter:
         spacing_mm: tuple[float, float, float],
         seed: int,
         source: Mapping[str, Any],
+        held_out: Collection[str] = (),
     ) -> None:
         if not patients:
             raise CohortError(f"{folder}: cohort without a patient; at least one is needed")
@@ -72,6 +74,7 @@ class CohortWriter:
         self._shape = shape
         self._spacing_mm = spacing_mm
         self._seed = seed
+        self._held_out = frozenset(held_out)
         self._source = dict(source)
         self._stack = contextlib.ExitStack()
 
@@ -164,7 +167,8 @@ class CohortWriter:
                 f"{self._folder}: {len(missing)} of {len(self._patients)} patients were not added (first {missing[0]})"
             )
         self._array.close()
-        split = split_patients(self._patients, seed=self._seed)
+        dealt = [patient for patient in self._patients if patient.participant_id not in self._held_out]
+        split = split_patients(dealt, seed=self._seed) | dict.fromkeys(sorted(self._held_out), "holdout")
         write_table(self._staging / TABLE, make_table(self._patients, split))
         write_manifest(self._staging / MANIFEST, self._patients)
         facts = {

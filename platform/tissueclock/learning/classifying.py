@@ -105,7 +105,8 @@ class Classifier(Learner):
             torch.manual_seed(derive_seed(self._seed, "dropout", i_epoch, *self._own_stream))
             seed = derive_seed(self._seed, "augmentation", i_epoch, *self._own_stream)
             fed = self._feed.training(self._train, mine, i_epoch=i_epoch, seed=seed)
-            for batch, positions, maps in zip(batches, mine, fed, strict=True):
+            for i_batch, (batch, positions, maps) in enumerate(zip(batches, mine, fed, strict=True)):
+                self._set_rates(i_epoch * len(batches) + i_batch)
                 total += self._step(maps, labels[torch.as_tensor(positions)], n=len(batch))
         self._shard.share_buffers(self.network)
         return float(self._shard.total(total)) / len(self._train)

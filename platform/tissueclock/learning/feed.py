@@ -100,7 +100,7 @@ class Feed:
             return
         generator = torch.Generator(self.device).manual_seed(seed)
         for image in read_batches(samples.view, [samples.rows[batch] for batch in batches], device=self.device):
-            yield (augment(image, strength=self.augmentation, generator=generator),)
+            yield (augment(image, strength=self.augmentation, generator=generator, n_halves=self.network.n_halves),)
 
     def validation(self, samples: Samples, batches: Sequence[Int64[ndarray, " _"]]) -> Iterator[Maps]:
         """Batches (positions in `samples`) as they are, not augmented."""
@@ -173,6 +173,7 @@ class Feed:
                     torch.Generator(self.device).manual_seed(derive_seed(seed, "view", i_view, int(row)))
                     for row in rows
                 ],
+                n_halves=self.network.n_halves,
             )
         with autocast(self.precision, device=self.device):
             maps = self.network.before(image, self.depth)

@@ -19,7 +19,7 @@ def freeze(network: StagedNetwork, *, depth: int, learned: Learned = "network") 
         depth: Stages that do not, counted from the input; read only where `learned` is `network`.
         learned: `network` is all stages after the first `depth`, and every part that is computed. The others learn no
             stage, and of the parts only those named: `gates` (attention gate and its head), `slices` (slice
-            pooling), `head`.
+            pooling), `head` (alone: where a parent looks is kept, and what it sees there is read anew).
 
     Returns:
         The names of the parameters that learn.

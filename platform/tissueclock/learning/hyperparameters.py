@@ -10,10 +10,11 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
 from tissueclock.errors import InputError
+from tissueclock.learning.schedule import Schedule
 from tissueclock.networks.settings import Attention
 
 OptimiserName = Literal["adabound", "amsbound", "sgd", "adamw"]
-Learned = Literal["network", "gates", "gates+slices", "gates+slices+head"]
+Learned = Literal["network", "gates", "gates+slices", "gates+slices+head", "head"]
 PosWeight = Literal["off", "balanced"]
 
 _BELOW_ONE = math.nextafter(1.0, 0.0)
@@ -71,6 +72,9 @@ class Hyperparameters:
     attention: Attention = _row(
         "off", "Whether the attention gates are computed, and under which norm.", choices=get_args(Attention), told=True
     )
+    sharpness: float = _row(
+        1.0, "Of the softmax, and of the soft maximum, over voxels that are attended.", least=1e-3, most=1e3, log=True
+    )
     optimiser: OptimiserName = _row(
         "adabound",
         "AdaBound, AMSBound (its maximum over past gradients), SGD with momentum, or AdamW.",
@@ -81,6 +85,11 @@ class Hyperparameters:
     final_lr: float = _row(0.1, "The rate that AdaBound's bounds close in on.", most=1e6, log=True, in_flight=True)
     gamma: float = _row(
         1e-3, "How fast AdaBound's bounds close in, by step.", most=_BELOW_ONE, log=True, in_flight=True
+    )
+    schedule: Schedule = _row(
+        "constant",
+        "`cosine`: rates and bounds fall to a hundredth over the epochs that were asked for.",
+        choices=get_args(Schedule),
     )
     beta1: float = _row(0.9, "Decay of the gradient's average; SGD: the momentum.", most=_BELOW_ONE)
     beta2: float = _row(0.999, "Decay of the squared gradient's average.", most=_BELOW_ONE)

@@ -22,6 +22,7 @@ from tissueclock.learning.freezing import freeze
 from tissueclock.learning.hyperparameters import Hyperparameters
 from tissueclock.learning.optimiser import build_optimiser, learning_rate_bounds
 from tissueclock.learning.optimiser_state import restore_state, state_as_facts
+from tissueclock.learning.schedule import rate_factor
 from tissueclock.networks.settings import Precision
 from tissueclock.networks.staged import StagedNetwork
 from tissueclock.weights.fitting import load_weights
@@ -95,6 +96,7 @@ class Learner(abc.ABC):
                 module.p = self.hyperparameters.dropout
         self.learned = freeze(network, depth=self.hyperparameters.freeze_depth, learned=self.hyperparameters.learned)
         self._optimiser = build_optimiser(network, self.hyperparameters)
+        self._lrs = [float(group["lr"]) for group in self._optimiser.param_groups]
         self._best_weights = _copy(network)
 
     @abc.abstractmethod
@@ -216,6 +218,14 @@ class Learner(abc.ABC):
         restore_state(self._optimiser, self.network, tensors=checkpoint.optimiser(), facts=optimiser_facts)
         self._best_weights = {name: tensor.to(self._device) for name, tensor in checkpoint.best_weights().items()}
         self._stopping, self.epoch = stopping, epoch
+
+    def _set_rates(self, i_step: int) -> None:
+        """Sets the learning rates of step `i_step`, counted from 0 over all epochs."""
+        factor = rate_factor(
+            self.hyperparameters.schedule, i_step=i_step, n_steps=self._epochs * self._batches_per_epoch
+        )
+        for group, lr in zip(self._optimiser.param_groups, self._lrs, strict=True):
+            group["lr"] = lr * factor
 
     @property
     def _batches_per_epoch(self) -> int:

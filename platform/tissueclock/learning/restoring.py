@@ -79,9 +79,10 @@ class Restorer(Learner):
         generator = torch.Generator(self._device).manual_seed(derive_seed(self._seed, "distortion", i_epoch))
         total = torch.zeros((), dtype=torch.float64, device=self._device)
         self.network.train()
-        for image in read_batches(self._train.view, batches, device=self._device):
+        for i_batch, image in enumerate(read_batches(self._train.view, batches, device=self._device)):
             target = to_unit(image)
             distorted = distort(target, generator=generator)
+            self._set_rates(i_epoch * len(batches) + i_batch)
             self._optimiser.zero_grad(set_to_none=True)
             loss = functional.mse_loss(restore(self.network, distorted, precision=self._precision), target)
             loss.backward()  # type: ignore[no-untyped-call]

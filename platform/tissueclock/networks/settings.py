@@ -7,7 +7,7 @@ read without it.
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 Attention = Literal["off", "mean_flow", "softmax", "sigmoid"]
 """Whether a network computes its gates, and under which norm."""
@@ -17,7 +17,17 @@ StemStride = Literal[1, 2, 4]
 SlicePoolingName = Literal["position", "position_sigmoid", "logit_sum", "gated_mil", "max", "lse", "noisy_or"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
+AttendedKind = Literal["voxel", "slice", "volume"]
+Stage = Literal["stem", "layer1", "layer2", "layer3", "layer4"]
+InputName = Literal["b0", "b1000", "flair", "adc", "surround", "mirror"]
+Values = Literal["inputs", "features", "both"]
+Readout = Literal["attended", "soft_maximum", "noisy_or"]
+"""How a network that attends to voxels makes a logit of them; a phase says which."""
+
 _DEFAULT_KIND = "slice"
+_OF_THE_MEAN = ("attn_level", "slice_pooling")
+"""What the paper's read-out has and an attended one has not."""
+
 Width = Annotated[int, Field(ge=4, le=256, multiple_of=4)]
 
 
@@ -26,19 +36,101 @@ class NetworkSettings(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
-    def describe(self, *, n_slices: int, attention: Attention) -> dict[str, Any]:
-        """What `build_network` builds it from, for a cohort of so many slices."""
-        return {**self.model_dump(), "n_slices": n_slices, "attention": attention}
+    @property
+    def attends(self) -> bool:
+        """Whether single voxels are attended, over the whole brain."""
+        return False
+
+    @property
+    def n_halves(self) -> int:
+        """Halves of the head that are read: 2 where the patient's other one is an input."""
+        return 1
+
+    def describe(
+        self,
+        *,
+        n_slices: int,
+        attention: Attention | None = None,
+        readout: Readout = "attended",
+        sharpness: float = 1.0,
+    ) -> dict[str, Any]:
+        """What `build_network` builds it from.
+
+        Args:
+            n_slices: Slices of the cohort's hemispheres.
+            attention: The trial's; None: the network's own way, which is on where voxels are attended.
+            readout: How the phase reads voxels out, where they are attended.
+            sharpness: The trial's, likewise.
+        """
+        del readout, sharpness
+        return {**self.model_dump(), "n_slices": n_slices, "attention": attention or "off"}
 
 
-class SliceSettings(NetworkSettings):
-    """The 2D network, which pools over slices.
+class AttendedSettings(NetworkSettings):
+    """What a network has that attends to voxels; see `tissueclock.networks.attended_network`.
+
+    Attributes:
+        read_at: The stage whose map is attended.
+        cell: Pixels along each side that inputs are averaged over.
+        inputs: What is seen of a voxel.
+        mirror_cells: Cells along each side over which the ratio to the other half is taken; odd, so that windows are
+            centred.
+        values: What is attended.
+    """
+
+    read_at: Stage = "stem"
+    cell: Annotated[int, Field(ge=1, le=16)] = 2
+    inputs: Annotated[tuple[InputName, ...], Field(min_length=1, strict=False)] = ("b0", "b1000", "flair", "adc")
+    mirror_cells: Literal[1, 3, 5, 7] = 3
+    values: Values = "inputs"
+
+    @property
+    def attends(self) -> bool:
+        """Whether `readout` says so; kind `voxel` has no other way."""
+        return getattr(self, "readout", "attended") == "attended"
+
+    @property
+    def n_halves(self) -> int:
+        """2 where the mirror is an input."""
+        return 2 if self.attends and "mirror" in self.inputs else 1
+
+    @model_validator(mode="after")
+    def _is_read(self) -> "AttendedSettings":
+        idle = AttendedSettings.model_fields if not self.attends else _OF_THE_MEAN
+        if said := sorted(self.model_fields_set & set(idle)):
+            needed = "attended" if not self.attends else "mean"
+            raise ValueError(f"{said[0]} is read with readout {needed} only")
+        return self
+
+    def describe(
+        self,
+        *,
+        n_slices: int,
+        attention: Attention | None = None,
+        readout: Readout = "attended",
+        sharpness: float = 1.0,
+    ) -> dict[str, Any]:
+        """What `build_network` builds it from; see `NetworkSettings.describe`."""
+        own = self.model_dump(mode="json")
+        if self.attends:
+            kept = {name: value for name, value in own.items() if name not in (*_OF_THE_MEAN, "readout")}
+            trial = {"attention": attention or "softmax", "readout": readout, "sharpness": sharpness}
+            return {**kept, **trial, "n_slices": n_slices}
+        kept = {n: value for n, value in own.items() if n not in (*AttendedSettings.model_fields, "readout")}
+        return {**kept, "n_slices": n_slices, "attention": attention or "off"}
+
+
+class SliceSettings(AttendedSettings):
+    """The 2D network.
 
     Attributes:
         width: Channels of `layer1`; 64 is ResNet-18, 8 or 16 trains on a laptop.
         stem_stride: Pixels that the stem condenses to one: 4 is ResNet-18, 2 or 1 for coarse grids.
         attn_level: Which reading of the paper's figure the attention gate follows.
         slice_pooling: How slices become a hemisphere; see `tissueclock.networks.slice_pooling`.
+        readout: `mean`, the paper's way, over the last map of each slice; or `attended`, over the brain's voxels.
+
+    The others are those of `AttendedSettings`.
     """
 
     kind: Literal["slice"] = "slice"
@@ -46,17 +138,35 @@ class SliceSettings(NetworkSettings):
     stem_stride: StemStride = 4
     attn_level: AttentionLevel = "A"
     slice_pooling: SlicePoolingName = "position"
+    readout: Literal["mean", "attended"] = "mean"
 
 
-class VolumeSettings(NetworkSettings):
+class VolumeSettings(AttendedSettings):
     """The 3D network.
 
     Attributes:
         width: Channels of `layer1`; 64 is Models Genesis, 8 or 16 trains on a laptop.
+        readout: `mean`, the paper's way, over the last map; or `attended`, over the brain's voxels.
+
+    The others are those of `AttendedSettings`.
     """
 
     kind: Literal["volume"] = "volume"
     width: Width = 64
+    readout: Literal["mean", "attended"] = "mean"
+
+
+class VoxelSettings(AttendedSettings):
+    """The small network for small cohorts, which looks at each voxel alone and attends to all of them.
+
+    Attributes:
+        width: Features of a voxel.
+
+    The others are those of `AttendedSettings`.
+    """
+
+    kind: Literal["voxel"] = "voxel"
+    width: Width = 16
 
 
 def _kind_of(value: Any) -> Any:
@@ -65,6 +175,9 @@ def _kind_of(value: Any) -> Any:
 
 
 AnyNetwork = Annotated[
-    Annotated[SliceSettings, Tag("slice")] | Annotated[VolumeSettings, Tag("volume")], Discriminator(_kind_of)
+    Annotated[SliceSettings, Tag("slice")]
+    | Annotated[VolumeSettings, Tag("volume")]
+    | Annotated[VoxelSettings, Tag("voxel")],
+    Discriminator(_kind_of),
 ]
 """One line a kind; a mapping without a kind is `slice`."""

@@ -1,7 +1,7 @@
 """What freezing needs to know of a network: its stages, counted from the input, and the parts that come after them."""
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -51,6 +51,14 @@ class StagedNetwork(nn.Module, abc.ABC):
     @abc.abstractmethod
     def frozen_facts(self, depth: int) -> dict[str, Any]:
         """What decides, besides tensors, what `before(x, depth)` gives: JSON facts."""
+
+    @property
+    def n_halves(self) -> int:
+        """Halves of the head that are read: 2 where the patient's other half lies behind the own series."""
+        return 1
+
+    def fit_inputs(self, batches: Iterable[Tensor]) -> None:
+        """Learns from hemispheres how inputs are standardised; nothing, for a network that takes them as they are."""
 
     def frozen_state(self, depth: int) -> dict[str, Tensor]:
         """The parameters and buffers of the first `depth` stages, by their names in the state dict."""

@@ -38,6 +38,7 @@ def make_phantom(
     permute_onset: bool = False,
     progress: Callable[[int], None] | None = None,
     n_jobs: int = 1,
+    n_held_out: int = 0,
 ) -> Cohort:
     """Writes a phantom cohort, whole or not at all.
 
@@ -53,6 +54,8 @@ def make_phantom(
             observer and no network can do better than chance.
         progress: Called with the number of patients made so far, after each.
         n_jobs: Processes to make patients in.
+        n_held_out: Further patients, all of them in the holdout: scoring is cheap, and its interval is as wide as the
+            holdout is small.
 
     Returns:
         The cohort, opened.
@@ -64,7 +67,7 @@ def make_phantom(
     if n_patients < 1:
         raise CohortError(f"phantom: n_patients is {n_patients}; at least 1 is needed")
     preset, grid = find_preset(preset), make_grid(shape, spacing_mm)
-    plans = plan_patients(n_patients, grid=grid, seed=seed, lesions=lesions)
+    plans = plan_patients(n_patients + n_held_out, grid=grid, seed=seed, lesions=lesions)
     shown = shown_onsets(plans, seed=seed, permute=permute_onset)
     source = {
         "tool": "tissueclock phantom",
@@ -83,6 +86,7 @@ def make_phantom(
         spacing_mm=grid.spacing_mm,
         seed=derive_seed(seed, "split"),
         source=source,
+        held_out=[plan.participant_id for plan in plans[n_patients:]],
     ) as writer:
         _write_patients(writer, _make_all(plans, grid=grid, preset=preset, n_jobs=n_jobs), shown, grid, seed, progress)
     return Cohort.open(folder)

@@ -16,6 +16,8 @@ from tissueclock.records import SweepSpec
 from tissueclock.storage.files import digest_facts
 
 _GRID_LIMIT = 10_000
+_LEARNS_ALL: Mapping[str, Any] = {"freeze_depth": 0, "learned": "network"}
+"""What a trial from random weights has: what stood still would stay random."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def make_space(
 ) -> Space:
     """The space of a sweep.
 
-    A frozen stage of a network with random first weights would keep random features, so `freeze_depth` is 0 there, also
+    What stands still in a network with random first weights would stay random, so all of it learns there, also
     where the study pins it for the phase: the pin is meant for the arms that have something to keep.
 
     Args:
@@ -79,8 +81,8 @@ def make_space(
     for name in (*space, *fixed):
         if name not in accepted:
             raise StudyError(f"{where}: {name} is unknown; this phase understands {', '.join(sorted(accepted))}")
-    if spec.inputs.weights == "random" and "freeze_depth" in space:
-        fixed["freeze_depth"] = 0
+    if spec.inputs.weights == "random":
+        fixed |= {name: value for name, value in _LEARNS_ALL.items() if name in space}
     domains: dict[str, Domain] = {}
     for name, domain in space.items():
         if not isinstance(domain, Domain):

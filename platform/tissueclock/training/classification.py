@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from tissueclock.cohort.pairs import with_halves
 from tissueclock.cohort.questions import Question
 from tissueclock.cohort.store import Cohort
 from tissueclock.cohort.table import count_classes
@@ -18,9 +19,10 @@ from tissueclock.learning.hyperparameters import ROWS
 from tissueclock.learning.learner import Conditions
 from tissueclock.learning.samples import Samples
 from tissueclock.learning.shard import Shard
+from tissueclock.learning.standardising import standardise
 from tissueclock.learning.trunk_store import TrunkStore
 from tissueclock.networks.building import build_network
-from tissueclock.networks.settings import Attention
+from tissueclock.networks.settings import Attention, Readout
 from tissueclock.networks.staged import StagedNetwork
 from tissueclock.records import EpochBill, SweepJob, SweepSpec, WeightsFile
 from tissueclock.seeds import derive_seed
@@ -37,9 +39,11 @@ class Classification(LearningTask):
 
     Attributes:
         question: Which hemispheres take part and what the answer is.
+        readout: How a network that attends to voxels answers it.
     """
 
     question: Question
+    readout: Readout = "attended"
     objective = Classifier.objective
 
     @property
@@ -59,11 +63,13 @@ class Classification(LearningTask):
     def open(self, cohort: Cohort, job: SweepJob) -> "Answers":
         """The question's training and validation samples."""
         view = cohort.sweep_view()
+        halves = with_halves(view, cohort.table, n_halves=job.spec.inputs.network.n_halves)
         return Answers(
             job=job,
+            readout=self.readout,
             n_slices=cohort.shape[0],
-            train=samples_of(self.question, cohort.table, view, view.rows("train")),
-            validation=samples_of(self.question, cohort.table, view, view.rows("validation")),
+            train=samples_of(self.question, cohort.table, halves, view.rows("train")),
+            validation=samples_of(self.question, cohort.table, halves, view.rows("validation")),
             sharing=make_sharing(job.spec),
         )
 
@@ -74,7 +80,7 @@ class Classification(LearningTask):
             CheckpointError: The file is missing or damaged, or does not fit.
         """
         if spec.inputs.weights_file:
-            network = _make_network(spec, n_slices=Cohort.open(spec.cohort).shape[0], attention="off")
+            network = build_network(spec.inputs.network.describe(n_slices=Cohort.open(spec.cohort).shape[0]))
             _load_file(network, spec.inputs.weights_file)
 
     def count_classes(self, cohort: Path) -> dict[str, tuple[int, int]]:
@@ -90,8 +96,11 @@ class Classification(LearningTask):
         """What an epoch costs here, measured over a few steps, and what its frozen stages do at each depth on offer."""
         cohort = Cohort.open(spec.cohort)
         view = cohort.sweep_view()
-        samples = samples_of(self.question, cohort.table, view, view.rows("train"))
-        network = _make_network(spec, n_slices=cohort.shape[0], attention="mean_flow")
+        settings = spec.inputs.network
+        halves = with_halves(view, cohort.table, n_halves=settings.n_halves)
+        samples = samples_of(self.question, cohort.table, halves, view.rows("train"))
+        attention: Attention = "softmax" if settings.attends else "mean_flow"
+        network = build_network(settings.describe(n_slices=cohort.shape[0], attention=attention, readout=self.readout))
         return measure_epoch(network, samples, spec, depths=offered_depths(offered))
 
     def score_holdout(self, promoted: Sequence[PromotedFolder], cohort: Path) -> None:
@@ -110,6 +119,7 @@ class Answers:
 
     Attributes:
         job: The sweep.
+        readout: How a network that attends to voxels answers.
         n_slices: Slices of a hemisphere.
         train: What is learned from.
         validation: What epochs are judged by.
@@ -117,6 +127,7 @@ class Answers:
     """
 
     job: SweepJob
+    readout: Readout
     n_slices: int
     train: Samples
     validation: Samples
@@ -130,9 +141,9 @@ class Answers:
         Raises:
             CheckpointError: The first weights are damaged, altered or do not fit.
         """
-        network = _make_network(
-            self.job.spec, n_slices=self.n_slices, attention=hyperparameters.get("attention", "off")
-        )
+        of_the_network = {name: hyperparameters[name] for name in ("attention", "sharpness") if name in hyperparameters}
+        settings = self.job.spec.inputs.network
+        network = build_network(settings.describe(n_slices=self.n_slices, readout=self.readout, **of_the_network))
         network.reset_parameters(torch.Generator().manual_seed(derive_seed(conditions.seed, "weights")))
         came_from: dict[str, Any] | None = None
         if self.job.parents:
@@ -140,6 +151,8 @@ class Answers:
             came_from = {"parent": parent.digest, **load_parent(network, parent.folder)}
         if self.job.spec.inputs.weights_file:
             came_from = _load_file(network, self.job.spec.inputs.weights_file)
+        if not any(name.startswith("inputs.") for name in (came_from or {}).get("matched", ())):
+            standardise(network, self.train, device=conditions.device)  # a parent's inputs are its weights' own
         learner = Classifier(
             network=network,
             train=self.train,
@@ -157,10 +170,6 @@ def make_sharing(spec: SweepSpec) -> Sharing:
     folder = Path(spec.trunks.folder or Path(tempfile.gettempdir()) / f"tissueclock-trunks-{os.getuid()}")
     store = TrunkStore(folder, limit_bytes=int(spec.trunks.limit_gb * 1e9)) if spec.trunks.share else None
     return Sharing(store=store, cohort=spec.inputs.cohort_digest, seed=spec.inputs.seed)
-
-
-def _make_network(spec: SweepSpec, *, n_slices: int, attention: Attention) -> StagedNetwork:
-    return build_network(spec.inputs.network.describe(n_slices=n_slices, attention=attention))
 
 
 def _load_file(network: StagedNetwork, file: WeightsFile) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from tissueclock.cohort.pairs import with_halves
 from tissueclock.cohort.store import Cohort
 from tissueclock.errors import CohortError
 from tissueclock.learning.prediction import predict_logits
@@ -50,7 +51,8 @@ def predict(promoted: PromotedFolder, cohort: Path) -> list[Prediction]:
             f"{facts['network']['n_slices']}"
         )
     rows = np.arange(len(opened.table), dtype=np.int64)
-    logits = predict_logits(network, _Whole(opened), rows, device=next(network.parameters()).device)
+    halves = with_halves(_Whole(opened), opened.table, n_halves=network.n_halves)
+    logits = predict_logits(network, halves, rows, device=next(network.parameters()).device)
     threshold = threshold_of(promoted, facts)
     return [
         Prediction(

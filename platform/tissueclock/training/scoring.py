@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from numpy import ndarray
 
+from tissueclock.cohort.pairs import HalfReader, with_halves
 from tissueclock.cohort.questions import Question
-from tissueclock.cohort.store import HoldoutView, SweepView
+from tissueclock.cohort.store import HoldoutView
 from tissueclock.cohort.table import Hemisphere
 from tissueclock.errors import CheckpointError
 from tissueclock.learning.metrics import classification_metrics
@@ -23,7 +24,7 @@ from tissueclock.weights.tensors import read_tensors
 
 
 def samples_of(
-    question: Question, table: Sequence[Hemisphere], view: SweepView | HoldoutView, rows: Sequence[int] | ndarray
+    question: Question, table: Sequence[Hemisphere], view: HalfReader, rows: Sequence[int] | ndarray
 ) -> Samples:
     """The rows that take part in a question, with their answers and, where patients are scored, whose they are.
 
@@ -84,8 +85,9 @@ def score(
 ) -> None:
     """Scores the holdout once, with the threshold that validation chose: writes `holdout.tsv`, then `holdout.json`."""
     network, facts = load_promoted(promoted)
-    samples = samples_of(question, table, view, rows)
-    logits = predict_logits(network, view, samples.rows, device=next(network.parameters()).device)
+    halves = with_halves(view, table, n_halves=network.n_halves)
+    samples = samples_of(question, table, halves, rows)
+    logits = predict_logits(network, halves, samples.rows, device=next(network.parameters()).device)
     threshold = threshold_of(promoted, facts)
     metrics = classification_metrics(samples.labels, logits, threshold=threshold, groups=samples.groups)
     write_text(promoted.holdout_scores, _as_tsv(question, table, samples, logits))

@@ -10,12 +10,13 @@ from tissueclock.networks.staged import StagedNetwork
 from tissueclock.storage.files import digest_file
 from tissueclock.storage.folders import PromotedFolder
 from tissueclock.weights.fitting import LoadReport, load_weights
-from tissueclock.weights.layouts import Layout
+from tissueclock.weights.layouts import Layout, adapt_series
 from tissueclock.weights.tensors import read_tensors
 from tissueclock.weights.weights_file import load_weights_file
 
 _OF_RESTORATION = ("decoder.", "to_series.")
-_NEW_AFTER_RESTORATION = ("gate.", "attention_head.", "head.")
+_NEW_AFTER_RESTORATION = ("gate.", "attention_head.", "head.", "readout.", "inputs.")
+_FIRST = "trunk.stem.conv.weight"
 
 
 def load_parent(network: StagedNetwork, promoted: PromotedFolder) -> dict[str, Any]:
@@ -34,6 +35,8 @@ def load_parent(network: StagedNetwork, promoted: PromotedFolder) -> dict[str, A
     weights = read_tensors(promoted.weights)
     restored = any(name.startswith(_OF_RESTORATION) for name in weights)
     may_differ = (*_OF_RESTORATION, *_NEW_AFTER_RESTORATION) if restored else ()
+    if restored:  # an attended network has more inputs than the series that were restored
+        weights[_FIRST] = adapt_series(weights[_FIRST], n_series=network.state_dict()[_FIRST].shape[1])
     return _facts(load_weights(network, weights, source=str(promoted.weights), may_differ=may_differ))
 
 

@@ -28,8 +28,11 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
 }
 """Prefixes of tensors that a layout has and our networks have not: classifiers and expanding paths."""
 
-NEW_HERE = ("head.", "gate.", "attention_head.", "slice_pooling.")
+NEW_HERE = ("head.", "gate.", "attention_head.", "slice_pooling.", "readout.", "inputs.")
 """Prefixes of our tensors that no other layout has; they stay as drawn."""
+
+_N_COLOURS = 3
+"""Channels of photographs."""
 
 KINDS: dict[str, str] = {"resnet18": "slice", "medicalnet": "slice", "models_genesis": "volume"}
 """The kind of network that each layout belongs to."""
@@ -76,17 +79,18 @@ def renamed(weights: Mapping[str, Tensor], layout: Layout, mapping: Mapping[str,
 
 
 def adapt_series(first: Tensor, *, n_series: int) -> Tensor:
-    """The first convolution for so many series: of one channel, it is repeated and divided by their number.
+    """The first convolution for so many inputs: its one or three channels are repeated, and weakened as much.
 
     Raises:
-        CheckpointError: It has neither one channel nor as many as there are series.
+        CheckpointError: It has neither one nor three channels, nor as many as there are inputs.
     """
     n_channels = first.shape[1]
     if n_channels == n_series:
         return first
-    if n_channels != 1:
-        raise CheckpointError(f"the first convolution has {n_channels} channels; allowed: 1 or {n_series}")
-    return first.expand(-1, n_series, *first.shape[2:]) / n_series
+    if n_channels not in (1, _N_COLOURS):
+        raise CheckpointError(f"the first convolution has {n_channels} channels; allowed: 1, 3 or {n_series}")
+    source = torch.arange(n_series) % n_channels
+    return first[:, source] * (min(n_channels, n_series) / n_series)
 
 
 def _trunk_name(name: str) -> str:

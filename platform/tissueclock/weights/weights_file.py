@@ -96,9 +96,10 @@ def read_weights_file(path: Path) -> dict[str, Tensor]:
 def _adapt_first(ours: dict[str, Tensor], network: StagedNetwork) -> tuple[str, ...]:
     """Fits the first convolution to the network's series, in place; its name where it changed."""
     name = next((name for name in ("trunk.conv1.weight", "trunk.stem.conv.weight") if name in ours), None)
-    if name is None:
+    own = network.state_dict().get(name or "")
+    if name is None or own is None:
         return ()
-    fitted = adapt_series(ours[name], n_series=int(network.description["n_series"]))
+    fitted = adapt_series(ours[name], n_series=own.shape[1])
     changed = fitted.shape != ours[name].shape
     ours[name] = fitted
     return (name,) if changed else ()
