@@ -21,7 +21,7 @@ REASONS = {
         "The head alone keeps the detector's attention, which lay in the lesion to .8, and beat tuning all at one "
         "rate; from random weights all of it learns."
     ),
-    "attention": "Off is a mean over the brain, which left .60 of .85 AUC: what attention is worth, in the sweep itself.",
+    "attention": "Off is a mean over the brain, which left .60 of .85 AUC: the sweep tells what attention is worth.",
     "optimiser": "As in voxel_detection.",
     "schedule": "As in voxel_detection.",
     "lr": "As in voxel_detection; heads alone take .02 to .05 equally.",

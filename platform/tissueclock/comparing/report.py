@@ -60,7 +60,8 @@ def write_report(folder: StudyFolder) -> Path:
     if facts:
         write_rows(folder.report / "results.tsv", columns=tuple(facts[0]), rows=facts)
     target = folder.report / "index.html"
-    write_text(target, _render(study, rows, images=_save_figures(study, folder.report)))
+    resolved = folder.study.read_text(encoding="utf-8") if folder.study.is_file() else ""  # 0.1 wrote none
+    write_text(target, _render(study, rows, images=_save_figures(study, folder.report), resolved=resolved))
     return target
 
 
@@ -74,7 +75,7 @@ def _save_figures(study: StudyResult, report: Path) -> dict[str, str]:
     return images
 
 
-def _render(study: StudyResult, rows: list[ResultRow], *, images: dict[str, str]) -> str:
+def _render(study: StudyResult, rows: list[ResultRow], *, images: dict[str, str], resolved: str) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tissueclock.comparing", "templates"),
         autoescape=True,
@@ -99,4 +100,5 @@ def _render(study: StudyResult, rows: list[ResultRow], *, images: dict[str, str]
         lineage=trace_lineage(study),
         lineage_columns=LINEAGE_COLUMNS,
         images=images,
+        resolved=resolved,
     )
