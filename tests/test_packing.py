@@ -144,7 +144,11 @@ FAULTS = {
         CohortError,
         "nobody left to pack",
     ),
-    "facts that are no JSON": (lambda f: f.patient("sub-04").facts.write_text("{"), ImageError, "not JSON"),
+    "facts that are no JSON": (
+        lambda f: f.patient("sub-04").facts.write_text("{"),
+        ImageError,
+        "cannot be read as JSON",
+    ),
 }
 
 

@@ -10,7 +10,7 @@ import torch
 from tests.benchmarks.measuring import answer
 from tests.benchmarks.training_step import Mapped
 from tissueclock.learning.classifying import Classifier
-from tissueclock.learning.feed import Sharing
+from tissueclock.learning.frozen_features import Sharing
 from tissueclock.learning.samples import Samples
 from tissueclock.learning.trunk_store import TrunkStore
 from tissueclock.networks.building import build_network

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.benchmarks.measuring import interleaved, print_table, run_alone
-from tissueclock.phantom.raw.generate import make_raw_phantom
+from tissueclock.phantom.raw.make_raw import make_raw_phantom
 
 pytestmark = pytest.mark.benchmark
 

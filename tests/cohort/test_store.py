@@ -128,12 +128,12 @@ def edit_facts(**changes: object) -> Callable[[Path], None]:
         (remove("hemispheres.npy"), "hemispheres.npy: no such file"),
         (remove("hemispheres.tsv"), "hemispheres.tsv: no such file"),
         (remove("cohort.json"), "cohort.json: no such file; a packed cohort has one"),
-        (lambda folder: (folder / "cohort.json").write_text("{"), "cohort.json: not JSON"),
+        (lambda folder: (folder / "cohort.json").write_text("{"), "cohort.json: cannot be read as JSON"),
         (edit_facts(spacing_mm=[6.0, 1.0]), "cohort.json: spacing_mm [6.0, 1.0] found; allowed: three numbers above 0"),
         (edit_facts(n_patients=True), "cohort.json: n_patients True found; allowed: a whole number above 0"),
         (edit_facts(split={}), "cohort.json: split {} found; allowed: the split's digest"),
         (edit_facts(shape={"n_slices": "x"}), "found; allowed: n_slices, height, width, each a whole number above 0"),
-        (edit_facts(source=float("inf")), "cohort.json: not JSON (Infinity is no number)"),
+        (edit_facts(source=float("inf")), "cohort.json: cannot be read as JSON (Infinity is no number)"),
         (edit_facts(schema=9), "cohort.json: schema 9 found; this version reads schema 1"),
         (edit_facts(series=["t1"]), "cohort.json: series ['t1'] found; allowed: ['b0', 'b1000', 'flair']"),
         (edit_facts(n_patients=3), "participants.tsv: 20 rows found; cohort.json says 3"),
@@ -155,5 +155,5 @@ def test_a_missing_key_is_named(packed: Path) -> None:
     facts = json.loads(path.read_text())
     del facts["shape"]
     path.write_text(json.dumps(facts))
-    with pytest.raises(CohortError, match=r"cohort.json: key shape missing; needed: schema, name"):
+    with pytest.raises(CohortError, match=r"cohort.json: key shape missing; needed: name"):
         Cohort.open(packed)

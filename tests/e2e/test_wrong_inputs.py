@@ -185,7 +185,7 @@ COHORT_CASES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda c: (c / "cohort.json").unlink(),
         r"cohort/cohort\.json: no such file; a packed cohort has one",
     ),
-    "facts cut short": (lambda c: os.truncate(c / "cohort.json", 40), r"cohort/cohort\.json: not JSON"),
+    "facts cut short": (lambda c: os.truncate(c / "cohort.json", 40), r"cohort/cohort\.json: cannot be read as JSON"),
     "unknown schema": (
         lambda c: change_facts(c, lambda facts: facts.update(schema=99)),
         r"cohort/cohort\.json: schema 99 found; this version reads schema 1",

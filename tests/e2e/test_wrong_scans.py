@@ -17,7 +17,7 @@ from tests.imaging.images import save, toy_head
 from tissueclock.errors import TissueclockError
 from tissueclock.imaging.derivatives import Derivatives
 from tissueclock.imaging.preprocessing import PatientJob
-from tissueclock.phantom.raw.generate import make_raw_phantom
+from tissueclock.phantom.raw.make_raw import make_raw_phantom
 from tissueclock.storage.tsv import read_rows
 
 pytestmark = pytest.mark.e2e

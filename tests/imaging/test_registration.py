@@ -20,7 +20,7 @@ from tissueclock.imaging.series import PatientSeries, read_series
 from tissueclock.imaging.stopwatch import Stopwatch
 from tissueclock.imaging.transform import Transform
 from tissueclock.imaging.volume import Volume
-from tissueclock.phantom.raw.generate import make_raw_phantom
+from tissueclock.phantom.raw.make_raw import make_raw_phantom
 
 SUBJECT = "sub-phantom0001"
 

@@ -5,17 +5,14 @@ import pytest
 import torch
 
 from tissueclock.errors import CheckpointError
-from tissueclock.learning.checkpoint import (
-    BEST,
-    FACTS,
-    OPTIMISER,
-    WEIGHTS,
-    read_checkpoint,
-    read_tensors,
-    write_checkpoint,
-)
+from tissueclock.learning.checkpoint import read_checkpoint, read_tensors, write_checkpoint
 
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3).t(), "b": torch.tensor(7)}
+
+BEST = "best.safetensors"
+FACTS = "facts.json"
+OPTIMISER = "optimiser.safetensors"
+WEIGHTS = "weights.safetensors"
 
 
 @pytest.fixture

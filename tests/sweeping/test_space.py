@@ -71,3 +71,9 @@ def test_the_digest_tells_bounds_apart(tmp_path: Path) -> None:
         == make_space(dict(SPACE), CHILD, accepted=ACCEPTED).digest
         != make_space(narrower, CHILD, accepted=ACCEPTED).digest
     )
+
+
+def test_from_random_weights_all_of_a_network_learns() -> None:
+    space = {"learned": tune.choice(["head", "network"]), "freeze_depth": tune.choice([0, 2])}
+
+    assert make_space(space, SPEC, accepted=frozenset(space)).fixed == {"learned": "network", "freeze_depth": 0}

@@ -73,7 +73,7 @@ def phantom(
 def _raw_phantom(
     folder: Path, *, preset: str, patients: int, seed: int, lesions: Path | None, anatomy: str, jobs: int
 ) -> None:
-    from tissueclock.phantom.raw.generate import make_raw_phantom
+    from tissueclock.phantom.raw.make_raw import make_raw_phantom
 
     one_of(anatomy, "phantom: --anatomy", ("affine", "nonlinear"))
     with show_progress("patients") as told:

@@ -3,15 +3,15 @@
 Knows nothing of the files that the facts describe.
 """
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from tissueclock.channels import SERIES
 from tissueclock.cohort.writer import HEMISPHERES, MANIFEST, SCHEMA, TABLE
 from tissueclock.errors import CohortError
+from tissueclock.storage.files import read_json
 
 _AXES = ("n_slices", "height", "width")
 _FILES = (HEMISPHERES, TABLE, MANIFEST)
@@ -23,17 +23,8 @@ def read_facts(path: Path) -> dict[str, Any]:
     Raises:
         CohortError: The file is missing, not JSON or of an unknown schema, lacks a key, or a value is not of its kind.
     """
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-    except FileNotFoundError:
-        raise CohortError(f"{path}: no such file; a packed cohort has one") from None
-    except (OSError, ValueError) as error:
-        raise CohortError(f"{path}: not JSON ({error})") from error
-    if not isinstance(facts, dict) or facts.get("schema") != SCHEMA:
-        found = facts.get("schema") if isinstance(facts, dict) else type(facts).__name__
-        raise CohortError(f"{path}: schema {found!r} found; this version reads schema {SCHEMA}")
-    if missing := [key for key in _KINDS if key not in facts]:
-        raise CohortError(f"{path}: key {', '.join(missing)} missing; needed: schema, {', '.join(_KINDS)}")
+    missing = "no such file; a packed cohort has one"
+    facts = read_json(path, schema=SCHEMA, needed=tuple(_KINDS), error=CohortError, missing=missing)
     for key, (fits, allowed) in _KINDS.items():
         if not fits(facts[key]):
             raise CohortError(f"{path}: {key} {facts[key]!r} found; allowed: {allowed}")
@@ -50,10 +41,6 @@ def _is_distance(value: Any) -> bool:
 
 def _has_texts(value: Any, keys: tuple[str, ...]) -> bool:
     return isinstance(value, dict) and all(isinstance(value.get(key), str) for key in keys)
-
-
-def _refuse_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number")
 
 
 _KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {

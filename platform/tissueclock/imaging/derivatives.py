@@ -3,13 +3,13 @@
 Every path is a property of one of two objects; nothing else builds one.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tissueclock.errors import ImageError
+from tissueclock.storage.files import read_json
 
 SCHEMA = 1
 SPACE = "MNI152"
@@ -128,15 +128,5 @@ def read_facts(path: Path, *, needed: tuple[str, ...] = ()) -> Mapping[str, Any]
     Raises:
         ImageError: It is missing, not JSON, of another schema or lacks a key.
     """
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ImageError(f"{path}: no such file; `tissueclock preprocess` writes it") from None
-    except (OSError, ValueError) as error:
-        raise ImageError(f"{path}: not JSON ({error})") from error
-    if not isinstance(facts, dict) or facts.get("schema") != SCHEMA:
-        found = facts.get("schema") if isinstance(facts, dict) else type(facts).__name__
-        raise ImageError(f"{path}: schema {found!r} found; this version reads schema {SCHEMA}")
-    if missing := [key for key in needed if key not in facts]:
-        raise ImageError(f"{path}: key {', '.join(missing)} missing")
-    return facts
+    missing = "no such file; `tissueclock preprocess` writes it"
+    return read_json(path, schema=SCHEMA, needed=needed, error=ImageError, missing=missing)

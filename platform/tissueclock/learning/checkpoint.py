@@ -14,15 +14,13 @@ from torch import Tensor
 
 from tissueclock.errors import CheckpointError
 from tissueclock.storage.files import digest_file, read_json, write_json
+from tissueclock.storage.folders import CheckpointFolder
 from tissueclock.weights.tensors import read_tensors, write_tensors
 
 SCHEMA = 1
-FACTS = "facts.json"
-WEIGHTS = "weights.safetensors"
-BEST = "best.safetensors"
-OPTIMISER = "optimiser.safetensors"
-
-_FILES = (WEIGHTS, BEST, OPTIMISER)
+_NAMES = CheckpointFolder(Path())
+_FACTS = _NAMES.facts.name
+_FILES = tuple(path.name for path in (_NAMES.weights, _NAMES.best, _NAMES.optimiser))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +37,15 @@ class Checkpoint:
 
     def weights(self) -> dict[str, Tensor]:
         """The network's state dict after the last epoch."""
-        return read_tensors(self.folder / WEIGHTS)
+        return read_tensors(CheckpointFolder(self.folder).weights)
 
     def best_weights(self) -> dict[str, Tensor]:
         """The network's state dict after the best epoch."""
-        return read_tensors(self.folder / BEST)
+        return read_tensors(CheckpointFolder(self.folder).best)
 
     def optimiser(self) -> dict[str, Tensor]:
         """The tensors of the optimiser's state after the last epoch."""
-        return read_tensors(self.folder / OPTIMISER)
+        return read_tensors(CheckpointFolder(self.folder).optimiser)
 
 
 def write_checkpoint(
@@ -71,11 +69,11 @@ def write_checkpoint(
         StorageError: The folder cannot be written, or the disk is full.
     """
     with contextlib.suppress(NotADirectoryError):
-        (folder / FACTS).unlink(missing_ok=True)  # from here to the last line there is no checkpoint
+        (folder / _FACTS).unlink(missing_ok=True)  # from here to the last line there is no checkpoint
     for name, tensors in zip(_FILES, (weights, best, optimiser), strict=True):
         write_tensors(folder / name, tensors)
     digests = {name: digest_file(folder / name) for name in _FILES}
-    write_json(folder / FACTS, {**facts, "schema": SCHEMA, "digests": digests})
+    write_json(folder / _FACTS, {**facts, "schema": SCHEMA, "digests": digests})
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
@@ -84,7 +82,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     Raises:
         CheckpointError: A file is missing or altered, or the facts are not those of a checkpoint of this schema.
     """
-    path = folder / FACTS
+    path = folder / _FACTS
     facts = read_json(
         path, schema=SCHEMA, error=CheckpointError, missing="is missing; the folder holds no whole checkpoint"
     )
@@ -100,8 +98,8 @@ def _check(path: Path, *, expected: str) -> None:
     try:
         found = digest_file(path)
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: is missing, but {FACTS} names it") from error
+        raise CheckpointError(f"{path}: is missing, but {_FACTS} names it") from error
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     if found != expected:
-        raise CheckpointError(f"{path}: digest is {found[:12]}, but {FACTS} says {str(expected)[:12]}; it was altered")
+        raise CheckpointError(f"{path}: digest is {found[:12]}, but {_FACTS} says {str(expected)[:12]}; it was altered")

@@ -12,8 +12,8 @@ from numpy import ndarray
 from torch import Tensor
 from torch.nn import functional
 
-from tissueclock.learning.feed import Feed, Sharing
 from tissueclock.learning.freezing import frozen_depth
+from tissueclock.learning.frozen_features import FrozenFeatures, Sharing
 from tissueclock.learning.learner import Conditions, DivergedError, Learner
 from tissueclock.learning.metrics import classification_metrics
 from tissueclock.learning.precision import autocast
@@ -58,7 +58,7 @@ class Classifier(Learner):
     ) -> None:
         super().__init__(network=network, n_train=len(train), hyperparameters=hyperparameters, conditions=conditions)
         self._train, self._validation, self._shard = train, validation, shard
-        self._feed = Feed(
+        self._features = FrozenFeatures(
             network=self.network,
             depth=frozen_depth(network, depth=self.hyperparameters.freeze_depth, learned=self.hyperparameters.learned),
             augmentation=self.hyperparameters.augmentation,
@@ -77,7 +77,7 @@ class Classifier(Learner):
         batches = even_batches(positions, batch_size=_VALIDATION_BATCHES * self.hyperparameters.batch_size)
         self.network.eval()
         with torch.inference_mode():
-            mine = torch.cat([self._logit(maps) for maps in self._feed.validation(self._validation, batches)])
+            mine = torch.cat([self._logit(maps) for maps in self._features.validation(self._validation, batches)])
             logits = torch.zeros(len(self._validation), device=self._device)
             logits[torch.as_tensor(positions)] = mine
             self._shard.total(logits)
@@ -92,7 +92,7 @@ class Classifier(Learner):
             ForeignCheckpointError: It is whole, but of another trial.
         """
         super().restore(folder, belongs_to=belongs_to)
-        self._feed.forget()  # a checkpoint of another trial (PBT copies them) may have another trunk
+        self._features.forget()  # a checkpoint of another trial (PBT copies them) may have another trunk
 
     def _train_epoch(self, i_epoch: int) -> float:
         order = np.random.default_rng(derive_seed(self._seed, "order", i_epoch)).permutation(len(self._train))
@@ -104,7 +104,7 @@ class Classifier(Learner):
         with torch.random.fork_rng(devices=_cuda_devices(self._device)):
             torch.manual_seed(derive_seed(self._seed, "dropout", i_epoch, *self._own_stream))
             seed = derive_seed(self._seed, "augmentation", i_epoch, *self._own_stream)
-            fed = self._feed.training(self._train, mine, i_epoch=i_epoch, seed=seed)
+            fed = self._features.training(self._train, mine, i_epoch=i_epoch, seed=seed)
             for i_batch, (batch, positions, maps) in enumerate(zip(batches, mine, fed, strict=True)):
                 self._set_rates(i_epoch * len(batches) + i_batch)
                 total += self._step(maps, labels[torch.as_tensor(positions)], n=len(batch))
@@ -129,7 +129,7 @@ class Classifier(Learner):
 
     def _logit(self, maps: Maps) -> Tensor:
         with autocast(self._precision, device=self._device):
-            return self.network.after(maps, self._feed.depth).float()
+            return self.network.after(maps, self._features.depth).float()
 
     def _validate(self) -> dict[str, float]:
         """Loss (unweighted, by sample), metrics (by group, where there are groups), and the `threshold` they choose."""
@@ -144,7 +144,7 @@ class Classifier(Learner):
             "val_loss": float(loss),
             **{f"val_{name}": metrics[name] for name in shown},
             "threshold": metrics["threshold"],
-            **self._feed.facts(),
+            **self._features.facts(),
         }
 
 

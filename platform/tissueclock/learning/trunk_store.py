@@ -7,7 +7,6 @@ a trial stays readable to it, as a mapped file does.
 """
 
 import contextlib
-import json
 import math
 import os
 import shutil
@@ -23,7 +22,7 @@ from jaxtyping import Int64
 from numpy import ndarray
 from torch import Tensor
 
-from tissueclock.storage.files import write_json
+from tissueclock.storage.files import read_json, write_json
 from tissueclock.storage.locks import is_held, wait_for
 
 _FACTS = "facts.json"
@@ -104,7 +103,7 @@ class TrunkStore:
     def _read(self, key: str, *, fresh: bool = False) -> StoredMaps | None:
         entry = self.folder / key
         try:
-            facts = json.loads((entry / _FACTS).read_text(encoding="utf-8"))
+            facts = read_json(entry / _FACTS)
             arrays = tuple(
                 torch.from_numpy(
                     np.memmap(entry / f"{i}.bin", dtype=shape["dtype"], mode="c", shape=tuple(shape["shape"]))

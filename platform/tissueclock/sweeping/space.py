@@ -82,7 +82,7 @@ def make_space(
         if name not in accepted:
             raise StudyError(f"{where}: {name} is unknown; this phase understands {', '.join(sorted(accepted))}")
     if spec.inputs.weights == "random":
-        fixed |= {name: value for name, value in _LEARNS_ALL.items() if name in space}
+        fixed |= {name: value for name, value in _LEARNS_ALL.items() if name in space and _offers(space[name], value)}
     domains: dict[str, Domain] = {}
     for name, domain in space.items():
         if not isinstance(domain, Domain):
@@ -121,6 +121,10 @@ def _is_valid(domain: Domain, value: Any) -> bool:
         return bool(domain.is_valid(value)) or (isinstance(value, int) and bool(domain.is_valid(float(value))))
     except TypeError:
         return False
+
+
+def _offers(domain: Any, value: Any) -> bool:
+    return not isinstance(domain, Domain) or _is_valid(domain, value)
 
 
 def _values(distribution: BaseDistribution) -> list[Any] | None:

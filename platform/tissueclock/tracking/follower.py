@@ -6,7 +6,6 @@ was killed leaves nothing that its successor needs: what is on the tracker is fo
 """
 
 import contextlib
-import json
 import random
 import threading
 import time
@@ -16,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tissueclock.storage.files import write_json
-from tissueclock.storage.folders import StudyFolder, SweepFolder
+from tissueclock.storage.files import read_json, write_json
+from tissueclock.storage.folders import StudyFolder
 from tissueclock.tracking.connection import one_line, open_client, prepare_environment, redacted
 from tissueclock.tracking.run_facts import StudyStatus
 from tissueclock.tracking.sweep_log import SweepLog
@@ -160,7 +159,7 @@ class Follower:
                 client=self._make_client(self._uri),
                 identity=self._identity(),
                 folder=self._folder,
-                artifact_root=None if is_server else (self._folder.path.absolute() / "mlartifacts").as_uri(),
+                artifact_root=None if is_server else self._folder.artifacts.absolute().as_uri(),
                 refusals=Refusals(*self._refused),
                 check=self._check_deadline,
             )
@@ -175,23 +174,21 @@ class Follower:
         """The folder's identity, made at the first time and kept in `tracking.json`."""
         from tissueclock.tracking.sync import StudyIdentity
 
-        path = self._folder.path / "tracking.json"
+        path = self._folder.tracking
         if not path.exists():
             write_json(path, {"schema": 1, "study_id": uuid.uuid4().hex, "started_s": round(time.time(), 3)})
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = read_json(path, schema=1, needed=("study_id", "started_s"))
         return StudyIdentity(self._study, facts["study_id"], facts["started_s"])
 
     def _discover(self) -> None:
-        for path in sorted(self._folder.path.glob("sweeps/*/ledger.jsonl")):
-            name = path.parent.name
-            if name not in self._logs:
-                self._logs[name] = SweepLog(name, SweepFolder(path.parent))
+        for sweep in self._folder.sweeps():
+            self._logs.setdefault(sweep.path.name, SweepLog(sweep.path.name, sweep))
 
     def _current_sweeps(self) -> set[str] | None:
         """The sweeps that the study consists of now; a folder may hold others, of an earlier state of its file."""
         if not self._folder.graph.is_file():
             return None
-        return set(json.loads(self._folder.graph.read_text(encoding="utf-8")).get("sweeps", {}))
+        return set(read_json(self._folder.graph).get("sweeps", {}))
 
     def _said(self, error: Exception) -> str:
         is_away = "HTTPConnectionPool" in str(error) or "HTTPSConnectionPool" in str(error)

@@ -13,6 +13,7 @@ from typing import Any
 from mlflow.exceptions import MlflowException
 
 from tissueclock.errors import InputError
+from tissueclock.storage.files import read_json
 from tissueclock.storage.folders import StudyFolder
 from tissueclock.tracking.columns import COLUMNS_TAG, columns_state
 from tissueclock.tracking.connection import one_line
@@ -174,7 +175,7 @@ def _dataset(facts: Mapping[str, Any]) -> dict[str, str] | None:
         return None
     source = Path(str(spec.get("cohort", "")))
     path = source / "cohort.json"
-    cohort = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    cohort = read_json(path) if path.is_file() else {}
     profile = {name: cohort[name] for name in ("n_patients", "n_hemispheres", "shape", "spacing_mm") if name in cohort}
     return {
         "name": str(cohort.get("name", source.name or "cohort")),

@@ -14,7 +14,7 @@ from tissueclock.cohort.questions import Question
 from tissueclock.cohort.store import Cohort
 from tissueclock.cohort.table import count_classes
 from tissueclock.learning.classifying import Classifier
-from tissueclock.learning.feed import Sharing
+from tissueclock.learning.frozen_features import Sharing
 from tissueclock.learning.hyperparameters import ROWS
 from tissueclock.learning.learner import Conditions
 from tissueclock.learning.samples import Samples

@@ -17,8 +17,8 @@ from tissueclock.phantom import truth as phantom_truth
 from tissueclock.phantom.anatomy import template
 from tissueclock.phantom.generate import make_phantom
 from tissueclock.phantom.patient import PatientPlan
-from tissueclock.phantom.raw.generate import make_raw_phantom, variant_of
 from tissueclock.phantom.raw.head import FINE_GRID
+from tissueclock.phantom.raw.make_raw import make_raw_phantom, variant_of
 from tissueclock.storage.files import digest_file, write_text
 from tissueclock.storage.tsv import read_rows
 
@@ -235,7 +235,7 @@ def test_a_phantom_that_is_interrupted_leaves_nothing(tmp_path: Path, monkeypatc
         write_text(folder / plan.participant_id / "half.txt", "a patient half made")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tissueclock.phantom.raw.generate.make_raw_patient", stop)
+    monkeypatch.setattr("tissueclock.phantom.raw.make_raw.make_raw_patient", stop)
     with pytest.raises(KeyboardInterrupt):
         make_raw_phantom(tmp_path / "raw", n_patients=2, seed=1)
     assert not list(tmp_path.iterdir())

@@ -9,7 +9,7 @@ import torch
 
 from tissueclock.cohort.augmentation import augment
 from tissueclock.learning.classifying import Classifier
-from tissueclock.learning.feed import Sharing
+from tissueclock.learning.frozen_features import Sharing
 from tissueclock.learning.samples import Samples
 from tissueclock.learning.trunk_store import TrunkStore
 

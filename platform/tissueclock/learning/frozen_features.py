@@ -45,7 +45,7 @@ class Sharing:
 
 
 @dataclass(slots=True)
-class Feed:
+class FrozenFeatures:
     """The input of one trial's steps.
 
     Args:
