@@ -26,6 +26,8 @@ from tissueclock.errors import CohortError, HoldoutLeakError
 from tissueclock.storage.files import digest_facts, digest_file
 
 Rows = npt.NDArray[np.int64] | Tensor
+TRUTH, LESION_MASKS = "truth", "masks.npy"
+"""What lies beside a phantom's hemispheres: the truth about them, among it the lesions."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,6 +99,15 @@ class Cohort:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (Cohort.open, (self.folder,))
+
+    @property
+    def lesion_masks(self) -> npt.NDArray[np.bool_] | None:
+        """Where the lesions are, `hemisphere slice height width`, memory-mapped; None where that is not known.
+
+        Only a phantom's are; no network is shown them.
+        """
+        path = self.folder / TRUTH / LESION_MASKS
+        return np.load(path, mmap_mode="r") if path.is_file() else None
 
     def sweep_view(self) -> "SweepView":
         """What a sweep gets: train and validation, never the holdout."""

@@ -9,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from tissueclock.channels import SERIES
+from tissueclock.cohort.store import LESION_MASKS, TRUTH
 from tissueclock.errors import CohortError
 from tissueclock.phantom.features import FEATURES
 from tissueclock.phantom.observer import CUTS_MIN
 from tissueclock.storage.tsv import MISSING, read_rows, write_rows
 
-FOLDER, MASKS, LESIONS, OBSERVER = "truth", "masks.npy", "lesions.tsv", "observer.tsv"
+FOLDER, MASKS, LESIONS, OBSERVER = TRUTH, LESION_MASKS, "lesions.tsv", "observer.tsv"
 CLEAN_RATIOS = tuple(f"clean_ratio_{series}" for series in SERIES)
 NUMBERS = ("onset_to_mri_min", "effective_min", "volume_ml", "white_matter_share", *CLEAN_RATIOS, *FEATURES)
 WORDS = ("territory", "dwi_visible", "field")

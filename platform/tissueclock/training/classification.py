@@ -106,11 +106,9 @@ class Classification(LearningTask):
     def score_holdout(self, promoted: Sequence[PromotedFolder], cohort: Path) -> None:
         """Scores promoted checkpoints on the holdout patients: `holdout.json` and `holdout.tsv` beside the weights."""
         opened = Cohort.open(cohort)
-        view = opened.holdout_view()
-        rows = [int(row) for row in view.rows("holdout")]
         for folder in promoted:
             if not folder.holdout.exists():
-                score(folder, self.question, opened.table, view, rows)
+                score(folder, self.question, opened)
 
 
 @dataclass(frozen=True, slots=True)

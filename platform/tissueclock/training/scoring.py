@@ -9,16 +9,18 @@ from numpy import ndarray
 
 from tissueclock.cohort.pairs import HalfReader, with_halves
 from tissueclock.cohort.questions import Question
-from tissueclock.cohort.store import HoldoutView
+from tissueclock.cohort.store import Cohort
 from tissueclock.cohort.table import Hemisphere
 from tissueclock.errors import CheckpointError
 from tissueclock.learning.metrics import classification_metrics
 from tissueclock.learning.prediction import predict_logits
 from tissueclock.learning.samples import Samples
+from tissueclock.networks.attended_network import AttendedNetwork
 from tissueclock.networks.building import build_network
 from tissueclock.networks.staged import StagedNetwork
 from tissueclock.storage.files import digest_file, write_json, write_text
 from tissueclock.storage.folders import PROMOTED_SCHEMA, PromotedFolder
+from tissueclock.training.attention_share import attention_in_lesion
 from tissueclock.weights.fitting import load_weights
 from tissueclock.weights.tensors import read_tensors
 
@@ -76,20 +78,22 @@ def threshold_of(promoted: PromotedFolder, facts: dict[str, Any]) -> float:
         ) from error
 
 
-def score(
-    promoted: PromotedFolder,
-    question: Question,
-    table: Sequence[Hemisphere],
-    view: HoldoutView,
-    rows: Sequence[int] | ndarray,
-) -> None:
-    """Scores the holdout once, with the threshold that validation chose: writes `holdout.tsv`, then `holdout.json`."""
+def score(promoted: PromotedFolder, question: Question, cohort: Cohort) -> None:
+    """Scores the holdout once, with the threshold that validation chose: writes `holdout.tsv`, then `holdout.json`.
+
+    Where the lesions are known and the network attends to voxels, `attention_in_lesion` is among the metrics: nothing
+    learns from it.
+    """
     network, facts = load_promoted(promoted)
+    table, view = cohort.table, cohort.holdout_view()
     halves = with_halves(view, table, n_halves=network.n_halves)
-    samples = samples_of(question, table, halves, rows)
-    logits = predict_logits(network, halves, samples.rows, device=next(network.parameters()).device)
+    samples = samples_of(question, table, halves, view.rows("holdout"))
+    device = next(network.parameters()).device
+    logits = predict_logits(network, halves, samples.rows, device=device)
     threshold = threshold_of(promoted, facts)
     metrics = classification_metrics(samples.labels, logits, threshold=threshold, groups=samples.groups)
+    if isinstance(network, AttendedNetwork) and (masks := cohort.lesion_masks) is not None:
+        metrics["attention_in_lesion"] = attention_in_lesion(network, samples, masks, device=device)
     write_text(promoted.holdout_scores, _as_tsv(question, table, samples, logits))
     write_json(
         promoted.holdout,
