@@ -83,6 +83,22 @@ def test_a_phase_overrides_single_settings_and_joins_what_is_fixed(tmp_path: Pat
     ("changes", "message"),
     [
         ({"seed": "three"}, r"seed is 'three' \(str\); input should be a valid integer"),
+        (
+            {"networks": {"slice": {"kind": "cube"}}},
+            r"networks\.slice\.kind is cube; allowed: 'slice', 'volume', 'voxel'",
+        ),
+        (
+            {"networks": {"slice": {"kind": "voxel", "stem_stride": 1}}},
+            r"networks\.slice\.stem_stride is not a setting of a network of",
+        ),
+        (
+            {"networks": {"slice": {"inputs": ["mirror"]}}},
+            r"networks\.slice is .*inputs is read with readout attended only",
+        ),
+        (
+            {"networks": {"slice": {"kind": "voxel", "inputs": ["b0", "b0"]}}},
+            r"networks\.slice is .*inputs names one twice",
+        ),
         ({"networks": {"slice": {"width": 6}}}, r"networks\.slice\.width is 6 \(int\); .*multiple of 4"),
         (
             {"sweep": {"time_budget_min": "1e2"}},

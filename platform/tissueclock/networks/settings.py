@@ -100,6 +100,8 @@ class AttendedSettings(NetworkSettings):
         if said := sorted(self.model_fields_set & set(idle)):
             needed = "attended" if not self.attends else "mean"
             raise ValueError(f"{said[0]} is read with readout {needed} only")
+        if len(set(self.inputs)) < len(self.inputs):
+            raise ValueError("inputs names one twice; each may stand once")
         return self
 
     def describe(
