@@ -64,6 +64,19 @@ def test_a_settled_trial_keeps_its_best_weights_alone(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "one" / "trials" / "t0001").iterdir()] == ["best"]
 
 
+def test_a_checkpoint_torn_while_it_was_written_is_passed_over_for_the_one_before(tmp_path: Path) -> None:
+    made = job(tmp_path)
+    write_checkpoint(made.folder, "t0001", 3, best="whole")
+    torn = made.folder.trial("t0001").checkpoint(4)
+    torn.path.mkdir()
+    torn.best.write_text("torn")  # its facts, which are written last, are missing
+
+    settle_trial(made.folder.trial("t0001"))
+
+    assert made.folder.trial("t0001").best.weights.read_text() == "whole"
+    assert not torn.path.exists()
+
+
 def test_the_chain_of_digests_leads_back_to_the_first_phase(tmp_path: Path) -> None:
     first = run_sweep(tmp_path / "one")
     second = run_sweep(tmp_path / "two", read_parents(SweepFolder(tmp_path / "one")), parent=2)

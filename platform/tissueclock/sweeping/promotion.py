@@ -14,10 +14,11 @@ from tissueclock.storage.ledger import LedgerState, LedgerWriter, TrialEntry
 def settle_trial(trial: TrialFolder) -> None:
     """Keeps the best epoch's weights of a trial that has ended as `best/`, and nothing of its other checkpoints.
 
-    A trial that failed before its first checkpoint leaves nothing.
+    A trial that failed before its first whole checkpoint leaves nothing; one that was torn while it was written (a full
+    disk, a kill) is passed over for the one before.
     """
     if not trial.best.path.exists():
-        for checkpoint in trial.begun_checkpoints():
+        for checkpoint in trial.checkpoints():
             if checkpoint.best.exists():
                 with atomic_path(trial.best.path) as temporary:
                     temporary.mkdir()
