@@ -114,6 +114,10 @@ def test_a_phase_overrides_single_settings_and_joins_what_is_fixed(tmp_path: Pat
         ),
         ({"arms": {}}, "arms is {}"),
         (
+            {"phases": {"detection": {"gpus_per_trial": 1.5}}},
+            r"phases\.detection is .*; gpus_per_trial above 1 must be a whole number",
+        ),
+        (
             {"arms": {"a": {"network": "volume", "phases": {"detection": "random"}}}},
             r"arms\.a\.network is 'volume'; networks has slice",
         ),

@@ -26,7 +26,6 @@ from typing import Any
 import numpy as np
 import torch
 from scipy import stats
-from torch.nn import functional
 
 from tissueclock.cohort.pairs import with_halves
 from tissueclock.cohort.questions import HoldsLesion, OnsetBefore, Question
@@ -34,13 +33,14 @@ from tissueclock.cohort.store import Cohort
 from tissueclock.learning.classifying import Classifier
 from tissueclock.learning.learner import Conditions
 from tissueclock.learning.metrics import classification_metrics
+from tissueclock.learning.prediction import predict_logits
 from tissueclock.learning.samples import Samples
 from tissueclock.learning.standardising import standardise
 from tissueclock.networks.attended_network import AttendedNetwork
 from tissueclock.networks.building import build_network
 from tissueclock.networks.staged import StagedNetwork
-from tissueclock.phantom.truth import FOLDER, MASKS
 from tissueclock.seeds import derive_seed
+from tissueclock.training.attention_share import attention_in_lesion
 
 TASKS: dict[str, Question] = {"detection": HoldsLesion(), "tss_3h": OnsetBefore(180.0), "tss_4h5": OnsetBefore(270.0)}
 READOUTS: dict[str, dict[str, Any]] = {
@@ -54,6 +54,7 @@ N_WATCHED = 64
 """Patients beside each training set that are looked at after each epoch."""
 
 BATCH = 64
+CPU = torch.device("cpu")
 
 
 class WholeCohort:
@@ -62,7 +63,7 @@ class WholeCohort:
     def __init__(self, folder: Path) -> None:
         self.cohort = Cohort.open(folder)
         self.patients = list(dict.fromkeys(hemisphere.patient for hemisphere in self.cohort.table))
-        self.masks = np.load(folder / FOLDER / MASKS, mmap_mode="r")
+        self.masks = self.cohort.lesion_masks
         self._hemispheres = torch.from_numpy(np.array(self.cohort.hemispheres))
 
     def read(self, rows: np.ndarray | torch.Tensor) -> torch.Tensor:
@@ -161,26 +162,14 @@ def learn_best(plan: Plan, *arguments: Any, n_starts: int, seed: int, **settings
     return network, n_steps
 
 
-@torch.inference_mode()
 def test(network: StagedNetwork, data: WholeCohort, *, phase: str) -> tuple[float, float]:
     """AUC on every patient of a cohort, and the mean share of attention inside the lesion."""
     samples = data.samples(TASKS[phase], data.patients, n_halves=network.n_halves)
-    logits, shares = [], []
-    for start in range(0, len(samples), BATCH):
-        rows = samples.rows[start : start + BATCH]
-        image = samples.view.read(rows).float()
-        if not isinstance(network, AttendedNetwork):
-            logits.append(network(image))
-            continue
-        seen = network.read(image)
-        logits.append(seen.logit)
-        mask = torch.from_numpy(np.asarray(data.masks[rows])).float()[:, None]
-        mask = functional.adaptive_avg_pool3d(mask, tuple(seen.attention.shape[1:]))[:, 0]
-        holds = mask.flatten(1).sum(dim=1) > 0
-        shares.append((seen.attention * mask).flatten(1).sum(dim=1)[holds])
-    scores = torch.cat(logits).numpy()
-    auc = classification_metrics(samples.labels, scores, groups=samples.groups)["auc"]
-    return auc, float(torch.cat(shares).mean()) if shares else float("nan")
+    logits = predict_logits(network, samples.view, samples.rows, device=CPU, batch_size=BATCH)
+    auc = classification_metrics(samples.labels, logits, groups=samples.groups)["auc"]
+    if not isinstance(network, AttendedNetwork) or data.masks is None:
+        return auc, float("nan")
+    return auc, attention_in_lesion(network, samples, data.masks, device=CPU)
 
 
 def run_set(
@@ -278,6 +267,10 @@ def main() -> None:
                         "loss is kept")  # fmt: skip
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
+    if arguments.epochs < 2:
+        parser.error(f"--epochs is {arguments.epochs}; allowed: at least 2, of which detection runs half")
+    if "scratch_long" in arguments.arms and "chain" not in arguments.arms:
+        parser.error("--arms has scratch_long, which takes the chain's steps, without chain")
     torch.set_num_threads(1)
     train, held = WholeCohort(arguments.train), WholeCohort(arguments.test)
     plan = make_plan(arguments, n_slices=train.cohort.shape[0])

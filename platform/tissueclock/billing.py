@@ -81,7 +81,9 @@ def _sharing(
     n_sets = max(1, len(offered.get("parent", ())))
     n_views = sum(views if strength > 0 else 1 for strength in strengths)
     depths = [depth for depth in offered.get("freeze_depth", ()) if isinstance(depth, int)] or list(costs.trunks)
-    share_of_trials = len(costs.trunks) / max(len(depths), len(costs.trunks))
+    learned = offered.get("learned", ())
+    frozen = sum(which != "network" for which in learned) / len(learned) if learned and 5 in costs.trunks else 1.0
+    share_of_trials = frozen * len(costs.trunks) / max(len(depths), len(costs.trunks))
     mean_s = sum(trunk.epoch_s for trunk in costs.trunks.values()) / len(costs.trunks)
     unshared_s = n_trials * share_of_trials * spec.inputs.epochs * mean_s
     built_s = n_sets * n_views * sum(trunk.epoch_s for trunk in costs.trunks.values())

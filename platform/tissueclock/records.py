@@ -3,12 +3,13 @@
 Plain data that pickles and prints; knows neither Ray, MLflow nor torch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
+from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from tissueclock.networks.settings import AnyNetwork
 from tissueclock.settings import Budget, LearningSettings, TrunkSettings, WeightsSettings
@@ -74,27 +75,30 @@ class SweepInputs(LearningSettings):
     def as_facts(self) -> dict[str, Any]:
         """All of it as JSON facts, under the names of 0.1; what was added since only where it is not the default."""
         facts = self.model_dump(mode="json", exclude={"network", "scheduler", "fix", "weights_file"})
-        added = {name for name, each in LearningSettings.model_fields.items() if name not in _LEARNING_IN_0_1}
-        facts = {name: value for name, value in facts.items() if name not in added or not self._is_default(name)}
         return {
-            **facts,
+            **_without_new_defaults(self, facts, of_0_1=_INPUTS_OF_0_1),
             "fixed": dict(self.fix),
             "network": _part_facts(self.network, _IN_0_1["network"]) | {"kind": self.network.kind},
             "scheduler": _part_facts(self.scheduler, _IN_0_1["scheduler"]) | {"name": self.scheduler.name},
             "weights_file": self.weights_file and self.weights_file.as_facts(),
         }
 
-    def _is_default(self, name: str) -> bool:
-        return bool(getattr(self, name) == type(self).model_fields[name].default)
 
-
-_LEARNING_IN_0_1 = ("space", "fix", "epochs", "patience", "searcher", "scheduler", "precision")
+_INPUTS_OF_0_1 = (
+    "phase", "space", "weights", "upstream", "cohort_digest", "seed", "epochs", "patience", "searcher", "precision",
+)  # fmt: skip
 
 
 def _part_facts(part: BaseModel, of_0_1: Mapping[str, Any]) -> dict[str, Any]:
     """A part's settings: those of 0.1 always, later ones where they are not the default."""
-    said = part.model_dump(mode="json")
-    return {**of_0_1, **{n: v for n, v in said.items() if n in of_0_1 or v != type(part).model_fields[n].default}}
+    return {**of_0_1, **_without_new_defaults(part, part.model_dump(mode="json"), of_0_1=of_0_1)}
+
+
+def _without_new_defaults(part: BaseModel, facts: Mapping[str, Any], *, of_0_1: Collection[str]) -> dict[str, Any]:
+    """The facts without those that came after 0.1 and are the default; both are compared as JSON has them."""
+    fields = type(part).model_fields
+    default = {n: to_jsonable_python(f.default) for n, f in fields.items() if f.default is not PydanticUndefined}
+    return {name: value for name, value in facts.items() if name in of_0_1 or value != default.get(name, part)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,8 +215,8 @@ def _parse(file: Path, data: Any) -> StudySettings:
 def _one_line(file: Path, error: ValidationError, prefix: str = "") -> str:
     first, *others = error.errors()
     loc = [str(part) for part in first["loc"]]
-    kind = loc.pop(_I_KIND) if loc[0] == "networks" and len(loc) > _I_KIND else ""
-    key = prefix + ".".join(loc)
+    kind = loc.pop(_I_KIND) if loc[:1] == ["networks"] and len(loc) > _I_KIND else ""
+    key = (prefix + ".".join(loc)).rstrip(".")
     found, shown = first["input"], _clipped(repr(first["input"]))
     match first["type"]:
         case "union_tag_invalid":

@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from tissueclock.errors import CheckpointError
+from tissueclock.learning.freezing import freeze
 from tissueclock.networks.attended_network import AttendedNetwork
 from tissueclock.networks.brain_attention import brain_attention, brain_maximum
 from tissueclock.networks.building import build_network
@@ -120,3 +121,28 @@ def test_read_as_a_mean_a_slice_network_is_the_papers():
 def test_an_unknown_readout_is_refused():
     with pytest.raises(CheckpointError, match="readout is 'max'; allowed: mean, attended, soft_maximum, noisy_or"):
         build_network({"kind": "voxel", "n_slices": 5, "readout": "max"})
+
+
+@pytest.mark.parametrize("norm", ["softmax", "sigmoid", "mean_flow"])
+def test_attention_is_learned_from_an_even_start_under_each_norm(norm, hemispheres):
+    network = build_network({"kind": "voxel", "n_slices": 5, "attention": norm})  # scores and their head start at zero
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.5)
+    for _ in range(3):
+        optimiser.zero_grad()
+        network(hemispheres[:, :3]).square().sum().backward()
+        optimiser.step()
+    assert network.readout.attention_head.weight.abs().sum() > 0
+    assert network.readout.score.weight.abs().sum() > 0
+
+
+def test_gates_alone_learn_after_a_parent_that_had_no_attention(hemispheres):
+    network = build_network({"kind": "voxel", "n_slices": 5})
+    learned = freeze(network, depth=5, learned="gates")
+    network(hemispheres[:, :3]).sum().backward()
+    assert set(learned) == {"readout.score.weight", "readout.score.bias", "readout.attention_head.weight"}
+    assert network.readout.attention_head.weight.grad.abs().sum() > 0
+
+
+def test_a_trunk_that_no_logit_depends_on_does_not_learn():
+    network = build_network({"kind": "voxel", "n_slices": 5, "attention": "off"})
+    assert set(freeze(network, depth=0)) == {"readout.head.weight", "readout.head.bias"}

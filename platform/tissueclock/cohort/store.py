@@ -105,9 +105,20 @@ class Cohort:
         """Where the lesions are, `hemisphere slice height width`, memory-mapped; None where that is not known.
 
         Only a phantom's are; no network is shown them.
+
+        Raises:
+            CohortError: The file is damaged, or of another cohort.
         """
         path = self.folder / TRUTH / LESION_MASKS
-        return np.load(path, mmap_mode="r") if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            masks: npt.NDArray[np.bool_] = np.load(path, mmap_mode="r")
+        except (OSError, ValueError, EOFError) as error:
+            raise CohortError(f"{path}: cannot be read ({error}); delete it, or write the phantom again") from error
+        if masks.shape != (wanted := (len(self.table), *self.shape)):
+            raise CohortError(f"{path}: shape {masks.shape} found; the cohort's is {wanted}; delete it")
+        return masks
 
     def sweep_view(self) -> "SweepView":
         """What a sweep gets: train and validation, never the holdout."""

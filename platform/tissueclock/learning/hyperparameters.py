@@ -70,7 +70,10 @@ class Hyperparameters:
     )
     freeze_depth: int = _row(0, "Stages that do not learn, counted from the input.", most=5.0, told=True)
     attention: Attention = _row(
-        "off", "Whether the attention gates are computed, and under which norm.", choices=get_args(Attention), told=True
+        "off",
+        "Whether attention is computed, and under which norm; softmax unless said, where voxels are attended.",
+        choices=get_args(Attention),
+        told=True,
     )
     sharpness: float = _row(
         1.0, "Of the softmax, and of the soft maximum, over voxels that are attended.", least=1e-3, most=1e3, log=True

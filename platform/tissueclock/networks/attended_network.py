@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tissueclock.channels import SERIES
 from tissueclock.networks.inputs import Inputs
 from tissueclock.networks.readout import ReadVoxels, VoxelReadout, attend
 from tissueclock.networks.resnet import ResNet18
@@ -127,6 +128,12 @@ class AttendedNetwork(StagedNetwork):
         """Halves of the head that are read: 2 where the mirror is an input."""
         return self.inputs.n_halves
 
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """For each input the series that it is made of: its own, or b0 for the ADC."""
+        found = [[i for i, series in enumerate(SERIES) if name.endswith(series)] for name in self.inputs.channel_names]
+        return tuple(series[0] if series else 0 for series in found)
+
     def fit_inputs(self, batches: Iterable[Float[Tensor, "batch series slice height width"]]) -> None:
         """Standardises by the brain of these hemispheres from now on."""
         self.inputs.fit(batches)
@@ -151,9 +158,10 @@ class AttendedNetwork(StagedNetwork):
         self.readout.reset_parameters(generator)
 
     def stages(self) -> tuple[tuple[nn.Module, ...], ...]:
-        """The inputs and the trunk's stages, as named in `STAGES`; empty beyond the one that is read."""
+        """The inputs and the trunk's stages, as named in `STAGES`; empty beyond the one that is read, or if none is."""
         held = self.trunk.stage_modules()
-        run = [modules if i_stage < self._n_run else () for i_stage, modules in enumerate(held)]
+        n_used = self._n_run if self.readout.uses_features else 0
+        run = [modules if i_stage < n_used else () for i_stage, modules in enumerate(held)]
         return ((self.inputs, *run[0]), *run[1:])
 
     def parts(self) -> Mapping[str, Sequence[nn.Module]]:

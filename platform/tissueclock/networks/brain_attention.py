@@ -17,6 +17,8 @@ from tissueclock.networks.settings import Readout
 from tissueclock.networks.slice_pooling import LogSumExpPooling, NoisyOrPooling
 
 _SMALLEST_SUM = 1e-6
+_LEAST_FLOW = 1e-3
+"""The flow of the lowest score: where all scores are the same, as at first, attention is even and can be learned."""
 
 
 def brain_attention(
@@ -28,7 +30,7 @@ def brain_attention(
         score: Higher: rather look here.
         brain: 1 where a voxel is brain, else 0; a hemisphere without any counts whole.
         norm: `softmax` of sharpness times score; `sigmoid` of the score, divided by its sum; `mean_flow`, the score
-            less its least one, divided by its sum.
+            less its least one (and `_LEAST_FLOW` more), divided by its sum.
         sharpness: Of the softmax, above 0: 0 would be even, infinity the one highest voxel.
     """
     inside = counted(brain)
@@ -39,7 +41,7 @@ def brain_attention(
         share = score.sigmoid() * inside
     else:
         least = score.masked_fill(~inside, torch.inf).amin(dim=1, keepdim=True)
-        share = (score - least) * inside
+        share = (score - least + _LEAST_FLOW) * inside
     return share / share.sum(dim=1, keepdim=True).clamp_min(_SMALLEST_SUM)
 
 

@@ -74,9 +74,16 @@ class VoxelReadout(nn.Module):
             nn.init.zeros_(zero)
 
     @property
+    def uses_features(self) -> bool:
+        """Whether the logit depends on the features: not if inputs alone are averaged, evenly."""
+        return not (self._readout == "attended" and self._attention == "off" and self._values == "inputs")
+
+    @property
     def gates(self) -> tuple[nn.Module, ...]:
-        """What decides where to look; empty while attention is off."""
-        return () if self._readout == "attended" and self._attention == "off" else (self.score,)
+        """What decides where to look, and its own head; empty while attention is off."""
+        if self._readout != "attended":
+            return (self.score,)
+        return () if self._attention == "off" else (self.score, self.attention_head)
 
     @property
     def heads(self) -> tuple[nn.Module, ...]:

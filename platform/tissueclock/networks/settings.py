@@ -32,42 +32,7 @@ Width = Annotated[int, Field(ge=4, le=256, multiple_of=4)]
 
 
 class NetworkSettings(BaseModel):
-    """What every kind has."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
-
-    @property
-    def attends(self) -> bool:
-        """Whether single voxels are attended, over the whole brain."""
-        return False
-
-    @property
-    def n_halves(self) -> int:
-        """Halves of the head that are read: 2 where the patient's other one is an input."""
-        return 1
-
-    def describe(
-        self,
-        *,
-        n_slices: int,
-        attention: Attention | None = None,
-        readout: Readout = "attended",
-        sharpness: float = 1.0,
-    ) -> dict[str, Any]:
-        """What `build_network` builds it from.
-
-        Args:
-            n_slices: Slices of the cohort's hemispheres.
-            attention: The trial's; None: the network's own way, which is on where voxels are attended.
-            readout: How the phase reads voxels out, where they are attended.
-            sharpness: The trial's, likewise.
-        """
-        del readout, sharpness
-        return {**self.model_dump(), "n_slices": n_slices, "attention": attention or "off"}
-
-
-class AttendedSettings(NetworkSettings):
-    """What a network has that attends to voxels; see `tissueclock.networks.attended_network`.
+    """What every kind has: how it attends to voxels, where it does; see `tissueclock.networks.attended_network`.
 
     Attributes:
         read_at: The stage whose map is attended.
@@ -78,6 +43,8 @@ class AttendedSettings(NetworkSettings):
         values: What is attended.
     """
 
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
     read_at: Stage = "stem"
     cell: Annotated[int, Field(ge=1, le=16)] = 2
     inputs: Annotated[tuple[InputName, ...], Field(min_length=1, strict=False)] = ("b0", "b1000", "flair", "adc")
@@ -86,17 +53,22 @@ class AttendedSettings(NetworkSettings):
 
     @property
     def attends(self) -> bool:
-        """Whether `readout` says so; kind `voxel` has no other way."""
+        """Whether single voxels are attended, over the whole brain; kind `voxel` has no other way."""
         return getattr(self, "readout", "attended") == "attended"
 
     @property
+    def own_attention(self) -> Attention:
+        """Where a trial does not say."""
+        return "softmax" if self.attends else "off"
+
+    @property
     def n_halves(self) -> int:
-        """2 where the mirror is an input."""
+        """Halves of the head that are read: 2 where the patient's other one is an input."""
         return 2 if self.attends and "mirror" in self.inputs else 1
 
     @model_validator(mode="after")
-    def _is_read(self) -> "AttendedSettings":
-        idle = AttendedSettings.model_fields if not self.attends else _OF_THE_MEAN
+    def _is_read(self) -> "NetworkSettings":
+        idle = NetworkSettings.model_fields if not self.attends else _OF_THE_MEAN
         if said := sorted(self.model_fields_set & set(idle)):
             needed = "attended" if not self.attends else "mean"
             raise ValueError(f"{said[0]} is read with readout {needed} only")
@@ -112,17 +84,24 @@ class AttendedSettings(NetworkSettings):
         readout: Readout = "attended",
         sharpness: float = 1.0,
     ) -> dict[str, Any]:
-        """What `build_network` builds it from; see `NetworkSettings.describe`."""
+        """What `build_network` builds it from.
+
+        Args:
+            n_slices: Slices of the cohort's hemispheres.
+            attention: The trial's; None: the network's own.
+            readout: How the phase reads voxels out, where they are attended.
+            sharpness: The trial's, likewise.
+        """
         own = self.model_dump(mode="json")
         if self.attends:
             kept = {name: value for name, value in own.items() if name not in (*_OF_THE_MEAN, "readout")}
-            trial = {"attention": attention or "softmax", "readout": readout, "sharpness": sharpness}
+            trial = {"attention": attention or self.own_attention, "readout": readout, "sharpness": sharpness}
             return {**kept, **trial, "n_slices": n_slices}
-        kept = {n: value for n, value in own.items() if n not in (*AttendedSettings.model_fields, "readout")}
-        return {**kept, "n_slices": n_slices, "attention": attention or "off"}
+        kept = {n: value for n, value in own.items() if n not in (*NetworkSettings.model_fields, "readout")}
+        return {**kept, "n_slices": n_slices, "attention": attention or self.own_attention}
 
 
-class SliceSettings(AttendedSettings):
+class SliceSettings(NetworkSettings):
     """The 2D network.
 
     Attributes:
@@ -132,7 +111,7 @@ class SliceSettings(AttendedSettings):
         slice_pooling: How slices become a hemisphere; see `tissueclock.networks.slice_pooling`.
         readout: `mean`, the paper's way, over the last map of each slice; or `attended`, over the brain's voxels.
 
-    The others are those of `AttendedSettings`.
+    The others are those of `NetworkSettings`.
     """
 
     kind: Literal["slice"] = "slice"
@@ -143,14 +122,14 @@ class SliceSettings(AttendedSettings):
     readout: Literal["mean", "attended"] = "mean"
 
 
-class VolumeSettings(AttendedSettings):
+class VolumeSettings(NetworkSettings):
     """The 3D network.
 
     Attributes:
         width: Channels of `layer1`; 64 is Models Genesis, 8 or 16 trains on a laptop.
         readout: `mean`, the paper's way, over the last map; or `attended`, over the brain's voxels.
 
-    The others are those of `AttendedSettings`.
+    The others are those of `NetworkSettings`.
     """
 
     kind: Literal["volume"] = "volume"
@@ -158,13 +137,13 @@ class VolumeSettings(AttendedSettings):
     readout: Literal["mean", "attended"] = "mean"
 
 
-class VoxelSettings(AttendedSettings):
+class VoxelSettings(NetworkSettings):
     """The small network for small cohorts, which looks at each voxel alone and attends to all of them.
 
     Attributes:
         width: Features of a voxel.
 
-    The others are those of `AttendedSettings`.
+    The others are those of `NetworkSettings`.
     """
 
     kind: Literal["voxel"] = "voxel"

@@ -57,6 +57,11 @@ class StagedNetwork(nn.Module, abc.ABC):
         """Halves of the head that are read: 2 where the patient's other half lies behind the own series."""
         return 1
 
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """For each input the series, by number, that it is made of (the first of several); empty: inputs are series."""
+        return ()
+
     def fit_inputs(self, batches: Iterable[Tensor]) -> None:
         """Learns from hemispheres how inputs are standardised; nothing, for a network that takes them as they are."""
 

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -14,8 +14,9 @@ from tissueclock.cohort.questions import Question
 from tissueclock.cohort.store import Cohort
 from tissueclock.cohort.table import count_classes
 from tissueclock.learning.classifying import Classifier
+from tissueclock.learning.freezing import freeze
 from tissueclock.learning.frozen_features import Sharing
-from tissueclock.learning.hyperparameters import ROWS
+from tissueclock.learning.hyperparameters import ROWS, HyperparameterError, Learned
 from tissueclock.learning.learner import Conditions
 from tissueclock.learning.samples import Samples
 from tissueclock.learning.shard import Shard
@@ -74,13 +75,18 @@ class Classification(LearningTask):
         )
 
     def check_weights(self, spec: SweepSpec) -> None:
-        """Loads the sweep's weights file, if it has one, into its network.
+        """Builds the sweep's network, and loads its weights file, if it has one.
 
         Raises:
             CheckpointError: The file is missing or damaged, or does not fit.
+            HyperparameterError: What is pinned to learn is a part that the network has not.
         """
+        settings, pinned = spec.inputs.network, spec.inputs.fix
+        network = build_network(settings.describe(n_slices=Cohort.open(spec.cohort).shape[0], readout=self.readout))
+        learned = pinned.get("learned")
+        if settings.attends and learned and not freeze(network, depth=5, learned=cast("Learned", learned)):
+            raise HyperparameterError(f"phase {spec.phase}: fix learned is {learned!r}; the network has no such part")
         if spec.inputs.weights_file:
-            network = build_network(spec.inputs.network.describe(n_slices=Cohort.open(spec.cohort).shape[0]))
             _load_file(network, spec.inputs.weights_file)
 
     def count_classes(self, cohort: Path) -> dict[str, tuple[int, int]]:
@@ -139,8 +145,9 @@ class Answers:
         Raises:
             CheckpointError: The first weights are damaged, altered or do not fit.
         """
-        of_the_network = {name: hyperparameters[name] for name in ("attention", "sharpness") if name in hyperparameters}
         settings = self.job.spec.inputs.network
+        hyperparameters = {"attention": settings.own_attention, **hyperparameters}
+        of_the_network = {name: hyperparameters[name] for name in ("attention", "sharpness") if name in hyperparameters}
         network = build_network(settings.describe(n_slices=self.n_slices, readout=self.readout, **of_the_network))
         network.reset_parameters(torch.Generator().manual_seed(derive_seed(conditions.seed, "weights")))
         came_from: dict[str, Any] | None = None

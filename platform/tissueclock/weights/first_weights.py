@@ -35,8 +35,8 @@ def load_parent(network: StagedNetwork, promoted: PromotedFolder) -> dict[str, A
     weights = read_tensors(promoted.weights)
     restored = any(name.startswith(_OF_RESTORATION) for name in weights)
     may_differ = (*_OF_RESTORATION, *_NEW_AFTER_RESTORATION) if restored else ()
-    if restored:  # an attended network has more inputs than the series that were restored
-        weights[_FIRST] = adapt_series(weights[_FIRST], n_series=network.state_dict()[_FIRST].shape[1])
+    if restored and (sources := network.sources):  # it has more inputs than the series that were restored
+        weights[_FIRST] = adapt_series(weights[_FIRST], n_series=len(sources), sources=sources)
     return _facts(load_weights(network, weights, source=str(promoted.weights), may_differ=may_differ))
 
 

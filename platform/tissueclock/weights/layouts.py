@@ -9,7 +9,7 @@ References:
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -78,18 +78,23 @@ def renamed(weights: Mapping[str, Tensor], layout: Layout, mapping: Mapping[str,
     return _flattened(ours) if layout == "medicalnet" else ours
 
 
-def adapt_series(first: Tensor, *, n_series: int) -> Tensor:
+def adapt_series(first: Tensor, *, n_series: int, sources: Sequence[int] = ()) -> Tensor:
     """The first convolution for so many inputs: its one or three channels are repeated, and weakened as much.
+
+    Args:
+        first: Of somebody else's network, or of a parent's.
+        n_series: Inputs of ours.
+        sources: For each input the channel that it takes; empty: in turn.
 
     Raises:
         CheckpointError: It has neither one nor three channels, nor as many as there are inputs.
     """
     n_channels = first.shape[1]
-    if n_channels == n_series:
+    if n_channels == n_series and not sources:
         return first
     if n_channels not in (1, _N_COLOURS):
         raise CheckpointError(f"the first convolution has {n_channels} channels; allowed: 1, 3 or {n_series}")
-    source = torch.arange(n_series) % n_channels
+    source = torch.tensor(sources) if sources else torch.arange(n_series) % n_channels
     return first[:, source] * (min(n_channels, n_series) / n_series)
 
 
