@@ -19,6 +19,7 @@ from tissueclock.cohort.store import Cohort
 from tissueclock.storage.files import write_json
 from tissueclock.storage.folders import PromotedFolder, SweepFolder
 from tissueclock.storage.ledger import LedgerWriter
+from tissueclock.study import read_study
 from trainables.detection import Detection
 
 pytestmark = pytest.mark.e2e
@@ -27,8 +28,12 @@ COMMANDS = ("ingest", "preprocess", "pack", "phantom", "plan", "sweep", "status"
 HEAVY = {"torch", "ray", "mlflow", "pandas", "matplotlib", "sklearn", "optuna", "numpy", "scipy"}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["sweep", "--help"], ["phantom", "--help"]])
-def test_help_and_version_answer_without_importing_anything_heavy(tmp_path: Path, arguments: list[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["sweep", "--help"], ["phantom", "--help"], ["status", "study.yaml"]]
+)
+def test_help_version_and_status_answer_without_importing_anything_heavy(study_dir: Path, arguments: list[str]) -> None:
+    graph = {"study": "toy", "seed": 7, "cohort": "c", "sweeps": {}, "arms": {}}
+    write_json(read_study(write_study(study_dir)).folder.graph, graph)
     program = (
         "import runpy, sys; sys.argv = ['tissueclock', *sys.argv[1:]]\n"
         "try: runpy.run_module('tissueclock', run_name='__main__')\n"
@@ -36,7 +41,8 @@ def test_help_and_version_answer_without_importing_anything_heavy(tmp_path: Path
     )
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
-        env=environment(tmp_path),
+        env=environment(study_dir),
+        cwd=study_dir,
         capture_output=True,
         text=True,
         timeout=60,

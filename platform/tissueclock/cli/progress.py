@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.live import Live
@@ -11,7 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from tissueclock.storage.ledger import LedgerState
-from tissueclock.study_run import StudyRun
+
+if TYPE_CHECKING:
+    from tissueclock.study_run import StudyRun
 
 _REFRESH_S = 1.0
 
@@ -89,7 +92,7 @@ def sweep_progress(
     )
 
 
-def run_progress(run: StudyRun) -> list[SweepProgress]:
+def run_progress(run: "StudyRun") -> list[SweepProgress]:
     """How far each sweep of a study's run is."""
     return [
         sweep_progress(
@@ -141,7 +144,7 @@ class ProgressDisplay:
         self._shown_s = 0.0
         self._lines: dict[str, str] = {}
 
-    def __call__(self, run: StudyRun) -> None:
+    def __call__(self, run: "StudyRun") -> None:
         """Shows how far the run is; at most once a second."""
         if time.monotonic() - self._shown_s < _REFRESH_S and any(v.state == "running" for v in run.vertices.values()):
             return
