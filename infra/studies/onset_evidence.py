@@ -2,29 +2,39 @@
 
 Each training set is so many patients of the first cohort, whatever its own split; 64 more choose nothing, they are
 only watched. A phase runs all its epochs and its last weights are taken. The test is every patient of the second
-cohort. Arms: `scratch` learns each onset phase from random weights; `scratch_long` the same with the steps that the
-chain has spent by then; `chain` is detection, tss_3h, tss_4h5, each from the one before.
+cohort. Arms:
 
-    tissueclock phantom train --preset easy --patients 960 --grid 12x48x24 --seed 7001
+    chain            detection, tss_3h, tss_4h5, each from the one before; onset phases as `--of-phase` says
+    chain_unfrozen   the same without `--of-phase`: all weights learn in every phase
+    chain_even       the same with attention off: a mean over the brain
+    scratch          each onset phase from random weights, with the chain's steps of that phase
+    scratch_long     the same with all the steps that the chain has spent by then
+    scratch_starts   the best of three starts by training loss
+
+    tissueclock phantom train --preset easy --patients 2560 --grid 12x48x24 --seed 7001
     tissueclock phantom test --preset easy --patients 1000 --grid 12x48x24 --seed 7002
-    python infra/studies/onset_evidence.py train test --patients 256 --sets 3 --mirror
+    python infra/studies/onset_evidence.py train test --patients 64 128 256 --sets 8 --mirror --out found.jsonl
 
-Expected on one core: see `--help`; a set of 256 patients takes 10 to 20 s a phase of the voxel network. Printed: mean
-over the sets with its 95 % interval (Student's, so it is about other training sets of this kind, on this test), and
-the differences to scratch, paired by set. Attention inside the lesion is measured with the phantom's masks, which no
-network is shown; even attention would have about .03.
+A phase of 640 steps of 16 takes 10 to 20 s of one core. Every trained phase is a line of `--out`; lines that are there
+are not trained again, and `--figure` draws the learning curve of all of them. Printed: mean over the sets with its
+95 % interval (Student's, so it is about other training sets of this kind, on this test), and the differences between
+arms, paired by set. Attention inside the lesion is measured with the phantom's masks, which no network is shown; even
+attention would have about .03.
 """
 
 import argparse
+import itertools
 import json
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import torch
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from tissueclock.cohort.pairs import with_halves
@@ -43,6 +53,8 @@ from tissueclock.seeds import derive_seed
 from tissueclock.training.attention_share import attention_in_lesion
 
 TASKS: dict[str, Question] = {"detection": HoldsLesion(), "tss_3h": OnsetBefore(180.0), "tss_4h5": OnsetBefore(270.0)}
+ONSET = ("tss_3h", "tss_4h5")
+TITLES = {"tss_3h": "onset < 3 h", "tss_4h5": "onset < 4.5 h"}
 READOUTS: dict[str, dict[str, Any]] = {
     "detection": {"readout": "soft_maximum", "sharpness": 4.0},
     "tss_3h": {"readout": "attended"},
@@ -53,7 +65,8 @@ READOUTS: dict[str, dict[str, Any]] = {
 N_WATCHED = 64
 """Patients beside each training set that are looked at after each epoch."""
 
-BATCH = 64
+EXAMINED_AT_ONCE = 64
+N_STARTS = 3
 CPU = torch.device("cpu")
 
 
@@ -83,169 +96,222 @@ class WholeCohort:
 
 
 @dataclass(frozen=True, slots=True)
+class Arm:
+    """A way to come to an answer.
+
+    Attributes:
+        hands_over: Whether each phase starts from the one before, detection being the first.
+        of_phase: Whether `Plan.of_phase` holds in onset phases.
+        network: What differs from the plan's network in onset phases.
+        n_starts: Tries of a phase from random weights, of which the best by training loss is kept: from random
+            weights, attention can settle beside the lesion.
+        long: Whether a phase takes all the steps that the chain has spent by then.
+    """
+
+    hands_over: bool = False
+    of_phase: bool = True
+    network: Mapping[str, Any] = field(default_factory=dict)
+    n_starts: int = 1
+    long: bool = False
+
+
+ARMS = {
+    "chain": Arm(hands_over=True),
+    "chain_unfrozen": Arm(hands_over=True, of_phase=False),
+    "chain_even": Arm(hands_over=True, network={"attention": "off"}),
+    "scratch": Arm(),
+    "scratch_long": Arm(long=True),
+    "scratch_starts": Arm(n_starts=N_STARTS),
+}
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What is learned, and how.
 
     Attributes:
         network: The description of the network, without its read-out.
         hyperparameters: Of all phases.
-        of_phase: What differs in a phase of the chain that starts from a parent.
-        n_starts: Tries of a phase that starts from random weights, the best by training loss being kept.
-        epochs: Of each phase.
+        of_phase: What differs in a phase that starts from a parent.
+        steps: Of each phase, at least; whole epochs are run.
     """
 
     network: dict[str, Any]
     hyperparameters: dict[str, Any]
     of_phase: dict[str, Any]
-    n_starts: int
-    epochs: dict[str, int]
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """The patients of one set, those that are watched last, and the seed of all that is drawn for it."""
+
+    data: WholeCohort
+    patients: Sequence[str]
+    seed: int
 
 
 def learn(
-    plan: Plan,
-    data: WholeCohort,
-    patients: Sequence[str],
-    *,
-    phase: str,
-    parent: StagedNetwork | None,
-    seed: int,
-    n_steps: int = 0,
-) -> tuple[StagedNetwork, int, float]:
-    """One phase on one training set: the network after its last epoch, the steps it took, its last training loss.
+    plan: Plan, arm: Arm, training: TrainingSet, *, phase: str, parent: StagedNetwork | None, start: int = 0
+) -> tuple[StagedNetwork, float]:
+    """One phase on one training set: the network after its last epoch, and its last training loss.
 
     Args:
         plan: What and how.
-        data: The cohort of the patients.
-        patients: Those that are learned from, then those that are watched.
+        arm: See `Arm`.
+        training: What is learned from.
         phase: A name of `TASKS`.
         parent: Whose weights it starts from; None draws them.
-        seed: Of weights and order.
-        n_steps: Steps to take at least, if they are more than the phase's own epochs have.
+        start: Which try.
     """
-    network = build_network({**plan.network, **READOUTS[phase]})
+    readout = {} if plan.network.get("readout") == "mean" else READOUTS[phase]
+    network = build_network({**plan.network, **readout, **(arm.network if phase in ONSET else {})})
     train, watched = (
-        data.samples(TASKS[phase], part, n_halves=network.n_halves)
-        for part in (patients[:-N_WATCHED], patients[-N_WATCHED:])
+        training.data.samples(TASKS[phase], part, n_halves=network.n_halves)
+        for part in (training.patients[:-N_WATCHED], training.patients[-N_WATCHED:])
     )
+    seed = derive_seed(training.seed, "start", start) if start else training.seed
     network.reset_parameters(torch.Generator().manual_seed(derive_seed(seed, "weights", phase)))
-    if parent is None:
-        standardise(network, train, device=torch.device("cpu"))
-    else:
+    if parent is not None:
         network.load_state_dict(parent.state_dict())
-    hyperparameters = {**plan.hyperparameters, **({} if parent is None else plan.of_phase)}
-    per_epoch = -(-len(train) // hyperparameters["batch_size"])
-    epochs = max(plan.epochs[phase], -(-n_steps // per_epoch))
+    else:
+        standardise(network, train, device=CPU)
+    changes = plan.of_phase if parent is not None and arm.of_phase else {}
+    hyperparameters = {**plan.hyperparameters, **changes}
+    n_phases = list(TASKS).index(phase) + 1 if arm.long else 1
+    epochs = max(-(-plan.steps * n_phases // -(-len(train) // hyperparameters["batch_size"])), 2)
     learner = Classifier(
         network=network,
         train=train,
         validation=watched,
         hyperparameters=hyperparameters,
-        conditions=Conditions(
-            epochs=epochs, patience=epochs, seed=derive_seed(seed, phase), device=torch.device("cpu")
-        ),
+        conditions=Conditions(epochs=epochs, patience=epochs, seed=derive_seed(seed, phase), device=CPU),
     )
     loss = float("nan")
     while not learner.finished:
         loss = learner.run_epoch()["train_loss"]
-    return network.eval(), epochs * per_epoch, loss
+    return network.eval(), loss
 
 
-def learn_best(plan: Plan, *arguments: Any, n_starts: int, seed: int, **settings: Any) -> tuple[StagedNetwork, int]:
-    """The best of several starts by training loss: from random weights, attention can settle beside the lesion.
-
-    The steps are those of one start.
-    """
-    tries = [
-        learn(plan, *arguments, seed=derive_seed(seed, "start", i) if i else seed, **settings) for i in range(n_starts)
-    ]
-    network, n_steps, _ = min(tries, key=lambda each: each[2])
-    return network, n_steps
-
-
-def test(network: StagedNetwork, data: WholeCohort, *, phase: str) -> tuple[float, float]:
-    """AUC on every patient of a cohort, and the mean share of attention inside the lesion."""
-    samples = data.samples(TASKS[phase], data.patients, n_halves=network.n_halves)
-    logits = predict_logits(network, samples.view, samples.rows, device=CPU, batch_size=BATCH)
+def test(network: StagedNetwork, held: WholeCohort, *, phase: str) -> dict[str, float]:
+    """AUC on every patient of a cohort, and the mean share of attention inside the lesion where voxels are attended."""
+    samples = held.samples(TASKS[phase], held.patients, n_halves=network.n_halves)
+    logits = predict_logits(network, samples.view, samples.rows, device=CPU, batch_size=EXAMINED_AT_ONCE)
     auc = classification_metrics(samples.labels, logits, groups=samples.groups)["auc"]
-    if not isinstance(network, AttendedNetwork) or data.masks is None:
-        return auc, float("nan")
-    return auc, attention_in_lesion(network, samples, data.masks, device=CPU)
+    if not isinstance(network, AttendedNetwork) or held.masks is None:
+        return {"auc": auc}
+    return {"auc": auc, "inside": attention_in_lesion(network, samples, held.masks, device=CPU)}
+
+
+class Evidence:
+    """What was found, a line each in a file: patients, set, arm, phase, AUC, and the share inside the lesion."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        lines = path.read_text().splitlines() if path.is_file() else []
+        self.table = pd.DataFrame(
+            [json.loads(line) for line in lines], columns=["patients", "set", "arm", "phase", "auc", "inside"]
+        )
+
+    def has(self, patients: int, i_set: int, arm: str) -> bool:
+        """Whether an arm is ended on a training set."""
+        found = self.table.query("patients == @patients and set == @i_set and arm == @arm")
+        return set(ONSET) <= set(found["phase"])
+
+    def add(self, **found: Any) -> None:
+        """Adds a line."""
+        with self._path.open("a") as file:
+            file.write(json.dumps(found) + "\n")
+        self.table = pd.concat([self.table, pd.DataFrame([found])], ignore_index=True)
+        print(json.dumps(found), flush=True)
 
 
 def run_set(
-    plan: Plan, train: WholeCohort, held: WholeCohort, patients: Sequence[str], *, arms: Sequence[str], seed: int
-) -> dict[tuple[str, str], tuple[float, float]]:
-    """All arms on one training set: AUC and share of attention by arm and phase."""
-    found: dict[tuple[str, str], tuple[float, float]] = {}
-    n_spent: dict[str, int] = {}
-    for arm in sorted(arms):  # the chain first: it says how many steps scratch_long gets
-        parent, n_steps = None, 0
-        for phase in TASKS if arm == "chain" else ("tss_3h", "tss_4h5"):
-            long = n_spent[phase] if arm == "scratch_long" else 0
-            network, n_own = learn_best(
-                plan,
-                train,
-                patients,
-                n_starts=plan.n_starts if parent is None else 1,
-                phase=phase,
-                parent=parent,
-                seed=seed,
-                n_steps=long,
-            )
-            n_steps += n_own
-            if arm == "chain":
-                parent, n_spent[phase] = network, n_steps
-            found[arm, phase] = test(network, held, phase=phase)
-            print(f"  {arm} {phase}: {found[arm, phase][0]:.3f}, inside {found[arm, phase][1]:.2f}", flush=True)
-    return found
+    plan: Plan, training: TrainingSet, held: WholeCohort, evidence: Evidence, *, arms: Sequence[str], i_set: int
+) -> None:
+    """All arms on one training set; the detector is trained once."""
+    n = len(training.patients) - N_WATCHED
+    detector: StagedNetwork | None = None
+    for name in arms:
+        if evidence.has(n, i_set, name):
+            continue
+        arm = ARMS[name]
+        if arm.hands_over and detector is None:
+            detector, _ = learn(plan, arm, training, phase="detection", parent=None)
+            found = test(detector, held, phase="detection")
+            evidence.add(patients=n, set=i_set, arm="chain", phase="detection", **found)
+        parent = detector if arm.hands_over else None
+        for phase in ONSET:
+            tries = [learn(plan, arm, training, phase=phase, parent=parent, start=i) for i in range(arm.n_starts)]
+            network = min(tries, key=lambda each: each[1])[0]
+            parent = network if arm.hands_over else None
+            evidence.add(patients=n, set=i_set, arm=name, phase=phase, **test(network, held, phase=phase))
 
 
-def interval(values: Sequence[float]) -> str:
-    """Mean and Student's 95 % interval."""
-    mean = np.mean(values)
-    if len(values) < 2:
-        return f"{mean:+.3f} (one set)"
-    low, high = stats.t.interval(0.95, len(values) - 1, mean, stats.sem(values))
-    return f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
+def interval(values: ArrayLike) -> tuple[float, float, float]:
+    """Mean and Student's 95 % interval; of one value no interval."""
+    x = np.asarray(values, dtype=np.float64)
+    mean = float(x.mean())
+    if len(x) < 2:
+        return mean, float("nan"), float("nan")
+    low, high = stats.t.interval(0.95, len(x) - 1, mean, stats.sem(x))
+    return mean, float(low), float(high)
 
 
-def show(results: Sequence[dict[tuple[str, str], tuple[float, float]]]) -> None:
-    """Prints the table: means over the sets, and differences paired by set."""
-    aucs: dict[tuple[str, str], list[float]] = defaultdict(list)
-    shares: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for found in results:
-        for key, (auc, share) in found.items():
-            aucs[key].append(auc)
-            shares[key].append(share)
-    for (arm, phase), values in sorted(aucs.items()):
-        each = " ".join(f"{value:.3f}" for value in values)
-        inside = np.mean(shares[arm, phase])
-        print(f"{arm:<13} {phase:<10} AUC {interval(values)}  inside the lesion {inside:.2f}  ({each})")
-    for other in ("scratch", "scratch_long"):
-        for phase in ("tss_3h", "tss_4h5"):
-            if ("chain", phase) in aucs and (other, phase) in aucs:
-                gains = [a - b for a, b in zip(aucs["chain", phase], aucs[other, phase], strict=True)]
-                print(f"chain - {other}, {phase}: {interval(gains)}")
+def show(table: pd.DataFrame) -> None:
+    """Prints the means over the sets, and the differences to the chain, paired by set."""
+    for (patients, arm, phase), rows in table.groupby(["patients", "arm", "phase"]):
+        mean, low, high = interval(rows["auc"])
+        print(
+            f"{patients:>5} {arm:<15} {phase:<10} {mean:.3f} [{low:.3f}, {high:.3f}]  "
+            f"inside {rows['inside'].mean():.2f}  {len(rows)} sets"
+        )
+    for (patients, phase), rows in table.groupby(["patients", "phase"]):
+        by_arm = rows.drop_duplicates(["set", "arm"]).pivot(index="set", columns="arm", values="auc")
+        for other in by_arm.columns.drop("chain", errors="ignore") if "chain" in by_arm else ():
+            mean, low, high = interval((by_arm["chain"] - by_arm[other]).dropna())
+            print(f"{patients:>5} chain - {other:<15} {phase:<10} {mean:+.3f} [{low:+.3f}, {high:+.3f}]")
+
+
+def draw(table: pd.DataFrame, path: Path) -> None:
+    """The learning curve: mean AUC and interval over training patients, an arm a line, an onset phase a panel."""
+    figure, panels = plt.subplots(1, len(ONSET), figsize=(9, 3.6), sharey=True, layout="constrained")
+    arms = [name for name in ("chain", "scratch", "scratch_long", "scratch_starts") if name in set(table["arm"])]
+    for panel, phase in zip(panels, ONSET, strict=True):
+        for i_arm, name in enumerate(arms):
+            groups = table.query("arm == @name and phase == @phase").groupby("patients")["auc"]
+            found = {patients: interval(values) for patients, values in groups}
+            x = np.array(list(found)) * 1.04 ** (i_arm - (len(arms) - 1) / 2)
+            mean, low, high = np.array(list(found.values())).T
+            panel.errorbar(x, mean, yerr=(mean - low, high - mean), marker="o", capsize=3, label=name)
+        panel.set(xscale="log", xlabel="training patients", title=TITLES[phase])
+        panel.set_xticks(sorted(set(table["patients"])), [str(n) for n in sorted(set(table["patients"]))])
+        panel.minorticks_off()
+    panels[0].set_ylabel("AUC on other patients")
+    panels[0].legend(frameon=False)
+    figure.savefig(path)
 
 
 def make_plan(arguments: argparse.Namespace, *, n_slices: int) -> Plan:
     """The plan that the command line asks for; `--network` and `--learning` are JSON that is laid over the defaults."""
     inputs = ["b0", "b1000", "flair", "adc", *(["mirror"] if arguments.mirror else [])]
     network = {"kind": "voxel", "n_slices": n_slices, "width": 16, "cell": 2, "inputs": inputs, "mirror_cells": 1}
+    asked = json.loads(arguments.network)
     learning = {
-        "optimiser": "adamw",
+        "optimiser": "adabound",
         "lr": 5e-3,
+        "final_lr": 1.0,
+        "gamma": 0.01,
         "schedule": "cosine",
         "weight_decay": 1e-4,
         "batch_size": 16,
         "augmentation": 0.0,
     }
     return Plan(
-        network={**network, **json.loads(arguments.network)},
+        network={**(network if asked.get("readout") != "mean" else {"n_slices": n_slices}), **asked},
         hyperparameters={**learning, **json.loads(arguments.learning)},
         of_phase=json.loads(arguments.of_phase),
-        n_starts=arguments.starts,
-        epochs={"detection": arguments.epochs // 2, "tss_3h": arguments.epochs, "tss_4h5": arguments.epochs},
+        steps=arguments.steps,
     )
 
 
@@ -254,36 +320,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("train", type=Path, help="packed phantom cohort with the training sets")
     parser.add_argument("test", type=Path, help="packed phantom cohort to test on, another seed's")
-    parser.add_argument("--patients", type=int, default=256, help="in a training set")
-    parser.add_argument("--sets", type=int, default=3, help="disjoint training sets")
-    parser.add_argument("--arms", nargs="+", default=["scratch", "scratch_long", "chain"])
+    parser.add_argument("--patients", type=int, nargs="+", default=[256], help="in a training set")
+    parser.add_argument("--sets", type=int, default=3, help="disjoint training sets of each size")
+    parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=["chain", "scratch", "scratch_long"])
     parser.add_argument("--mirror", action="store_true", help="show the ratio to the other half too")
-    parser.add_argument("--epochs", type=int, default=40, help="of an onset phase; detection, which has twice the "
-                        "hemispheres, runs half as many")  # fmt: skip
-    parser.add_argument("--network", default="{}", help="JSON over the network's description")
+    parser.add_argument("--steps", type=int, default=640, help="of each phase, whatever the size of the set")
+    parser.add_argument("--network", default="{}", help="JSON over the network's description; readout mean: one of "
+                        "the paper's, and nothing else of the default")  # fmt: skip
     parser.add_argument("--learning", default="{}", help="JSON over the hyperparameters")
-    parser.add_argument("--of-phase", default="{}", help="JSON over them, in phases that start from a parent")
-    parser.add_argument("--starts", type=int, default=1, help="of a phase from random weights; the best by training "
-                        "loss is kept")  # fmt: skip
+    parser.add_argument("--of-phase", default='{"learned":"head","optimiser":"adamw","lr":0.02}',
+                        help="JSON over them, in phases that start from a parent")  # fmt: skip
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("onset_evidence.jsonl"), help="one line a trained phase")
+    parser.add_argument("--figure", type=Path, help="draw the learning curve here")
     arguments = parser.parse_args()
-    if arguments.epochs < 2:
-        parser.error(f"--epochs is {arguments.epochs}; allowed: at least 2, of which detection runs half")
-    if "scratch_long" in arguments.arms and "chain" not in arguments.arms:
-        parser.error("--arms has scratch_long, which takes the chain's steps, without chain")
     torch.set_num_threads(1)
     train, held = WholeCohort(arguments.train), WholeCohort(arguments.test)
     plan = make_plan(arguments, n_slices=train.cohort.shape[0])
-    size = arguments.patients + N_WATCHED
-    if arguments.sets * size > len(train.patients):
-        parser.error(f"{arguments.sets} sets of {size} patients asked for; {arguments.train} has {len(train.patients)}")
-    results = []
-    for i_set in range(arguments.sets):
-        print(f"set {i_set + 1} of {arguments.sets}", flush=True)
+    evidence = Evidence(arguments.out)
+    for size in (n + N_WATCHED for n in arguments.patients):
+        if arguments.sets * size > len(train.patients):
+            parser.error(f"{arguments.sets} sets of {size} asked for; {arguments.train} has {len(train.patients)}")
+    for n, i_set in itertools.product(arguments.patients, range(arguments.sets)):
+        size = n + N_WATCHED
         patients = train.patients[i_set * size : (i_set + 1) * size]
-        seed = derive_seed(arguments.seed, "set", i_set)
-        results.append(run_set(plan, train, held, patients, arms=arguments.arms, seed=seed))
-    show(results)
+        training = TrainingSet(train, patients, seed=derive_seed(arguments.seed, "set", n, i_set))
+        run_set(plan, training, held, evidence, arms=arguments.arms, i_set=i_set)
+    show(evidence.table)
+    if arguments.figure:
+        draw(evidence.table, arguments.figure)
 
 
 if __name__ == "__main__":
