@@ -62,14 +62,14 @@ def test_a_detector_hands_on_where_it_looks(toy_cohort: Cohort, tmp_path: Path, 
 
     heads = {"learned": "head", "augmentation": 0.0, "lr": 0.01}
     onset = begin(Tss3h, toy_cohort, tmp_path / "o", network, parents=parents, **heads)
-    before = {name: tensor.clone() for name, tensor in onset.learner.network.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in onset.course.network.state_dict().items()}
     metrics = onset.step()["metrics"]
 
-    moved = {n for n, tensor in onset.learner.network.state_dict().items() if not torch.equal(tensor, before[n])}
+    moved = {n for n, tensor in onset.course.network.state_dict().items() if not torch.equal(tensor, before[n])}
     assert metrics["trunk_depth"] == 5.0
     assert moved == {"readout.head.weight", "readout.head.bias", "readout.attention_head.weight"}
     scores = detection.learner.network.state_dict()["readout.score.weight"]
-    assert torch.equal(onset.learner.network.state_dict()["readout.score.weight"], scores)
+    assert torch.equal(onset.course.network.state_dict()["readout.score.weight"], scores)
 
 
 def test_inputs_are_standardised_by_the_training_samples(toy_cohort: Cohort, tmp_path: Path) -> None:

@@ -18,9 +18,16 @@ class Material(Protocol):
     """What all trials of an actor learn from, opened once."""
 
     def make_learner(
-        self, hyperparameters: dict[str, Any], *, conditions: Conditions, shard: Shard
+        self, hyperparameters: dict[str, Any], *, conditions: Conditions, shard: Shard, i_replica: int
     ) -> tuple[Learner, Mapping[str, Any] | None]:
-        """The learner of one trial, and what its first weights were, as JSON facts; None where they were drawn."""
+        """A learner of one trial, and what its first weights were, as JSON facts; None where they were drawn.
+
+        Args:
+            hyperparameters: The trial's.
+            conditions: Of this learner; the seed is its own.
+            shard: This process's part.
+            i_replica: Which of the trial's replicas it is: the fold, and the parent's replica that it starts from.
+        """
 
 
 class LearningTask(abc.ABC):

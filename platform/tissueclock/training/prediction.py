@@ -11,10 +11,9 @@ import torch
 from tissueclock.cohort.pairs import with_halves
 from tissueclock.cohort.store import Cohort
 from tissueclock.errors import CohortError
-from tissueclock.learning.prediction import predict_logits
 from tissueclock.storage.files import write_text
 from tissueclock.storage.folders import PromotedFolder
-from tissueclock.training.scoring import load_promoted, threshold_of
+from tissueclock.training.scoring import load_promoted, logits_of_replicas, threshold_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +26,7 @@ class Prediction:
         logit: Higher: rather yes.
         probability: Its logistic.
         positive: Whether it reaches the threshold that was chosen on validation.
+        replica_sd: How far the checkpoint's replicas differ, in units of the logit; None where there is one.
     """
 
     patient: str
@@ -34,6 +34,7 @@ class Prediction:
     logit: float
     probability: float
     positive: bool
+    replica_sd: float | None = None
 
 
 def predict(promoted: PromotedFolder, cohort: Path) -> list[Prediction]:
@@ -43,7 +44,7 @@ def predict(promoted: PromotedFolder, cohort: Path) -> list[Prediction]:
         CheckpointError: The folder holds no promoted checkpoint.
         CohortError: The cohort cannot be opened, or has another number of slices.
     """
-    network, facts = load_promoted(promoted)
+    networks, facts = load_promoted(promoted)
     opened = Cohort.open(cohort)
     if opened.shape[0] != facts["network"]["n_slices"]:
         raise CohortError(
@@ -51,18 +52,19 @@ def predict(promoted: PromotedFolder, cohort: Path) -> list[Prediction]:
             f"{facts['network']['n_slices']}"
         )
     rows = np.arange(len(opened.table), dtype=np.int64)
-    halves = with_halves(_Whole(opened), opened.table, n_halves=network.n_halves)
-    logits = predict_logits(network, halves, rows, device=next(network.parameters()).device)
+    halves = with_halves(_Whole(opened), opened.table, n_halves=networks[0].n_halves)
+    each = logits_of_replicas(networks, halves, rows)
     threshold = threshold_of(promoted, facts)
     return [
         Prediction(
             patient=hemisphere.patient,
             side=hemisphere.side,
-            logit=float(logit),
-            probability=float(1 / (1 + np.exp(-float(logit)))),
-            positive=bool(logit >= threshold),
+            logit=float(logits.mean()),
+            probability=float(1 / (1 + np.exp(-float(logits.mean())))),
+            positive=bool(logits.mean() >= threshold),
+            replica_sd=float(logits.std(ddof=1)) if len(networks) > 1 else None,
         )
-        for hemisphere, logit in zip(opened.table, logits, strict=True)
+        for hemisphere, logits in zip(opened.table, each.T, strict=True)
     ]
 
 
@@ -72,12 +74,13 @@ def write_predictions(target: Path, predictions: Sequence[Prediction]) -> None:
     Raises:
         StorageError: The folder cannot be written.
     """
-    columns = ("patient", "side", "logit", "probability", "positive")
+    columns = ("patient", "side", "logit", "probability", "positive", "replica_sd")
     lines = ["\t".join(columns)]
     for prediction in predictions:
         row = asdict(prediction)
         lines.append(
-            f"{row['patient']}\t{row['side']}\t{row['logit']:.6f}\t{row['probability']:.6f}\t{int(row['positive'])}"
+            f"{row['patient']}\t{row['side']}\t{row['logit']:.6f}\t{row['probability']:.6f}\t{int(row['positive'])}\t"
+            + ("n/a" if row["replica_sd"] is None else f"{row['replica_sd']:.6f}")
         )
     write_text(target, "\n".join(lines) + "\n")
 

@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy import ndarray
 
+from tissueclock.cohort.folds import make_folds
 from tissueclock.cohort.pairs import HalfReader, with_halves
 from tissueclock.cohort.questions import Question
 from tissueclock.cohort.store import Cohort
@@ -22,7 +24,7 @@ from tissueclock.storage.files import digest_file, write_json, write_text
 from tissueclock.storage.folders import PROMOTED_SCHEMA, PromotedFolder
 from tissueclock.training.attention_share import attention_in_lesion
 from tissueclock.weights.fitting import load_weights
-from tissueclock.weights.tensors import read_tensors
+from tissueclock.weights.tensors import read_tensors, replica_tensors
 
 
 def samples_of(
@@ -43,25 +45,27 @@ def samples_of(
     )
 
 
-def load_promoted(promoted: PromotedFolder) -> tuple[StagedNetwork, dict[str, Any]]:
-    """A promoted network and what `trial.json` says of it.
+def load_promoted(promoted: PromotedFolder) -> tuple[tuple[StagedNetwork, ...], dict[str, Any]]:
+    """A promoted checkpoint's networks (its replicas; mostly one) and what `trial.json` says of it.
 
     Raises:
         CheckpointError: The folder holds no promoted checkpoint, or its weights do not fit.
     """
     facts = promoted.read_trial()
     try:
-        network = build_network(facts["network"])
+        networks = tuple(build_network(facts["network"]) for _ in range(facts.get("folds", 1) * facts.get("seeds", 1)))
         expected = str(facts["lineage"]["weights"])
     except (CheckpointError, KeyError, TypeError) as error:
         raise CheckpointError(f"{promoted.trial}: {error}") from error
-    load_weights(network, read_tensors(promoted.weights), source=str(promoted.weights))
+    weights = read_tensors(promoted.weights)
+    for i_replica, network in enumerate(networks):
+        load_weights(network, replica_tensors(weights, i_replica), source=str(promoted.weights))
     if (found := digest_file(promoted.weights)) != expected:
         raise CheckpointError(
             f"{promoted.weights}: digest is {found[:12]}; {promoted.trial} says {expected[:12]}: it was altered"
         )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return network.to(device).eval(), facts
+    return tuple(network.to(device).eval() for network in networks), facts
 
 
 def threshold_of(promoted: PromotedFolder, facts: dict[str, Any]) -> float:
@@ -78,23 +82,37 @@ def threshold_of(promoted: PromotedFolder, facts: dict[str, Any]) -> float:
         ) from error
 
 
-def score(promoted: PromotedFolder, question: Question, cohort: Cohort) -> None:
-    """Scores the holdout once, with the threshold that validation chose: writes `holdout.tsv`, then `holdout.json`.
+def logits_of_replicas(
+    networks: Sequence[StagedNetwork], view: HalfReader, rows: ndarray
+) -> Float[ndarray, "replica sample"]:
+    """The logit that each replica gives each row; a checkpoint's answer is their mean."""
+    device = next(networks[0].parameters()).device
+    return np.stack([predict_logits(network, view, rows, device=device) for network in networks])
 
-    Where the lesions are known and the network attends to voxels, `attention_in_lesion` is among the metrics: nothing
-    learns from it.
+
+def score(promoted: PromotedFolder, question: Question, cohort: Cohort) -> None:
+    """Scores a promoted checkpoint once: `validation.tsv`, `holdout.tsv`, then `holdout.json`.
+
+    The threshold is the one that validation chose. Where the lesions are known and the network attends to voxels,
+    `attention_in_lesion` is among the metrics: nothing learns from it. Of several replicas the mean logit counts;
+    `replica_sd` is how far they differ, the mean over the samples of their standard deviation.
     """
-    network, facts = load_promoted(promoted)
+    networks, facts = load_promoted(promoted)
     table, view = cohort.table, cohort.holdout_view()
-    halves = with_halves(view, table, n_halves=network.n_halves)
+    halves = with_halves(view, table, n_halves=networks[0].n_halves)
     samples = samples_of(question, table, halves, view.rows("holdout"))
-    device = next(network.parameters()).device
-    logits = predict_logits(network, halves, samples.rows, device=device)
+    each = logits_of_replicas(networks, halves, samples.rows)
     threshold = threshold_of(promoted, facts)
-    metrics = classification_metrics(samples.labels, logits, threshold=threshold, groups=samples.groups)
-    if isinstance(network, AttendedNetwork) and (masks := cohort.lesion_masks) is not None:
-        metrics["attention_in_lesion"] = attention_in_lesion(network, samples, masks, device=device)
-    write_text(promoted.holdout_scores, _as_tsv(question, table, samples, logits))
+    metrics = classification_metrics(samples.labels, each.mean(axis=0), threshold=threshold, groups=samples.groups)
+    if len(networks) > 1:
+        metrics["replica_sd"] = float(each.std(axis=0, ddof=1).mean())
+    attends = [network for network in networks if isinstance(network, AttendedNetwork)]
+    if attends and (masks := cohort.lesion_masks) is not None:
+        device = next(attends[0].parameters()).device
+        shares = [attention_in_lesion(network, samples, masks, device=device) for network in attends]
+        metrics["attention_in_lesion"] = float(np.mean(shares))
+    write_text(promoted.validation_scores, _validation_tsv(networks, facts, question, cohort))
+    write_text(promoted.holdout_scores, _as_tsv(question, table, samples, each.mean(axis=0)))
     write_json(
         promoted.holdout,
         {
@@ -108,6 +126,22 @@ def score(promoted: PromotedFolder, question: Question, cohort: Cohort) -> None:
             "metrics": metrics,
         },
     )
+
+
+def _validation_tsv(
+    networks: Sequence[StagedNetwork], facts: dict[str, Any], question: Question, cohort: Cohort
+) -> str:
+    """The units that judged the checkpoint, each scored by the replicas that did not learn from it."""
+    n_folds, n_seeds = facts.get("folds", 1), facts.get("seeds", 1)
+    halves = with_halves(cohort.sweep_view(), cohort.table, n_halves=networks[0].n_halves)
+    logits: dict[int, float] = {}
+    for i_fold, fold in enumerate(make_folds(cohort, n_folds=n_folds, seed=facts["lineage"]["seed"])):
+        samples = samples_of(question, cohort.table, halves, fold.validation)
+        own = networks[i_fold * n_seeds : (i_fold + 1) * n_seeds]
+        mean = logits_of_replicas(own, halves, samples.rows).mean(axis=0)
+        logits |= dict(zip(samples.rows.tolist(), mean.tolist(), strict=True))
+    judged = samples_of(question, cohort.table, halves, sorted(logits))
+    return _as_tsv(question, cohort.table, judged, np.array([logits[row] for row in judged.rows.tolist()]))
 
 
 def _as_tsv(question: Question, table: Sequence[Hemisphere], samples: Samples, logits: np.ndarray) -> str:
