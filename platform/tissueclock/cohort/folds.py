@@ -42,3 +42,17 @@ def make_folds(cohort: Cohort, *, n_folds: int, seed: int) -> tuple[Fold, ...]:
     fold_of = fold_patients([p for p in cohort.patients if p.participant_id in seen], n_folds=n_folds, seed=seed)
     of_row = np.array([fold_of[hemisphere.patient] for hemisphere in view.facts(rows)])
     return tuple(Fold(rows[of_row != fold], rows[of_row == fold]) for fold in range(1, n_folds + 1))
+
+
+def judged_rows(cohort: Cohort, *, n_folds: int, seed: int) -> dict[str, npt.NDArray[np.int64]]:
+    """By name, the parts of a cohort that need both answers of a question: its splits, or its folds and the holdout.
+
+    Raises:
+        CohortError: There are fewer patients than folds.
+    """
+    folds = make_folds(cohort, n_folds=n_folds, seed=seed)
+    if n_folds == 1:
+        parts = {"train": folds[0].train, "validation": folds[0].validation}
+    else:
+        parts = {f"fold {i} of {n_folds}": fold.validation for i, fold in enumerate(folds, start=1)}
+    return {**parts, "holdout": cohort.split_rows("holdout")}

@@ -9,11 +9,10 @@ from typing import Any, cast
 
 import torch
 
-from tissueclock.cohort.folds import make_folds
+from tissueclock.cohort.folds import judged_rows, make_folds
 from tissueclock.cohort.pairs import with_halves
 from tissueclock.cohort.questions import Question
 from tissueclock.cohort.store import Cohort
-from tissueclock.cohort.table import count_classes
 from tissueclock.learning.classifying import Classifier
 from tissueclock.learning.freezing import freeze
 from tissueclock.learning.frozen_features import Sharing
@@ -91,14 +90,18 @@ class Classification(LearningTask):
         if spec.inputs.weights_file:
             _load_file(network, spec.inputs.weights_file)
 
-    def count_classes(self, cohort: Path) -> dict[str, tuple[int, int]]:
-        """Hemispheres that answer no and yes, by split.
+    def count_classes(self, spec: SweepSpec) -> dict[str, tuple[int, int]]:
+        """Hemispheres that answer no and yes, by split or fold.
 
         Raises:
-            CohortError: The cohort cannot be opened.
+            CohortError: The cohort cannot be opened, or has fewer patients than folds.
         """
-        counts = count_classes(Cohort.open(cohort).table, label=self.question.label)
-        return {str(split): (n.n_negative, n.n_positive) for split, n in counts.items()}
+        cohort, inputs = Cohort.open(spec.cohort), spec.inputs
+        counts = {}
+        for name, rows in judged_rows(cohort, n_folds=inputs.folds, seed=inputs.seed).items():
+            answers = [self.question.label(cohort.table[row]) for row in rows]
+            counts[name] = (answers.count(False), answers.count(True))
+        return counts
 
     def epoch_bill(self, spec: SweepSpec, offered: Mapping[str, Sequence[Any]]) -> EpochBill:
         """What an epoch costs here, measured over a few steps, and what its frozen stages do at each depth on offer."""

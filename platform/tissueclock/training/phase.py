@@ -56,11 +56,11 @@ class LearningTask(abc.ABC):
         """Raises InputError where a trial cannot start from the sweep's first weights."""
 
     @abc.abstractmethod
-    def count_classes(self, cohort: Path) -> Mapping[str, tuple[int, int]]:
-        """Hemispheres that answer no and yes, by split; nothing where there are no classes.
+    def count_classes(self, spec: SweepSpec) -> Mapping[str, tuple[int, int]]:
+        """Hemispheres that answer no and yes, by split or fold; nothing where there are no classes.
 
         Raises:
-            InputError: The cohort cannot be opened, or a split has nothing to learn from.
+            InputError: The cohort cannot be opened, or a part of it has nothing to learn from.
         """
 
     @abc.abstractmethod

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tissueclock.cohort.folds import make_folds
+from tissueclock.cohort.folds import judged_rows, make_folds
 from tissueclock.cohort.store import Cohort
 from tissueclock.errors import InputError
 from tissueclock.learning.learner import Conditions
@@ -57,16 +57,16 @@ class Restoration(LearningTask):
         if spec.inputs.weights != "random":
             raise InputError(f"phase {spec.phase} has weights {spec.inputs.weights!r}; allowed: random")
 
-    def count_classes(self, cohort: Path) -> dict[str, tuple[int, int]]:
+    def count_classes(self, spec: SweepSpec) -> dict[str, tuple[int, int]]:
         """Nothing: there are no classes.
 
         Raises:
-            InputError: A split is empty.
+            InputError: A split is empty, or there are fewer patients than folds.
         """
-        opened = Cohort.open(cohort)
-        for split in ("train", "validation", "holdout"):
-            if not len(opened.split_rows(split)):
-                raise InputError(f"{cohort}: no hemispheres in {split}, and restoration needs some")
+        opened = Cohort.open(spec.cohort)
+        for name, rows in judged_rows(opened, n_folds=spec.inputs.folds, seed=spec.inputs.seed).items():
+            if not len(rows):
+                raise InputError(f"{spec.cohort}: no hemispheres in {name}, and restoration needs some")
         return {}
 
     def epoch_bill(self, spec: SweepSpec, offered: Mapping[str, Sequence[Any]]) -> EpochBill:
