@@ -38,9 +38,10 @@ _DRIVER_CPUS = 0.01
 """Of a trial on several workers, whose own Ray Train takes; Tune wants some."""
 
 
-def inputs_digest(spec: SweepSpec, space: Space, parents: tuple[str, ...]) -> str:
-    """All that a trial of the sweep depends on, digested: the spec's key, the space, the parents' weights."""
-    return digest_facts({"key": spec.key, "space": space.digest, "parents": list(parents)})
+def inputs_digest(spec: SweepSpec, phase: SweptPhase, space: Space, parents: tuple[str, ...]) -> str:
+    """All that a trial of the sweep depends on, digested: its spec's key, phase, space, and parents' weights."""
+    facts = {"key": spec.key, "space": space.digest, "parents": list(parents)}
+    return digest_facts(facts if phase.as_in_0_1 else {**facts, "phase": dict(phase.facts)})
 
 
 def job_space(job: SweepJob, phase: SweptPhase) -> Space:
