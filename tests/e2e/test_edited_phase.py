@@ -27,6 +27,8 @@ def test_a_sweep_of_the_edited_question_stands_beside_the_first(study_dir: Path)
     done = run("sweep", study, cwd=study_dir)
 
     assert done.returncode == 0, done.stderr
+    said = f"tss_6h of scratch: question.onset_before_min is 200.0 where sweeps/{first.name} has 360.0 (and 1 more)"
+    assert said in " ".join(done.stdout.split())
     (second,) = set(study_dir.glob("toy/sweeps/tss_6h-*")) - {first}
     assert read_ledger(second / "ledger.jsonl").closed
     assert (first / "ledger.jsonl").read_bytes() == ledger

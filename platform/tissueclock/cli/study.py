@@ -172,11 +172,14 @@ def _read_checked(study_file: Path, *, verify: bool) -> "tuple[Study, Cohort]":
     study = read_study(study_file)  # before seconds of imports
 
     from tissueclock.catalog import load_phase, use_extensions
-    from tissueclock.checking import check_study
+    from tissueclock.checking import check_study, describe_changes
     from tissueclock.tracking.connection import check_tracker
 
     use_extensions(study.extensions)
-    return check_study(study, load_phase, check_tracker, verify=verify)
+    study, cohort = check_study(study, load_phase, check_tracker, verify=verify)
+    for line in describe_changes(study, load_phase):
+        say(line)
+    return study, cohort
 
 
 def _write_report(study: "Study") -> Path:

@@ -143,7 +143,7 @@ class SweepFolder:
 
     @property
     def spec(self) -> Path:
-        """What was asked for, resolved."""
+        """What was asked for, resolved, when the sweep was opened."""
         return self.path / "sweep.json"
 
     @property

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import ray
@@ -42,6 +43,11 @@ def inputs_digest(spec: SweepSpec, phase: SweptPhase, space: Space, parents: tup
     """All that a trial of the sweep depends on, digested: its spec's key, phase, space, and parents' weights."""
     facts = {"key": spec.key, "space": space.digest, "parents": list(parents)}
     return digest_facts(facts if phase.as_in_0_1 else {**facts, "phase": dict(phase.facts)})
+
+
+def recorded_facts(spec: SweepSpec, phase: SweptPhase, space: Space) -> dict[str, Any]:
+    """What `sweep.json` tells of a sweep: the spec, what the phase `asks`, and within which `bounds`."""
+    return {**spec.as_facts(), "asks": dict(phase.facts), "bounds": space.as_facts()}
 
 
 def job_space(job: SweepJob, phase: SweptPhase) -> Space:
@@ -85,7 +91,7 @@ def run_sweep(job: SweepJob, phase: SweptPhase, *, retry_failed: bool = False) -
     os.environ.update(_QUIET)
     space = job_space(job, phase)
     with LedgerWriter(job.folder.ledger) as writer:
-        _open(job, writer)
+        _open(job, writer, recorded_facts(job.spec, phase, space))
         if retry_failed:
             for trial in writer.state.with_status("failed"):
                 shutil.rmtree(job.folder.trial(trial.name).best.path, ignore_errors=True)  # it begins anew
@@ -115,9 +121,9 @@ def slots(resources: Resources) -> int:
     return max(1, int(min(room)))
 
 
-def _open(job: SweepJob, writer: LedgerWriter) -> None:
+def _open(job: SweepJob, writer: LedgerWriter, facts: dict[str, Any]) -> None:
     if not writer.state.facts:
-        write_json(job.folder.spec, job.spec.as_facts())
+        write_json(job.folder.spec, facts)
         writer.append(
             "opened",
             schema=SCHEMA,
