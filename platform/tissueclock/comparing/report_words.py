@@ -52,7 +52,7 @@ def _facts(study: StudyResult) -> list[tuple[str, str | Markup]]:
     for name, key in (("cohort digest", "cohort"), ("split digest", "split")):
         digests = dict.fromkeys(str(lineage[key]) for lineage in opened if key in lineage)
         facts.extend((name, format_digest(digest)) for digest in digests)
-    codes = dict.fromkeys(describe_code(lineage["code"]) for lineage in opened if "code" in lineage)
+    codes = dict.fromkeys(describe_code(code) for sweep in study.sweeps for code in sweep.ledger.codes)
     facts.extend(("code", code) for code in codes)
     return facts
 

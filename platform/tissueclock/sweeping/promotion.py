@@ -125,7 +125,8 @@ def _trial_facts(job: SweepJob, trial: TrialEntry, rank: int) -> dict[str, Any]:
         "metrics": row,
         "network": learned["network"],
         "lineage": {
-            **{key: job.lineage[key] for key in ("cohort", "split", "seed", "code")},
+            **{key: job.lineage[key] for key in ("cohort", "split", "seed")},
+            "code": trial.code or job.lineage["code"],
             "weights": digest_file(folder.best.weights),
             "parent": parent,
             "chain": chain,

@@ -155,7 +155,7 @@ def _fit(
     own = resources if resources.workers == 1 else Resources(cpus=_DRIVER_CPUS)
     attempt = f"{job.name}-{time.strftime('%Y%m%d-%H%M%S')}"  # Tune's working folder on a node: shared by all sweeps
     budget_s = _budget_left_s(spec, writer)
-    writer.append("attempt", trials_left=n_left)
+    writer.append("attempt", trials_left=n_left, code=job.lineage["code"])
     tuner = Tuner(
         tune.with_resources(trainable, {"cpu": own.cpus, "gpu": own.gpus}),
         tune_config=TuneConfig(
