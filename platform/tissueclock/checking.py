@@ -69,6 +69,16 @@ def check_study(
     return study, cohort
 
 
+def promoted_faults(study: Study) -> list[str]:
+    """What is wrong with checkpoints that were promoted before, a line each."""
+    faults = []
+    for folder in study.folder.sweeps():
+        for rank, line in sorted(read_ledger(folder.ledger).promoted.items()):
+            if (fault := folder.promoted(rank).fault(line["digest"])) is not None:
+                faults.append(f"{fault}; tissueclock sweep mends it where the trial's own folder is whole")
+    return faults
+
+
 def check_disk(study: Study, *, wanted_bytes: int) -> int:
     """Free bytes where the study lies.
 

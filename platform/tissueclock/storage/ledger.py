@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from tissueclock.errors import BusyError, InputError, StorageError
+from tissueclock.storage.files import storage_error
 from tissueclock.storage.locks import try_lock
 
 SCHEMA = 1
@@ -104,6 +105,8 @@ class LedgerState:
                 self.closed = False
             case {"kind": "promoted", "rank": rank}:
                 self.promoted[rank] = dict(line)
+            case {"kind": "shared", "arms": arms}:
+                self.facts["arms"] = list(arms)
             case {"kind": "closed"}:
                 self.closed = True
             case {"kind": "reopened"}:
@@ -256,7 +259,7 @@ class LedgerWriter:
             self._stream.flush()
             os.fsync(self._stream.fileno())
         except OSError as error:
-            raise StorageError(f"{self.path}: cannot be written ({error.strerror})") from error
+            raise storage_error(self.path, error) from error
         self.state.apply(line)
 
     def __getstate__(self) -> dict[str, Any]:

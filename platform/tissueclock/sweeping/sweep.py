@@ -19,9 +19,9 @@ from tissueclock.records import SweepJob, SweepSpec
 from tissueclock.settings import Resources
 from tissueclock.storage.files import digest_facts, write_json
 from tissueclock.storage.folders import PromotedFolder
-from tissueclock.storage.ledger import SCHEMA, LedgerState, LedgerWriter, read_ledger
+from tissueclock.storage.ledger import SCHEMA, LedgerWriter, read_ledger
 from tissueclock.sweeping.phase import SweptPhase
-from tissueclock.sweeping.promotion import promote, settle_trial
+from tissueclock.sweeping.promotion import promote, promotion_fault, settle_trial
 from tissueclock.sweeping.recorder import Recorder
 from tissueclock.sweeping.scheduler import make_scheduler, replay, scheduler_seed
 from tissueclock.sweeping.searcher import LedgerSearcher, wanted_trials
@@ -61,15 +61,15 @@ def job_space(job: SweepJob, phase: SweptPhase) -> Space:
 
 
 def is_complete(job: SweepJob, phase: SweptPhase) -> bool:
-    """Whether the ledger says that all that is asked for was done, and the promoted checkpoints are there."""
+    """Whether the ledger says that all that is asked for was done, and the promoted checkpoints are there, whole."""
     state = read_ledger(job.folder.ledger)
     n_wanted = wanted_trials(job_space(job, phase), job.spec)
     return (
         state.closed
         and len(state.trials) >= n_wanted
         and not state.with_status(None)
-        and _enough_promoted(job, state)
-        and all(job.folder.promoted(rank).holdout.exists() for rank in state.promoted)
+        and state.facts.get("arms") == list(job.spec.arms)
+        and promotion_fault(job, state) is None
     )
 
 
@@ -104,6 +104,8 @@ def run_sweep(job: SweepJob, phase: SweptPhase, *, retry_failed: bool = False) -
             return
         if writer.state.closed:
             writer.append("reopened")
+        if writer.state.facts.get("arms") != list(job.spec.arms):
+            writer.append("shared", arms=list(job.spec.arms))
         if n_left > 0:
             _fit(job, phase, space=space, writer=writer, searcher=searcher, n_left=n_left)
         promoted = promote(job, writer)
@@ -201,11 +203,6 @@ def _budget_left_s(spec: SweepSpec, writer: LedgerWriter) -> float | None:
     if spec.budget.time_budget_min is None:
         return None
     return max(1.0, spec.budget.time_budget_min * 60 - writer.state.busy_s)
-
-
-def _enough_promoted(job: SweepJob, state: LedgerState) -> bool:
-    with_weights = [name for name in state.trials if job.folder.trial(name).best.path.exists()]
-    return len(state.promoted) >= min(job.spec.budget.promote, len(with_weights)) > 0
 
 
 def _score(job: SweepJob, phase: SweptPhase, promoted: Sequence[PromotedFolder]) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tissueclock.errors import InputError
 from tissueclock.storage.files import read_json, write_json
 from tissueclock.storage.folders import StudyFolder
 from tissueclock.tracking.connection import one_line, open_client, prepare_environment, redacted
@@ -171,13 +172,20 @@ class Follower:
         return self._sync
 
     def _identity(self) -> "StudyIdentity":
-        """The folder's identity, made at the first time and kept in `tracking.json`."""
+        """The folder's identity, made at the first time and kept in `tracking.json`.
+
+        One that is damaged is put aside: the folder gets another, and is logged from its ledgers as another study.
+        """
         from tissueclock.tracking.sync import StudyIdentity
 
         path = self._folder.tracking
-        if not path.exists():
-            write_json(path, {"schema": 1, "study_id": uuid.uuid4().hex, "started_s": round(time.time(), 3)})
-        facts = read_json(path, schema=1, needed=("study_id", "started_s"))
+        try:
+            facts = read_json(path, schema=1, needed=("study_id", "started_s"))
+        except InputError:
+            if path.exists():
+                path.replace(path.with_suffix(".damaged"))
+            facts = {"schema": 1, "study_id": uuid.uuid4().hex, "started_s": round(time.time(), 3)}
+            write_json(path, facts)
         return StudyIdentity(self._study, facts["study_id"], facts["started_s"])
 
     def _discover(self) -> None:

@@ -1,5 +1,6 @@
 """Promoted weights on the holdout: each unit's logit, and the figures at the threshold that validation chose."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -94,7 +95,8 @@ def score(promoted: PromotedFolder, question: Question, cohort: Cohort) -> None:
     metrics = classification_metrics(samples.labels, logits, threshold=threshold, groups=samples.groups)
     if isinstance(network, AttendedNetwork) and (masks := cohort.lesion_masks) is not None:
         metrics["attention_in_lesion"] = attention_in_lesion(network, samples, masks, device=device)
-    write_text(promoted.holdout_scores, _as_tsv(question, table, samples, logits))
+    scores = _as_tsv(question, table, samples, logits)
+    write_text(promoted.holdout_scores, scores)
     write_json(
         promoted.holdout,
         {
@@ -105,6 +107,7 @@ def score(promoted: PromotedFolder, question: Question, cohort: Cohort) -> None:
             "n": int(metrics.pop("n")),
             "n_positive": int(metrics.pop("n_positive")),
             "threshold": metrics.pop("threshold"),
+            "scores_digest": hashlib.sha256(scores.encode()).hexdigest(),
             "metrics": metrics,
         },
     )
