@@ -37,7 +37,7 @@ def test_a_full_disk_stops_the_sweep_in_one_line_and_room_alone_brings_it_back(
     full = run("sweep", study, cwd=study_dir)
 
     assert full.returncode in (1, 2), full.stdout + full.stderr  # 2 if there is no room for the report either
-    (line,) = {line for line in full.stdout.splitlines() if "disk full" in line and "failed:" in line}
+    (line,) = [line for line in full.stdout.splitlines() if "failed, 0/1 trials" in line and "disk full" in line]
     assert "cannot be written; make room, and run the same command again" in line
     assert "Traceback" not in full.stdout + full.stderr
     (ledger_file,) = small_disk.glob("sweeps/*/ledger.jsonl")
