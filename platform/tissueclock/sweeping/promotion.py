@@ -107,8 +107,7 @@ def _trial_facts(job: SweepJob, trial: TrialEntry, rank: int) -> dict[str, Any]:
     row = _best_row(trial)
     folder = job.folder.trial(trial.name)
     learned = read_json(folder.best.facts, needed=("network",), error=CheckpointError)
-    own_facts = {"inputs": job.inputs} | ({} if job.spec.inputs.scheduler.name == "pbt" else {"seed": trial.seed})
-    for name, own in own_facts.items():
+    for name, own in (("inputs", job.inputs), ("seed", trial.seed)):
         if (found := learned.get(name, own)) != own:
             raise SweepError(f"{folder.best.path}: {name} is {found}, but the ledger says {own}; it is another trial's")
     return {
