@@ -4,6 +4,7 @@ Tune's checkpoints hold no weights: a trial goes on from those in its own folder
 """
 
 import inspect
+from pathlib import Path
 from typing import Any, ClassVar
 
 from ray import tune
