@@ -5,21 +5,45 @@ changing it continues the same sweep. A sweep's record holds these very objects.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, model_validator
 
 from tissueclock.networks.settings import Precision
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 Count = Annotated[int, Field(ge=1)]
-AnyPath = Annotated[str, Field(pattern=r"^[^\x00]+$")]
+
+
+def expand_home(path: str) -> str:
+    """A path with `~` written out: the home folder of who reads the study.
+
+    Raises:
+        ValueError: It begins with `~` and the name of nobody known here.
+    """
+    try:
+        return str(Path(path).expanduser()) if path.startswith("~") else path
+    except RuntimeError:
+        raise ValueError(f"no home folder of {path.partition('/')[0]} is known here; write it out") from None
+
+
+AnyPath = Annotated[str, Field(pattern=r"^[^\x00]+$"), AfterValidator(expand_home)]
+
+
+def is_number(text: str) -> bool:
+    """Whether a word is how a finite number is spelled, although YAML did not read it as one."""
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _pin(value: Any) -> Any:
-    if isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
+    is_word = isinstance(value, str) and not is_number(value)
+    if is_word or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     raise ValueError("allowed: a finite number, a word, true or false")
 
@@ -33,17 +57,34 @@ class Strict(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+REMOVED_SCHEDULERS: Mapping[str, str] = {
+    "hyperband": "with fewer slots than trials it compared none and stopped none",
+    "pbt": "what it promoted had the metrics, threshold and configuration of another trial's weights",
+}
+"""Schedulers of 0.1, and why each was removed."""
+
+
+def _scheduler(value: Any) -> Any:
+    if value in ("none", "asha", *REMOVED_SCHEDULERS):
+        return value
+    raise ValueError("allowed: none, asha")
+
+
+SchedulerName = Annotated[str, PlainValidator(_scheduler)]
+
+
 class SchedulerSettings(Strict):
-    """Which Tune scheduler stops or perturbs trials, and how early.
+    """What stops trials early, and how early.
 
     Attributes:
-        name: `none`, `asha`, `hyperband` or `pbt` (whose population is drawn at random, whatever the searcher).
-        grace_epochs: No trial is stopped (or perturbed) before this epoch.
-        reduction_factor: One in this many trials survives a rung (`asha`, `hyperband`).
-        perturb_epochs: Epochs between two exploit-and-explore steps (`pbt`).
+        name: `none` or `asha`. Studies of 0.1 could also say one of `REMOVED_SCHEDULERS`: what they left can be looked
+            at, and no sweep is started.
+        grace_epochs: No trial is stopped before this epoch.
+        reduction_factor: One in this many trials survives a rung.
+        perturb_epochs: Of `pbt`, and without effect.
     """
 
-    name: Literal["none", "asha", "hyperband", "pbt"] = "asha"
+    name: SchedulerName = "asha"
     grace_epochs: Count = 3
     reduction_factor: Annotated[int, Field(ge=2)] = 3
     perturb_epochs: Count = 3

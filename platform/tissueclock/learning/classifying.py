@@ -10,7 +10,6 @@ from numpy import ndarray
 from torch import Tensor
 from torch.nn import functional
 
-from tissueclock.learning.course import LearningState
 from tissueclock.learning.freezing import frozen_depth
 from tissueclock.learning.frozen_features import FrozenFeatures, Sharing
 from tissueclock.learning.learner import Conditions, DivergedError, Learner
@@ -83,11 +82,6 @@ class Classifier(Learner):
             self._shard.total(logits)
         self.network.train()
         return logits.cpu().numpy()
-
-    def load(self, state: LearningState) -> None:
-        """Goes on from a state; see `Learner.load`."""
-        super().load(state)
-        self._features.forget()  # what frozen stages gave was of other weights
 
     @classmethod
     def pooled(cls, learners: Sequence[Learner]) -> dict[str, float]:

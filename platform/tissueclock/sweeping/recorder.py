@@ -10,7 +10,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
-from tissueclock.errors import SweepError
+from tissueclock.errors import DiskFullError, SweepError
 from tissueclock.storage.files import write_text
 from tissueclock.storage.folders import SweepFolder
 from tissueclock.storage.ledger import LedgerWriter
@@ -24,14 +24,12 @@ class Recorder(Callback):
         writer: The sweep's ledger.
         names: Ledger names by Tune's trial ids; the searcher fills it.
         folder: The sweep's; a trial's tracebacks are kept in its folder.
-        settles: Whether a trial that ended is settled at once; not under PBT, where others may still copy it.
     """
 
-    def __init__(self, *, writer: LedgerWriter, names: Mapping[str, str], folder: SweepFolder, settles: bool) -> None:
+    def __init__(self, *, writer: LedgerWriter, names: Mapping[str, str], folder: SweepFolder) -> None:
         self._writer = writer
         self._names = names
         self._folder = folder
-        self._settles = settles
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A worker took the trial up."""
@@ -41,7 +39,7 @@ class Recorder(Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        """An epoch was reported; a changed configuration (PBT) goes before it.
+        """An epoch was reported.
 
         Raises:
             SweepError: What reported it trains for other inputs than the ledger's.
@@ -51,9 +49,6 @@ class Recorder(Callback):
             raise SweepError(
                 f"{self._writer.path}: {name} reported an epoch of inputs {found[:12]}; ours are {own[:12]}"
             )
-        configured = trial.config["hyperparameters"]
-        if configured != self._writer.state.trials[name].hyperparameters:
-            self._writer.append("changed", trial=name, hyperparameters=configured)
         metrics = {key: value for key, value in result["metrics"].items() if math.isfinite(value)}
         self._writer.append(
             "reported", trial=name, epoch=result["epoch"], metrics=metrics, node=result.get("hostname", "")
@@ -66,24 +61,30 @@ class Recorder(Callback):
             return
         status = "finished" if trial.last_result.get("finished") else "pruned"
         self._writer.append("ended", trial=name, status=status)
-        self._settle(name)
+        settle_trial(self._folder.trial(name))
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """A failure that the trial is taken up after."""
+        """A failure that the trial is taken up after.
+
+        Raises:
+            DiskFullError: There is no room, and would be none for a retry: the trial stays open.
+        """
         name = self._names[trial.trial_id]
+        _stop_if_full(trial)
         self._keep_tracebacks(trial, name)
         self._writer.append("recovered", trial=name, error=one_line_error(trial))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """A failure once too often."""
+        """A failure once too often.
+
+        Raises:
+            DiskFullError: There is no room: the trial stays open.
+        """
         name = self._names[trial.trial_id]
+        _stop_if_full(trial)
         self._keep_tracebacks(trial, name)
         self._writer.append("ended", trial=name, status="failed", error=one_line_error(trial))
-        self._settle(name)
-
-    def _settle(self, name: str) -> None:
-        if self._settles:
-            settle_trial(self._folder.trial(name))
+        settle_trial(self._folder.trial(name))
 
     def _keep_tracebacks(self, trial: Trial, name: str) -> None:
         if trial.error_file and Path(trial.error_file).exists():
@@ -95,14 +96,23 @@ def one_line_error(trial: Trial) -> str:
 
     Tune writes the last error to files on the driver's disk; only some of them reach the storage.
     """
-    error: BaseException | None = None
-    if trial.pickled_error_file and Path(trial.pickled_error_file).exists():
-        error = pickle.loads(Path(trial.pickled_error_file).read_bytes())
+    error = _last_error(trial)
     if isinstance(error, RayActorError):
         return "its worker died (killed, or out of memory)"
-    if isinstance(error, RayTaskError) and error.cause is not None:
-        error = error.cause
     if error is None:
         return "unknown: Tune kept no error"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:300]
+
+
+def _last_error(trial: Trial) -> BaseException | None:
+    """What the trial raised last, if Tune kept it on the driver's disk."""
+    if not (trial.pickled_error_file and Path(trial.pickled_error_file).exists()):
+        return None
+    error: BaseException = pickle.loads(Path(trial.pickled_error_file).read_bytes())
+    return error.cause if isinstance(error, RayTaskError) and error.cause is not None else error
+
+
+def _stop_if_full(trial: Trial) -> None:
+    if isinstance(error := _last_error(trial), DiskFullError):
+        raise DiskFullError(str(error).splitlines()[0])

@@ -1,5 +1,6 @@
 """Promoted weights on the holdout: each unit's logit, and the figures at the threshold that validation chose."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -112,7 +113,8 @@ def score(promoted: PromotedFolder, question: Question, cohort: Cohort) -> None:
         shares = [attention_in_lesion(network, samples, masks, device=device) for network in attends]
         metrics["attention_in_lesion"] = float(np.mean(shares))
     write_text(promoted.validation_scores, _validation_tsv(networks, facts, question, cohort))
-    write_text(promoted.holdout_scores, _as_tsv(question, table, samples, each.mean(axis=0)))
+    scores = _as_tsv(question, table, samples, each.mean(axis=0))
+    write_text(promoted.holdout_scores, scores)
     write_json(
         promoted.holdout,
         {
@@ -123,6 +125,7 @@ def score(promoted: PromotedFolder, question: Question, cohort: Cohort) -> None:
             "n": int(metrics.pop("n")),
             "n_positive": int(metrics.pop("n_positive")),
             "threshold": metrics.pop("threshold"),
+            "scores_digest": hashlib.sha256(scores.encode()).hexdigest(),
             "metrics": metrics,
         },
     )
