@@ -10,7 +10,7 @@ from tissueclock.errors import StudyError
 from tissueclock.study import Study, read_study
 
 
-def study(folder: Path, **changes: Any) -> Study:
+def study(folder: Path, /, **changes: Any) -> Study:
     facts: dict[str, Any] = {
         "name": "s",
         "seed": 1,
@@ -102,7 +102,19 @@ def test_a_phase_overrides_single_settings_and_joins_what_is_fixed(tmp_path: Pat
         ({"networks": {"slice": {"width": 6}}}, r"networks\.slice\.width is 6 \(int\); .*multiple of 4"),
         (
             {"sweep": {"time_budget_min": "1e2"}},
-            r"sweep\.time_budget_min is '1e2' \(str\).*only with a point and a sign: 1\.0e-4",
+            r"sweep\.time_budget_min is '1e2' \(str\).*only with a point and a sign: write 1\.0e\+2",
+        ),
+        ({"sweep": {"fix": {"lr": "1e-4"}}}, r"sweep\.fix\.lr is '1e-4' \(str\); .*: write 1\.0e-4"),
+        ({"phases": {"detection": {"fix": {"lr": "-25E6"}}}}, r"phases\.detection\.fix\.lr is .*: write -25\.0e\+6"),
+        ({"sweep": {"fix": {"lr": "0.01"}}}, r"sweep\.fix\.lr is '0\.01' \(str\); .*; without quotes it is a number"),
+        ({"cohort": "~nobody_here/c"}, r"cohort is '~nobody_here/c' \(str\); no home folder of ~nobody_here is known"),
+        (
+            {"tracking": {"uri": "sqlite:///~nobody_here/c"}},
+            r"tracking\.uri is .*no home folder of ~nobody_here is known",
+        ),
+        (
+            {"tracking": {"uri": "sqlite:///:memory:"}},
+            r"tracking\.uri is .*gone with the command; allowed: sqlite:///FILE",
         ),
         (
             {"sweep": {"searcher": "bayes"}},
@@ -142,3 +154,38 @@ def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(StudyError, match=r"study\.yaml, line 3: not YAML \('seed' stands twice\)"):
         read_study(file)
+
+
+def test_a_tilde_is_the_home_folder_in_every_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    read = study(
+        tmp_path,
+        cohort="~/cohort",
+        folder="~/out",
+        extensions="~/lab",
+        trunks={"folder": "~/trunks"},
+        tracking={"uri": "sqlite:///~/runs.db"},
+        weights={"imagenet": {"file": "~/w.pt"}},
+        arms={"a": {"network": "slice", "phases": {"detection": "imagenet"}}},
+    )
+
+    (spec,) = read.vertices.values()
+    assert spec.inputs.weights_file
+    found = (read.cohort, read.folder.path, read.extensions, spec.trunks.folder, spec.inputs.weights_file.path)
+    assert [str(path) for path in found] == [f"/home/ann/{name}" for name in ("cohort", "out", "lab", "trunks", "w.pt")]
+    assert read.tracking_uri == "sqlite:////home/ann/runs.db"
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("sqlite:///runs.db", "sqlite:///{}/runs.db"),
+        ("sqlite+pysqlite:///deep/runs.db?timeout=9", "sqlite+pysqlite:///{}/deep/runs.db?timeout=9"),
+        ("sqlite:////abs/runs.db", "sqlite:////abs/runs.db"),
+        ("http://tracker:5000", "http://tracker:5000"),
+        ("postgresql:///runs", "postgresql:///runs"),
+        (None, "sqlite:///{}/s/mlflow.db"),
+    ],
+)
+def test_a_database_file_is_relative_to_the_study_file(tmp_path: Path, said: str | None, meant: str) -> None:
+    assert study(tmp_path, tracking={"uri": said}).tracking_uri == meant.format(tmp_path)

@@ -4,6 +4,7 @@ import importlib
 import inspect
 import pkgutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -11,9 +12,20 @@ import search_spaces
 import trainables
 from tissueclock.errors import StudyError
 from tissueclock.records import SweepSpec
+from tissueclock.storage.files import digest_facts
 from tissueclock.sweeping.phase import SweptPhase
 from tissueclock.training.phase import Phase
 from tissueclock.training.tunable import PhaseTrainable
+
+_IN_0_1: Mapping[str, str] = {
+    "genesis": "42bf982b0ae6572e89fe793a364d01ebfd595f994413a2ad7c1588d2065cbb9f",
+    "detection": "28d8b63b33db4afa7f1b98b6812c747de3bfda2b12e2af24ec7b299fff6c6272",
+    "tss_3h": "28ef012906aa5a2bae202757b2adb3edff0af2ff8a70d5e76bb6aa9ddaddab2b",
+    "tss_4h5": "813e849b9357b6ab0366ddbfd20f28a57f602e8f853f51755739697238caff29",
+    "attention": "eaa50cc25bcc576d632291863e0ca4b8d62a4819ed28dbf0c260ea2f21113c6b",
+}
+"""The facts of the phases that 0.1 had, digested: while they are these, sweeps keep the names that 0.1 gave. Who edits
+one of the modules so that no result changes writes the new digest here; where results change, the old one stays."""
 
 
 def use_extensions(folder: Path | None) -> None:
@@ -44,7 +56,14 @@ def load_phase(spec: SweepSpec) -> SweptPhase:
     Raises:
         StudyError: A module is missing or cannot be imported, or lacks the trainable, the space or a bound's reason.
     """
-    return SweptPhase(trainable=_trainable(spec.phase), space=_space(spec.inputs.space))
+    trainable = _trainable(spec.phase)
+    facts = trainable.as_facts()
+    return SweptPhase(
+        trainable=trainable,
+        space=_space(spec.inputs.space),
+        facts=facts,
+        as_in_0_1=digest_facts(facts) == _IN_0_1.get(spec.phase),
+    )
 
 
 def _trainable(name: str) -> type[PhaseTrainable]:

@@ -3,19 +3,29 @@
 Knows no phase by name: it is handed a function that gives a phase.
 """
 
+import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from tissueclock.cohort.store import Cohort
 from tissueclock.errors import CohortError, InputError, StorageError, StudyError
 from tissueclock.learning.hyperparameters import check
+from tissueclock.lineage import code_facts, describe_code
 from tissueclock.records import SweepSpec
+from tissueclock.settings import Budget
+from tissueclock.storage.files import read_json
+from tissueclock.storage.folders import SweepFolder
+from tissueclock.storage.ledger import read_ledger
 from tissueclock.study import Study
 from tissueclock.sweeping.phase import SweptPhase
 from tissueclock.sweeping.scheduler import make_scheduler
 from tissueclock.sweeping.space import Space, make_space
+from tissueclock.sweeping.sweep import recorded_facts
+
+_NAMES_NO_SWEEP = {*Budget.model_fields, "cohort", "arms", "extensions", "trunks", "upstream"}
 
 PhaseLoader = Callable[[SweepSpec], SweptPhase]
 
@@ -59,6 +69,16 @@ def check_study(
     return study, cohort
 
 
+def promoted_faults(study: Study) -> list[str]:
+    """What is wrong with checkpoints that were promoted before, a line each."""
+    faults = []
+    for folder in study.folder.sweeps():
+        for rank, line in sorted(read_ledger(folder.ledger).promoted.items()):
+            if (fault := folder.promoted(rank).fault(line["digest"])) is not None:
+                faults.append(f"{fault}; tissueclock sweep mends it where the trial's own folder is whole")
+    return faults
+
+
 def check_disk(study: Study, *, wanted_bytes: int) -> int:
     """Free bytes where the study lies.
 
@@ -81,6 +101,76 @@ def check_space(study: Study, spec: SweepSpec, phase: SweptPhase) -> Space:
     """
     n_parents = study.vertices[spec.inputs.upstream].budget.promote if spec.inputs.upstream else 0
     return make_space(phase.space, spec, accepted=phase.phase.task.accepted(), n_parents=n_parents)
+
+
+def describe_changes(study: Study, load_phase: PhaseLoader) -> list[str]:
+    """What a person may not expect of the sweeps to come, a line each.
+
+    A sweep is to stand beside one that an arm of it has had (told: the inputs that differ; what follows from the sweep
+    before is left to that sweep's line), or it goes on under other code than it was begun with.
+    """
+    there = {folder.path.name: facts for folder in study.folder.sweeps() if (facts := _recorded(folder))}
+    changes: dict[str, dict[str, list[str]]] = {}
+    for vertex, spec in study.vertices.items():
+        phase = load_phase(spec)
+        facts = recorded_facts(spec, phase, check_space(study, spec, phase))
+        same_phase = {name: old for name, old in there.items() if old["phase"] == spec.phase}
+        changes[vertex] = {name: list(_changes(old, facts, phase, name)) for name, old in same_phase.items()}
+    kept = {name for found in changes.values() for name, changed in found.items() if not changed}
+    lines = []
+    for vertex, found in changes.items():
+        spec = study.vertices[vertex]
+        lines += [_describe_code(study.folder.sweep(name), spec) for name in sorted(kept & found.keys())]
+        left = [name for name in found.keys() - kept if set(there[name]["arms"]) & set(spec.arms)]
+        if left and not kept & found.keys():
+            first, *others = found[min(left, key=lambda name: (len(found[name]), name))]
+            more = f" (and {len(others)} more)" if others else ""
+            lines.append(f"{spec.phase} of {', '.join(spec.arms)}: {first}{more}; that sweep stays, this is another")
+    return [line for line in lines if line]
+
+
+def _recorded(folder: SweepFolder) -> dict[str, Any]:
+    """What a sweep was opened for; nothing where that cannot be read, since nothing else needs it."""
+    try:
+        return read_json(folder.spec, needed=("phase", "arms"))
+    except InputError:
+        return {}
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any], phase: SweptPhase, name: str) -> Iterator[str]:
+    """Each input that differs from a recorded sweep's, in words."""
+    now = json.loads(json.dumps({key: new[key] for key in new if key not in _NAMES_NO_SWEEP}))
+    was = {key: value for key, value in old.items() if key in now}
+    was.setdefault("bounds", now["bounds"])  # 0.1 recorded neither
+    was.setdefault("asks", now["asks"] if phase.as_in_0_1 else None)
+    for key, before, after in _differences(was, now):
+        if key == "asks":
+            yield f"what the phase asks was not recorded in sweeps/{name}"
+        elif key.startswith("asks.code."):
+            if not phase.as_in_0_1:  # theirs is known to give the same
+                yield f"the code of {key.removeprefix('asks.code.')} is not that of sweeps/{name}"
+        elif key != "bounds.parent":
+            shown = key.removeprefix("asks.").removeprefix("task.")
+            yield f"{shown} is {json.dumps(after)} where sweeps/{name} has {json.dumps(before)}"
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any, Any]]:
+    for key in {**new, **old}:
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            yield from _differences(before, after, f"{above}{key}.")
+        elif before != after:
+            yield f"{above}{key}", before, after
+
+
+def _describe_code(folder: SweepFolder, spec: SweepSpec) -> str:
+    """That a sweep goes on under other code than it was begun with; nothing where it does not, or need not go on."""
+    state = read_ledger(folder.ledger)
+    begun, now = state.facts.get("lineage", {}).get("code"), code_facts()
+    done = state.closed and len(state.trials) >= spec.budget.trials
+    if done or not begun or begun == now:
+        return ""
+    return f"{folder.path.name}: begun with {describe_code(begun)}; goes on with {describe_code(now)}"
 
 
 def _check_fixed(spec: SweepSpec, space: Space) -> None:

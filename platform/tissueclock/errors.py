@@ -33,6 +33,10 @@ class StorageError(TissueclockError, OSError):
     """A folder cannot be written, or the disk is full."""
 
 
+class DiskFullError(StorageError):
+    """There is no room left; the same command goes on once there is."""
+
+
 class HoldoutLeakError(TissueclockError, PermissionError):
     """A holdout patient was about to reach a sweep."""
 

@@ -48,7 +48,12 @@ class WeightsFile(BaseModel):
 
 
 class SweepInputs(LearningSettings):
-    """What a trial of a sweep means; digested whole, into the sweep's key.
+    """What a trial of a sweep means, as far as the study says it; digested whole, into the sweep's key.
+
+    A sweep's name digests more (`sweeping.sweep.inputs_digest`): what the phase declares and its code, the space's
+    bounds, the parents' weights. The rule: whatever may change a result names the sweep (task, question and label,
+    objective, defaults, a lab's code); what changes none does not (titles, comments, docstrings, layout, how much is
+    wanted). Our own code below the phases does not either: the lineage tells its version, sweep by sweep.
 
     Attributes:
         phase: The phase's name: a module of `trainables`.
@@ -203,7 +208,8 @@ class SweepJob:
         folder: Where the sweep's files lie; storage that every node reaches. Its name is the sweep's.
         parents: The promoted checkpoints on offer, best first; empty where the first weights are random.
         study: The study's name.
-        inputs: SHA-256 of all that a trial depends on: the spec's key, the space, the parents' weights.
+        inputs: SHA-256 of all that a trial depends on: the spec's key, the phase, the space, the parents' weights.
+        phase: What the phase declares and its code, as JSON facts; where it is empty, nobody checks them.
         lineage: Cohort, split, seed, parents, code and environment, as the ledger's first line records them.
     """
 
@@ -212,6 +218,7 @@ class SweepJob:
     parents: tuple[Parent, ...] = ()
     study: str = "by hand"
     inputs: str = ""
+    phase: Mapping[str, Any] = field(default_factory=dict)
     lineage: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -9,17 +9,40 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, model_validator
 
 from tissueclock.networks.settings import Precision
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 Count = Annotated[int, Field(ge=1)]
-AnyPath = Annotated[str, Field(pattern=r"^[^\x00]+$")]
+
+
+def expand_home(path: str) -> str:
+    """A path with `~` written out: the home folder of who reads the study.
+
+    Raises:
+        ValueError: It begins with `~` and the name of nobody known here.
+    """
+    try:
+        return str(Path(path).expanduser()) if path.startswith("~") else path
+    except RuntimeError:
+        raise ValueError(f"no home folder of {path.partition('/')[0]} is known here; write it out") from None
+
+
+AnyPath = Annotated[str, Field(pattern=r"^[^\x00]+$"), AfterValidator(expand_home)]
+
+
+def is_number(text: str) -> bool:
+    """Whether a word is how a finite number is spelled, although YAML did not read it as one."""
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _pin(value: Any) -> Any:
-    if isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
+    is_word = isinstance(value, str) and not is_number(value)
+    if is_word or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     raise ValueError("allowed: a finite number, a word, true or false")
 

@@ -9,12 +9,22 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from tissueclock.errors import StudyError
 from tissueclock.networks.settings import AnyNetwork
 from tissueclock.records import SweepInputs, SweepSpec, WeightsFile
-from tissueclock.settings import AnyPath, Count, Name, Strict, SweepSettings, TrunkSettings, WeightsSettings
+from tissueclock.settings import (
+    AnyPath,
+    Count,
+    Name,
+    Strict,
+    SweepSettings,
+    TrunkSettings,
+    WeightsSettings,
+    expand_home,
+    is_number,
+)
 from tissueclock.storage.files import digest_file
 from tissueclock.storage.folders import StudyFolder
 
@@ -30,10 +40,23 @@ class ArmSettings(Strict):
     phases: Annotated[dict[Name, Name], Field(min_length=1)]
 
 
+def _sqlite_parts(uri: str) -> tuple[str, str]:
+    """Scheme and file of a `sqlite:///` URI; no file in any other."""
+    scheme, _, path = uri.partition(":///")
+    return scheme, path if scheme.partition("+")[0] == "sqlite" else ""
+
+
+def _tracking_uri(uri: str) -> str:
+    scheme, path = _sqlite_parts(uri)
+    if path == ":memory:":
+        raise ValueError("it would be gone with the command; allowed: sqlite:///FILE")
+    return f"{scheme}:///{expand_home(path)}" if path else uri
+
+
 class TrackingSettings(Strict):
     """Where MLflow's runs go: any tracking URI; None is a SQLite file in the study folder."""
 
-    uri: str | None = None
+    uri: Annotated[str, AfterValidator(_tracking_uri)] | None = None
 
 
 class StudySettings(Strict):
@@ -81,8 +104,10 @@ class Study:
 
     @property
     def tracking_uri(self) -> str:
-        """Where MLflow's runs go."""
-        return self.settings.tracking.uri or self.folder.default_tracking_uri
+        """Where MLflow's runs go; a SQLite file is relative to the study file's folder, as all paths are."""
+        uri = self.settings.tracking.uri or self.folder.default_tracking_uri
+        scheme, path = _sqlite_parts(uri)
+        return f"{scheme}:///{self.file.resolve().parent / path}" if path else uri
 
     def with_cohort(self, digest: str) -> "Study":
         """The same study with its cohort's identity known."""
@@ -230,22 +255,23 @@ def _one_line(file: Path, error: ValidationError, prefix: str = "") -> str:
         case _:
             wanted = first["msg"].removeprefix("Value error, ")
             said = f"{key} is {shown} ({type(found).__name__}); {wanted[:1].lower()}{wanted[1:]}"
-    if isinstance(found, str) and _is_number(found):
-        said += "; YAML reads a number with an exponent only with a point and a sign: 1.0e-4"
+    if isinstance(found, str) and is_number(found):
+        said += _yaml_hint(found)
     more = f" (and {len(others)} more)" if others else ""
     return f"{file}: {said}{more}"
 
 
+def _yaml_hint(number: str) -> str:
+    """Why YAML read a number as a word, and what to write."""
+    mantissa, _, exponent = number.lower().partition("e")
+    if not exponent:
+        return "; without quotes it is a number"
+    written = f"{float(mantissa)}e{int(exponent):+d}"
+    return f"; YAML reads a number with an exponent only with a point and a sign: write {written}"
+
+
 def _clipped(text: str) -> str:
     return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 1]}…"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):

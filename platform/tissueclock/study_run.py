@@ -149,13 +149,14 @@ class StudyRun:
         if above is not None and above.job is not None:
             parents = read_parents(above.job.folder)
         space = make_space(phase.space, spec, accepted=phase.phase.task.accepted(), n_parents=len(parents))
-        inputs = inputs_digest(spec, space, tuple(parent.digest for parent in parents))
+        inputs = inputs_digest(spec, phase, space, tuple(parent.digest for parent in parents))
         job = SweepJob(
             spec=spec,
             folder=self.study.folder.sweep(f"{spec.phase}-{inputs[:8]}"),
             parents=parents,
             study=self.study.settings.name,
             inputs=inputs,
+            phase=phase.facts,
             lineage={
                 **self._lineage,
                 "parents": [{"rank": parent.rank, "digest": parent.digest} for parent in parents],

@@ -17,6 +17,7 @@ from tissueclock.phantom.nuisance import draw_scan
 from tissueclock.storage.files import digest_file
 
 REAL_MASKS = SHARED_DATA / "soop_lesions" / "masks"
+CHECKSUMS_0_1 = (2193.419, 2064.032, 2047.219)
 SMALL = {"preset": "paper-like", "shape": (6, 16, 8)}
 
 
@@ -148,3 +149,13 @@ def test_wrong_input_is_one_clear_line(tmp_path: Path, act: Callable[[Path], obj
 def test_a_cohort_without_truth_cannot_be_described(toy_cohort: Cohort) -> None:
     with pytest.raises(CohortError, match="only a cohort made by `tissueclock phantom` has one"):
         describe_phantom(toy_cohort.folder)
+
+
+def test_the_first_version_of_a_preset_makes_the_cohort_that_0_1_made(tmp_path: Path) -> None:
+    cohort = make_phantom(tmp_path / "c", preset="easy@1", n_patients=3, shape=(6, 16, 8), seed=3)
+    assert cohort.source["preset"] == "easy"
+    assert set(cohort.source["parameters"]) == {
+        "name", "collateral_sd", "t2_offset_sd_ms", "residual_bias_sd", "csf_asymmetry_sd",
+    }  # fmt: skip
+    checksums = np.asarray(cohort.hemispheres, dtype=np.float64).sum(axis=(0, 2, 3, 4))
+    np.testing.assert_allclose(checksums, CHECKSUMS_0_1, rtol=1e-4)  # by series; equal bytes on one machine

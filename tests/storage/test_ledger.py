@@ -99,3 +99,20 @@ def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None
 
     with pytest.raises(StorageError, match="cannot be written"):
         LedgerWriter(tmp_path / "sweep" / "ledger.jsonl")
+
+
+def test_a_trial_is_of_the_code_that_last_took_it_up(path: Path) -> None:
+    old, new = {"version": "0.1.0"}, {"version": "0.2.0"}
+    with LedgerWriter(path) as writer:
+        writer.append("opened", lineage={"code": old})
+        writer.append("attempt", trials_left=2)  # as 0.1 wrote it
+        for name in ("t0001", "t0002"):
+            writer.append("asked", trial=name, hyperparameters={}, seed=1)
+            writer.append("started", trial=name, node="here", epoch=0)
+        writer.append("attempt", trials_left=1, code=new)
+        writer.append("started", trial="t0002", node="here", epoch=3)
+
+    ledger = read_ledger(path)
+
+    assert [trial.code for trial in ledger.trials.values()] == [old, new]
+    assert ledger.codes == [old, new]

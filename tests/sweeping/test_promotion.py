@@ -1,6 +1,11 @@
 """The best epoch's weights are promoted, with the chain of digests back to the first."""
 
+import hashlib
 import json
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +16,8 @@ from tissueclock.errors import CheckpointError, SweepError
 from tissueclock.records import Parent, SweepJob
 from tissueclock.storage.files import digest_file
 from tissueclock.storage.folders import PromotedFolder, SweepFolder
-from tissueclock.storage.ledger import LedgerWriter
-from tissueclock.sweeping.promotion import promote, read_parents, settle_trial
+from tissueclock.storage.ledger import LedgerWriter, read_ledger
+from tissueclock.sweeping.promotion import promote, promotion_fault, read_parents, settle_trial
 
 LINEAGE: dict[str, Any] = {"cohort": "c", "split": "s", "seed": 3, "code": {"version": "0"}}
 
@@ -129,3 +134,117 @@ def test_a_sweep_without_any_weights_says_why(tmp_path: Path) -> None:
 
         with pytest.raises(SweepError, match="none of 1 trials left a checkpoint; RuntimeError: no"):
             promote(made, writer)
+
+
+def score(folder: PromotedFolder) -> None:
+    """Holdout scores, as far as promotion looks at them."""
+    folder.holdout_scores.write_text("unit")
+    facts = {"schema": 1, "phase": "p", "unit": "patient", "metrics": {}}
+    folder.holdout.write_text(json.dumps({**facts, "scores_digest": hashlib.sha256(b"unit").hexdigest()}))
+
+
+def scored_sweep(path: Path) -> SweepJob:
+    for folder in run_sweep(path):
+        score(folder)
+    return job(path)
+
+
+def fault(made: SweepJob) -> str | None:
+    return promotion_fault(made, read_ledger(made.folder.ledger))
+
+
+def flip(path: Path) -> None:
+    path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda folder: folder.weights.unlink(), r"weights\.safetensors: no such file"),
+        (lambda folder: folder.weights.write_bytes(b""), r"weights\.safetensors: digest is"),
+        (lambda folder: flip(folder.weights), r"weights\.safetensors: digest is"),
+        (lambda folder: folder.trial.unlink(), r"trial\.json: no such file"),
+        (lambda folder: folder.trial.write_text("{"), r"trial\.json: cannot be read as JSON"),
+        (lambda folder: shutil.rmtree(folder.path), r"weights\.safetensors: no such file"),
+    ],
+    ids=["deleted", "emptied", "flipped", "trial.json deleted", "trial.json torn", "folder deleted"],
+)
+def test_a_promoted_checkpoint_that_is_damaged_is_told_and_put_back_from_its_trial(
+    tmp_path: Path, change: Callable[[PromotedFolder], object], said: str
+) -> None:
+    made = scored_sweep(tmp_path)
+    whole = made.folder.promoted(1).weights.read_bytes()
+    assert fault(made) is None
+    change(made.folder.promoted(1))
+    assert re.search(said, fault(made) or "")
+
+    with LedgerWriter(made.folder.ledger) as writer:
+        for folder in promote(made, writer):
+            if not folder.holdout.exists():
+                score(folder)
+
+    assert fault(made) is None
+    assert made.folder.promoted(1).weights.read_bytes() == whole
+
+
+def test_holdout_scores_that_were_altered_are_told_and_scored_again(tmp_path: Path) -> None:
+    made = scored_sweep(tmp_path)
+    flip(made.folder.promoted(1).holdout_scores)
+    assert re.search(r"holdout\.tsv: digest is", fault(made) or "")
+    with pytest.raises(CheckpointError, match=r"holdout\.tsv: digest is"):
+        made.folder.promoted(1).read_holdout()
+
+    with LedgerWriter(made.folder.ledger) as writer:
+        promote(made, writer)
+
+    assert not made.folder.promoted(1).holdout.exists()
+    assert made.folder.promoted(2).holdout.exists()
+
+
+def test_a_complete_sweep_whose_trials_were_deleted_stays_complete(tmp_path: Path) -> None:
+    made = scored_sweep(tmp_path)
+    shutil.rmtree(made.folder.trial("t0001").path.parent)
+    assert fault(made) is None
+    with LedgerWriter(made.folder.ledger) as writer:
+        assert [folder.read_trial()["trial"] for folder in promote(made, writer)] == ["t0003", "t0001"]
+
+
+def test_weights_that_are_damaged_everywhere_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    made = scored_sweep(tmp_path)
+    best = made.folder.trial("t0003").best
+    best.facts.write_text(json.dumps({**json.loads(best.facts.read_text()), "digests": {"best.safetensors": "0" * 64}}))
+    made.folder.promoted(1).weights.unlink()
+    with LedgerWriter(made.folder.ledger) as writer, pytest.raises(CheckpointError, match=r"delete .*t0003"):
+        promote(made, writer)
+
+
+def test_fewer_asked_for_are_fewer_parents_and_more_are_more(tmp_path: Path) -> None:
+    made = scored_sweep(tmp_path)
+    for wanted in (1, 3, 2):
+        budget = made.spec.budget.model_copy(update={"promote": wanted})
+        changed = replace(made, spec=replace(made.spec, budget=budget))
+        assert fault(changed) == f"{len(read_parents(made.folder))} promoted, {wanted} asked for"
+        with LedgerWriter(made.folder.ledger) as writer:
+            writer.append("reopened")
+            for folder in promote(changed, writer):
+                score(folder)
+        assert fault(changed) is None
+        assert [parent.rank for parent in read_parents(made.folder)] == list(range(1, wanted + 1))
+
+
+def test_an_arm_that_came_to_share_a_sweep_is_named_by_its_checkpoints(tmp_path: Path) -> None:
+    made = scored_sweep(tmp_path)
+    shared = replace(made, spec=replace(made.spec, arms=("first", "second")))
+    with LedgerWriter(made.folder.ledger) as writer:
+        writer.append("shared", arms=["first", "second"])
+        (best, _) = promote(shared, writer)
+    assert best.read_trial()["arms"] == ["first", "second"]
+    assert read_ledger(made.folder.ledger).facts["arms"] == ["first", "second"]
+
+
+def test_the_best_of_a_trial_that_went_on_gives_way_to_a_later_one(tmp_path: Path) -> None:
+    made = job(tmp_path)
+    for epoch, best in ((3, "first"), (5, "later")):
+        write_checkpoint(made.folder, "t0001", epoch, best=best)
+        settle_trial(made.folder.trial("t0001"))
+        assert made.folder.trial("t0001").best.weights.read_text() == best

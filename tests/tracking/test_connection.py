@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tissueclock.errors import InputError
+from tissueclock.tracking import connection
 from tissueclock.tracking.connection import check_tracker, one_line, redacted
 
 
@@ -81,3 +82,44 @@ def test_importing_the_follower_does_not_import_mlflow() -> None:
     code = "import sys, tissueclock.tracking.follower, tissueclock.tracking.page; print('mlflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        (b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n", r"answered 401 Unauthorized: its name and password "
+         r"stand in MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
+        (b"", r"is there and does not answer in time: busy or paused"),
+    ],
+    ids=["a password is asked for", "paused"],
+)  # fmt: skip
+def test_a_server_that_does_not_serve_us_is_told_apart_from_one_that_is_away(
+    monkeypatch: pytest.MonkeyPatch, answers: bytes, message: str
+) -> None:
+    monkeypatch.setattr(connection, "_CHECK_TIMEOUT_S", 0.3)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # this machine is never proxied
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            asked, _ = server.accept()
+            with asked:
+                asked.recv(4096)
+                asked.sendall(answers)
+                while not answers and asked.recv(4096):
+                    pass
+
+        serving = threading.Thread(target=serve)
+        serving.start()
+        with pytest.raises(InputError, match=message):
+            check_tracker(f"http://127.0.0.1:{server.getsockname()[1]}")
+        serving.join()
+
+
+def test_a_proxy_that_cannot_be_reached_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://me:secret@127.0.0.1:9")
+    with pytest.raises(InputError, match=r"through http_proxy=http://\*\*\*@127\.0\.0\.1:9; name its host in NO_PROXY"):
+        check_tracker("http://mlflow.example:5000")

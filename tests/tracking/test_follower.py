@@ -1,11 +1,14 @@
+import shutil
 import socket
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from mlflow.exceptions import MlflowException
+from mlflow.tracking._tracking_service import utils as mlflow_utils
 
 from tests.tracking.synthetic import SyntheticSweep
 from tests.tracking.trackers import WRITES, Store, Tampered, follow
@@ -342,3 +345,58 @@ def _wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_a_sweep_that_was_deleted_and_run_again_has_runs_of_its_own(folder: StudyFolder) -> None:
+    write_sweep(folder)
+    follow(folder, status="interrupted")
+    before = {run.info.run_id for run in Store(folder).runs if run.info.run_name != "toy"}
+    shutil.rmtree(folder.sweep("detection-1").path)
+    time.sleep(0.002)  # another millisecond
+    sweep = SyntheticSweep(folder, "detection-1")
+    sweep.ask("t0001", lr=0.5)
+    sweep.report("t0001", 1, auc=0.59)
+    sweep.end("t0001")
+    follow(folder)
+
+    ours = [run for run in Store(folder).runs if "tissueclock.superseded" not in run.data.tags]
+    assert {run.info.run_name for run in ours} == {"toy", "detection (a)", "detection t0001"}
+    trial = next(run for run in ours if run.info.run_name == "detection t0001")
+    assert (trial.data.params["lr"], trial.data.metrics["val_auc"]) == ("0.5", 0.6)
+    superseded = [run for run in Store(folder).runs if run.info.run_id in before]
+    old = {run.info.run_name: run.data.tags["status"] for run in superseded}
+    assert (old["detection (a)"], old["detection t0001"]) == ("superseded", "superseded")
+
+
+@pytest.mark.parametrize("change", ["moved", "copied"])
+def test_artifacts_follow_a_study_folder(folder: StudyFolder, change: str) -> None:
+    write_sweep(folder)
+    follow(folder)
+    elsewhere = StudyFolder(folder.path.with_name("elsewhere"))
+    (shutil.move if change == "moved" else shutil.copytree)(folder.path, elsewhere.path)
+    mlflow_utils._artifact_repos_cache.clear()  # as in a process of its own
+    was_there = sorted(folder.path.rglob("*"))
+    (elsewhere.path / "report").mkdir()
+    (elsewhere.path / "report" / "index.html").write_text("<p>")
+
+    follower = Follower(uri=elsewhere.default_tracking_uri, study="toy", folder=elsewhere, poll_s=0.01)
+    follower.start()
+    follower.log_report(elsewhere.report)
+    assert follower.stop(timeout_s=60) == 0
+
+    assert sorted(folder.path.rglob("*")) == was_there, "the old place is left alone"
+    study = Store(elsewhere).named("toy")
+    assert Path(study.info.artifact_uri.removeprefix("file://"), "report", "index.html").is_file()
+    assert str(elsewhere.path) in study.info.artifact_uri
+    model = Store(elsewhere).client.search_logged_models(["1"])[0]
+    assert Path(model.artifact_location.removeprefix("file://"), "weights.safetensors").is_file()
+    assert str(elsewhere.path) in model.artifact_location
+
+
+def test_a_damaged_identity_is_put_aside_and_all_is_logged_anew(folder: StudyFolder) -> None:
+    write_sweep(folder)
+    follow(folder)
+    folder.tracking.write_text('{"schema"')
+    assert follow(folder) == 0
+    assert folder.tracking.with_suffix(".damaged").is_file()
+    assert sum(run.info.run_name == "toy" for run in Store(folder).runs) == 2

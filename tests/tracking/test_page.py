@@ -1,5 +1,11 @@
+import contextlib
 import json
+import os
+import signal
 import socket
+import subprocess
+import sys
+from typing import Any
 
 import pytest
 
@@ -7,6 +13,7 @@ from tests.tracking.synthetic import SyntheticSweep
 from tests.tracking.trackers import Store, follow
 from tissueclock.errors import InputError
 from tissueclock.storage.folders import StudyFolder
+from tissueclock.tracking import page
 from tissueclock.tracking.columns import COLUMNS_TAG
 from tissueclock.tracking.page import PageServer, open_page, runs_url
 
@@ -43,3 +50,37 @@ def test_a_port_that_is_taken_is_told(folder: StudyFolder) -> None:
 def test_no_page_is_opened_for_a_server_that_is_away() -> None:
     with pytest.raises(InputError, match="no MLflow server answers there"):
         open_page("http://127.0.0.1:9", study="toy")
+
+
+@pytest.mark.parametrize("moment", range(6))
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_server_interrupted_while_it_starts_is_not_left_behind(
+    folder: StudyFolder, monkeypatch: pytest.MonkeyPatch, number: int, moment: int
+) -> None:
+    SyntheticSweep(folder, "detection-1").run("t0001")
+    follow(folder)
+    started: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+
+    def start(command: list[str], **options: Any) -> "subprocess.Popen[bytes]":
+        if moment == 0:
+            os.kill(os.getpid(), number)  # before the process is known to anyone
+        started.append(popen([sys.executable, "-c", "import time; time.sleep(60)"], **options))
+        if moment == 1:
+            os.kill(os.getpid(), number)
+        return started[-1]
+
+    def answers(url: str) -> bool:
+        if len(asked) == moment - 2:
+            os.kill(os.getpid(), number)
+        asked.append(url)
+        return False
+
+    asked: list[str] = []
+    monkeypatch.setattr(page.subprocess, "Popen", start)
+    monkeypatch.setattr(page, "_answers", answers)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with contextlib.suppress(KeyboardInterrupt):
+        open_page(folder.default_tracking_uri, study="toy", port=port, say=lambda _: None)
+    assert [process.poll() is not None for process in started] == [True]

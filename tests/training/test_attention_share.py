@@ -85,8 +85,7 @@ def test_on_a_phantoms_lesion_the_ratios_are_those_that_its_observer_measures(ph
 
 
 def test_what_was_seen_is_in_the_tables_of_holdout_and_predictions(phantom: Cohort, tmp_path: Path) -> None:
-    network = AttendedNetwork(n_slices=8, cell=1, inputs=["b1000", "mirror"], readout="soft_maximum", width=4)
-    torch.nn.init.constant_(network.readout.score.weight, 1.0)
+    network = AttendedNetwork(n_slices=8, cell=1, inputs=["b1000", "mirror"], readout="soft_maximum", width=4)  # even
     promoted = PromotedFolder(promoted_folder(tmp_path / "promoted", network=network))
 
     score(promoted, OnsetBefore(270.0), phantom)

@@ -52,6 +52,17 @@ def losses(trial: Trial, n: int) -> list[float]:
     return [trial.step()["metrics"]["val_loss"] for _ in range(n)]
 
 
+def test_a_phase_that_was_edited_while_its_sweep_runs_is_not_trained(toy_cohort: Cohort, tmp_path: Path) -> None:
+    named = replace(make_job(toy_cohort, tmp_path / "detection-1"), phase=Detection.as_facts())
+    edited = replace(named, phase={**Detection.as_facts(), "code": {"trainables.detection": "another"}})
+    assert Detection.for_job(named).as_facts() == Detection.as_facts(), "Tune derives a class of its own"
+    message = "sweep detection-1: phase detection was edited meanwhile; run the same command again"
+    with pytest.raises(SweepError, match=message):
+        Detection.for_job(edited)
+    with pytest.raises(SweepError, match=message):
+        Detection.__new__(Detection).setup(config(), edited)
+
+
 def test_a_trial_taken_up_by_another_actor_goes_on_as_if_never_interrupted(toy_cohort: Cohort, tmp_path: Path) -> None:
     whole = losses(begin(Detection, make_job(toy_cohort, tmp_path / "whole"), config()), 4)
 

@@ -23,16 +23,19 @@ def plan(study_file: StudyFile) -> None:
     """Check everything that can be wrong, start nothing, and print the bill."""
     from tissueclock.billing import bill_study
     from tissueclock.catalog import load_phase
-    from tissueclock.checking import check_disk
+    from tissueclock.checking import check_disk, promoted_faults
     from tissueclock.cli.tables import bill_table
 
-    study, _ = _read_checked(study_file, verify=True)
+    study, _ = _read_checked(study_file)
     with console.status("timing an epoch of each sweep"):
         lines = bill_study(study, load_phase)
     on_gpu = any(spec.budget.resources.gpus for spec in study.vertices.values())
     free_bytes = check_disk(study, wanted_bytes=sum(line.disk_bytes for line in lines))
     console.print(bill_table(lines, free_bytes=free_bytes, on_gpu=on_gpu))
-    say(f"Nothing is wrong. To run it: tissueclock sweep {study_file}")
+    faults = promoted_faults(study)
+    for fault in faults:
+        say(fault, style="red")
+    say(f"{'Nothing else' if faults else 'Nothing'} is wrong. To run it: tissueclock sweep {study_file}")
 
 
 def sweep(
@@ -53,7 +56,7 @@ def sweep(
     from tissueclock.tracking.follower import Follower
 
     with console.status("checking the study"):
-        study, cohort = _read_checked(study_file, verify=False)
+        study, cohort = _read_checked(study_file)
     with hold(study.folder.lock, what="study"), contextlib.ExitStack() as stack:
 
         def connect() -> None:
@@ -101,8 +104,12 @@ def status(study_file: StudyFile) -> None:
     graph = study.folder.read_graph()
     rows = []
     for name in dict.fromkeys(name for names in graph["arms"].values() for name in names):  # in the order trained
-        facts = graph["sweeps"][name]
+        facts, folder = graph["sweeps"][name], study.folder.sweep(name)
         state = facts["state"] if at_work or facts["state"] != "running" else "interrupted"
+        ledger, error = read_ledger(folder.ledger), facts["error"]
+        weights = [folder.promoted(rank).weights for rank in sorted(ledger.promoted)]
+        if state == "complete" and (lost := [path for path in weights if not (path.is_file() and path.stat().st_size)]):
+            state, error = "damaged", f"{lost[0]} is missing or empty; run tissueclock sweep {study_file} again"
         rows.append(
             sweep_progress(
                 name=name,
@@ -110,11 +117,14 @@ def status(study_file: StudyFile) -> None:
                 arms=facts["arms"],
                 state=state,
                 wanted=facts["trials"],
-                ledger=read_ledger(study.folder.sweep(name).ledger),
-                error=facts["error"],
+                ledger=ledger,
+                error=error,
             )
         )
     console.print(progress_table(rows))
+    for row in rows:
+        if row.error:
+            say(f"{row.name}: {row.state}: {row.error}", style="red")
     say("a process is at work on it" if at_work else "no process is at work on it")
 
 
@@ -166,17 +176,20 @@ def ui(
     open_page(study.tracking_uri, study=study.settings.name, host=host, port=port)
 
 
-def _read_checked(study_file: Path, *, verify: bool) -> "tuple[Study, Cohort]":
+def _read_checked(study_file: Path) -> "tuple[Study, Cohort]":
     from tissueclock.study import read_study
 
     study = read_study(study_file)  # before seconds of imports
 
     from tissueclock.catalog import load_phase, use_extensions
-    from tissueclock.checking import check_study
+    from tissueclock.checking import check_study, describe_changes
     from tissueclock.tracking.connection import check_tracker
 
     use_extensions(study.extensions)
-    return check_study(study, load_phase, check_tracker, verify=verify)
+    study, cohort = check_study(study, load_phase, check_tracker, verify=True)
+    for line in describe_changes(study, load_phase):
+        say(line)
+    return study, cohort
 
 
 def _write_report(study: "Study") -> Path:

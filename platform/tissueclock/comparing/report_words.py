@@ -5,7 +5,6 @@ from typing import Any
 from markupsafe import Markup
 
 from tissueclock.comparing.formats import (
-    N_SHORT,
     format_auc,
     format_difference,
     format_digest,
@@ -17,6 +16,7 @@ from tissueclock.comparing.formats import (
 from tissueclock.comparing.observers import OBSERVER
 from tissueclock.comparing.results import ComparedQuestion, PairedTest, StudyResult, SweepResult
 from tissueclock.comparing.statistics import Interval
+from tissueclock.lineage import describe_code
 
 
 def describe_study(study: StudyResult) -> dict[str, Any]:
@@ -52,15 +52,9 @@ def _facts(study: StudyResult) -> list[tuple[str, str | Markup]]:
     for name, key in (("cohort digest", "cohort"), ("split digest", "split")):
         digests = dict.fromkeys(str(lineage[key]) for lineage in opened if key in lineage)
         facts.extend((name, format_digest(digest)) for digest in digests)
-    codes = dict.fromkeys(_code(lineage["code"]) for lineage in opened if "code" in lineage)
+    codes = dict.fromkeys(describe_code(code) for sweep in study.sweeps for code in sweep.ledger.codes)
     facts.extend(("code", code) for code in codes)
     return facts
-
-
-def _code(code: dict[str, Any]) -> str:
-    commit = code.get("git_commit")
-    changed = ", with uncommitted changes" if code.get("git_dirty") else ""
-    return f"tissueclock {code.get('version', '?')}, commit {str(commit)[:N_SHORT] if commit else 'unknown'}{changed}"
 
 
 def _chosen(study: StudyResult, question: ComparedQuestion) -> SweepResult | None:

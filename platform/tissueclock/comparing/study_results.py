@@ -110,6 +110,10 @@ def _read_promoted(folder: SweepFolder, rank: int, ledger: LedgerState, seed: in
         facts = where.read_trial()
     else:
         gaps.append(f"sweep {folder.path.name}: promoted checkpoint {rank} has no trial.json")
+    if (fault := where.fault(line["digest"])) is not None:
+        gaps.append(
+            f"sweep {folder.path.name}: {fault}; tissueclock sweep mends it where the trial's own folder is whole"
+        )
     holdout = None
     if where.holdout.is_file():
         generator = np.random.default_rng(derive_seed(seed, "bootstrap", folder.path.name)) if rank == 1 else None

@@ -236,8 +236,8 @@ def side_ratios(
         attention: Shares, at least 0.
 
     Returns:
-        By name, above 0 wherever signals are; NaN where nothing that is attended is brain in both halves, or the other
-        half's mean is not above 0.
+        By name; NaN where nothing that is attended is brain in both halves, or the other half's mean is not above 0, as
+        an ADC can be where b1000 has an artefact.
 
     References:
         Lee et al. 2020, doi:10.1161/STROKEAHA.120.030098 (ratios to the mirrored side).

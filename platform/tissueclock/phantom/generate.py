@@ -1,7 +1,6 @@
 """Makes a phantom cohort: plans the patients, makes them one by one, packs them and writes the truth beside them."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
@@ -72,8 +71,7 @@ def make_phantom(
     source = {
         "tool": "tissueclock phantom",
         "version": version("tissueclock"),
-        "preset": preset.name,
-        "parameters": asdict(preset),
+        **preset.as_facts(),
         "seed": seed,
         "lesions": "grown" if lesions is None else lesions.name,
         "permute_onset": permute_onset,

@@ -25,6 +25,19 @@ BIAS_LENGTH_MM = 60.0
 BIAS_FACTOR: Mapping[SeriesName, float] = {"b0": 1.0, "b1000": 1.0, "flair": 2.3}
 """FLAIR's inversion pulse adds an unevenness of its own (assumed)."""
 
+AIR_SITES_MM = ((-12.0, 40.0, 18.0), (-28.0, 5.0, 42.0), (-30.0, -45.0, 45.0))
+"""MNI z, y and distance from the midline of where air lies beneath the brain: above the orbits, the middle ear in front
+and behind (signal piles up there in echo-planar images: Jezzard & Balaban 1995, doi 10.1002/mrm.1910340111; Le Bihan et
+al. 2006, doi 10.1002/jmri.20683)."""
+
+AIR_SITE_SD_MM, AIR_SIZE_MM = 6.0, (8.0, 14.0, 9.0)
+AIR_LOG_SD = 0.5
+AIR_SHARE: Mapping[SeriesName, float] = {"b0": 0.7, "b1000": 1.0, "flair": 0.0}
+"""How much of a pile-up a series shows; FLAIR is no echo-planar image. On real heads the brightest 2 % of b1000's lower
+third are 1.2 to 1.35 times those above (one Philips head, one Canon head twice, before bias correction)."""
+
+COIL_SCALE_MM = 74.0
+
 MAX_SHIFT_MM, MAX_TURN_DEG = 2.0, 1.5
 OLD_INFARCT_SHARE, OLD_INFARCT_MEDIAN_ML, OLD_INFARCT_LOG_SD = 0.18, 3.0, 0.9
 WMH_T2_RISE_MS, GLIOSIS_T2_RISE_MS = 45.0, 60.0
@@ -114,6 +127,40 @@ def draw_gain(grid: Grid, *, bias_sd: float, rng: np.random.Generator) -> Brain:
     factor = np.exp(GAIN_LOG_SD * rng.standard_normal())
     field = draw_field(grid, length_mm=BIAS_LENGTH_MM, rng=rng)
     return np.asarray(factor * np.exp(bias_sd * field), dtype=np.float32)
+
+
+def draw_pile_up(grid: Grid, *, strength: float, rng: np.random.Generator) -> Brain:
+    """Draws where signal piles up above the skull base: by how much b1000 is raised, as a share of itself.
+
+    Args:
+        grid: The voxels of the result.
+        strength: Median height of a site's peak, above 0; each half has each site, high or low.
+        rng: Where chance comes from.
+    """
+    z, y, x = grid.axes_mm()
+    raised = np.zeros(grid.whole_shape, dtype=np.float32)
+    for side in (-1.0, 1.0):
+        for site_z, site_y, site_x in AIR_SITES_MM:
+            centre = np.array([site_z, site_y, side * site_x]) + AIR_SITE_SD_MM * rng.standard_normal(3)
+            height = strength * np.exp(AIR_LOG_SD * rng.standard_normal())
+            near = [
+                np.exp(-0.5 * ((axis - middle) / size) ** 2)
+                for axis, middle, size in zip((z, y, x), centre, AIR_SIZE_MM, strict=True)
+            ]
+            raised += np.float32(height) * np.einsum("s,h,w->shw", *near).astype(np.float32)
+    return raised
+
+
+def draw_coil(grid: Grid, *, sd: float, rng: np.random.Generator) -> Brain:
+    """Draws a coil that sees one half better than the other: a gain that rises evenly from side to side.
+
+    Args:
+        grid: The voxels of the result.
+        sd: SD of the log gain at the brain's side, `COIL_SCALE_MM` from the midline.
+        rng: Where chance comes from.
+    """
+    x = grid.axes_mm()[2] / COIL_SCALE_MM
+    return np.asarray(np.exp(sd * rng.standard_normal() * x), dtype=np.float32)[None, None, :]
 
 
 def add_rician(signal: Brain, *, sd: float, rng: np.random.Generator) -> Brain:

@@ -15,15 +15,18 @@ from tissueclock.phantom.anatomy import Brain, Tissues
 from tissueclock.phantom.clock import ADC_SHARES, TissueClock, tissue_changes
 from tissueclock.phantom.fields import draw_field
 from tissueclock.phantom.nuisance import (
+    AIR_SHARE,
     BIAS_FACTOR,
     GLIOSIS_T2_RISE_MS,
     SHIFT_MM,
     WMH_T2_RISE_MS,
     Scan,
     add_rician,
+    draw_coil,
     draw_coverage,
     draw_gain,
     draw_old_infarct,
+    draw_pile_up,
     draw_shift,
     draw_wmh,
     move,
@@ -149,12 +152,17 @@ def render_patient(
     clean, added, ratios = draw_clean(grid, tissues=tissues, lesion=lesion, clock=clock, scan=scan, rng=rng)
     covered = draw_coverage(grid, lesion=lesion, rng=rng)
     brain = brain_mask(tissues, covered=covered)
+    pile_up = draw_pile_up(grid, strength=preset.pile_up, rng=rng) if preset.pile_up else None
     series = []
     for name in SERIES:
         typical = float(np.median(clean[name][brain]))
         signal = (clean[name] + added[name]) * draw_gain(
             grid, bias_sd=BIAS_FACTOR[name] * preset.residual_bias_sd, rng=rng
         )
+        if pile_up is not None:
+            signal = signal * (1.0 + AIR_SHARE[name] * pile_up)
+        if preset.coil_sd:
+            signal = signal * draw_coil(grid, sd=preset.coil_sd, rng=rng)
         if SHIFT_MM[name] > 0:
             matrix, offset = draw_shift(grid, max_mm=SHIFT_MM[name], rng=rng)
             signal = move(signal, matrix=matrix, offset=offset)

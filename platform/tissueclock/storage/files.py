@@ -4,6 +4,7 @@ Knows nothing of what the files hold.
 """
 
 import contextlib
+import errno
 import glob
 import gzip
 import hashlib
@@ -14,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tissueclock.errors import InputError, StorageError
+from tissueclock.errors import DiskFullError, InputError, StorageError
 
 _CHUNK_BYTES = 1 << 22
 _GZIP_LEVEL = 5
@@ -41,9 +42,16 @@ def atomic_path(target: Path) -> Iterator[Path]:
             _sync(temporary)
         temporary.replace(target)
     except OSError as error:
-        raise StorageError(f"{target}: cannot be written ({error.strerror or error})") from error
+        raise storage_error(target, error) from error
     finally:
         _remove(temporary)
+
+
+def storage_error(target: Path, error: OSError) -> StorageError:
+    """What to raise where a file could not be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFullError(f"disk full: {target} cannot be written; make room, and run the same command again")
+    return StorageError(f"{target}: cannot be written ({error.strerror or error})")
 
 
 def clear_remains(folder: Path, prefix: str = "") -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tissueclock.errors import CheckpointError
-from tissueclock.storage.files import read_json
+from tissueclock.storage.files import digest_file, read_json
 
 PROMOTED_SCHEMA = 1
 
@@ -126,11 +126,37 @@ class PromotedFolder:
             also: Keys that must be there beside those of every phase.
 
         Raises:
-            CheckpointError: The file is missing, is not JSON, has another schema or lacks a key.
+            CheckpointError: The file is missing, is not JSON, has another schema or lacks a key; or the scores are not
+                those that it was written with (0.1 kept no digest of them).
         """
-        return read_json(
+        facts = read_json(
             self.holdout, schema=PROMOTED_SCHEMA, needed=("phase", "unit", "metrics", *also), error=CheckpointError
         )
+        if (expected := facts.get("scores_digest")) is not None:
+            _check_digest(self.holdout_scores, expected)
+        return facts
+
+    def fault(self, digest: str) -> str | None:
+        """What is wrong with the checkpoint, in one line; None: it is what was promoted, and whole.
+
+        Args:
+            digest: SHA-256 of the weights that were promoted.
+        """
+        try:
+            _check_digest(self.weights, digest)
+            self.read_trial()
+            if self.holdout.exists():
+                self.read_holdout()
+        except CheckpointError as error:
+            return str(error)
+        return None
+
+
+def _check_digest(path: Path, expected: str) -> None:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file")
+    if (found := digest_file(path)) != expected:
+        raise CheckpointError(f"{path}: digest is {found[:12]}, not {expected[:12]}: it was altered or damaged")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +172,7 @@ class SweepFolder:
 
     @property
     def spec(self) -> Path:
-        """What was asked for, resolved."""
+        """What was asked for, resolved, when the sweep was opened."""
         return self.path / "sweep.json"
 
     @property
@@ -163,7 +189,7 @@ class SweepFolder:
         return PromotedFolder(self.path / "promoted" / str(rank))
 
     def promoted_ranks(self) -> list[int]:
-        """The ranks that there are folders of, ascending."""
+        """The ranks that there are folders of, ascending; the ledger says which of them count."""
         return sorted(int(path.name) for path in (self.path / "promoted").glob("[0-9]*"))
 
 

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from tissueclock.errors import BusyError, InputError, StorageError
+from tissueclock.storage.files import storage_error
 from tissueclock.storage.locks import try_lock
 
 SCHEMA = 1
@@ -33,6 +34,7 @@ class TrialEntry:
         seed: The trial's own seed.
         asked_s: When it was asked, seconds since the epoch.
         started: How many times a worker took it up.
+        code: The code that last took it up, as lineage tells it; empty where the ledger does not say.
         metrics: What was reported, by epoch (a repeated epoch overwrites).
         recovered: One line for every failure after which it was taken up again.
         status: How it ended; None while it has not.
@@ -45,6 +47,7 @@ class TrialEntry:
     seed: int
     asked_s: float
     started: int = 0
+    code: dict[str, Any] = field(default_factory=dict)
     metrics: dict[int, dict[str, float]] = field(default_factory=dict)
     recovered: list[str] = field(default_factory=list)
     status: Status | None = None
@@ -69,6 +72,7 @@ class LedgerState:
     Attributes:
         facts: What the opening line says: inputs, lineage, arms.
         trials: By name, in the order asked.
+        codes: The code that opened the sweep and that of each attempt, as lineage tells it; 0.1 wrote the first alone.
         promoted: By rank: the promoted checkpoint's trial and digest.
         closed: Whether the sweep is complete as last asked for.
         n_lines: Lines read.
@@ -77,6 +81,7 @@ class LedgerState:
 
     facts: dict[str, Any] = field(default_factory=dict)
     trials: dict[str, TrialEntry] = field(default_factory=dict)
+    codes: list[dict[str, Any]] = field(default_factory=list)
     promoted: dict[int, dict[str, Any]] = field(default_factory=dict)
     closed: bool = False
     n_lines: int = 0
@@ -86,6 +91,7 @@ class LedgerState:
     def apply(self, line: Mapping[str, Any]) -> None:
         """Folds one more line in."""
         self.n_lines += 1
+        self.codes += _codes(line)
         if line["kind"] in ("attempt", "opened", "reopened"):
             self._last_s = line["time_s"]
         elif self._last_s is not None:
@@ -99,13 +105,15 @@ class LedgerState:
                 self.closed = False
             case {"kind": "promoted", "rank": rank}:
                 self.promoted[rank] = dict(line)
+            case {"kind": "shared", "arms": arms}:
+                self.facts["arms"] = list(arms)
             case {"kind": "closed"}:
                 self.closed = True
             case {"kind": "reopened"}:
                 self.closed = False
                 self.promoted.clear()
             case {"trial": name}:
-                _apply_to_trial(self.trials[name], line)
+                _apply_to_trial(self.trials[name], line, code=self.codes[-1] if self.codes else {})
 
     def with_status(self, *statuses: Status | None) -> list[TrialEntry]:
         """The trials that ended so (None: that have not ended), in the order asked."""
@@ -117,10 +125,17 @@ class LedgerState:
         return max(ranked, key=lambda trial: trial.best_value or -math.inf, default=None)
 
 
-def _apply_to_trial(trial: TrialEntry, line: Mapping[str, Any]) -> None:
+def _codes(line: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The code that a line names, if it names one."""
+    code = line.get("code") or line.get("lineage", {}).get("code")
+    return [code] if code else []
+
+
+def _apply_to_trial(trial: TrialEntry, line: Mapping[str, Any], *, code: dict[str, Any]) -> None:
     match line["kind"]:
         case "started":
             trial.started += 1
+            trial.code = code
         case "reported":
             trial.metrics[line["epoch"]] = dict(line["metrics"])
         case "changed":
@@ -244,7 +259,7 @@ class LedgerWriter:
             self._stream.flush()
             os.fsync(self._stream.fileno())
         except OSError as error:
-            raise StorageError(f"{self.path}: cannot be written ({error.strerror})") from error
+            raise storage_error(self.path, error) from error
         self.state.apply(line)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ It is retried where its process dies: it goes on from the ledger.
 import contextlib
 import logging
 import os
+import re
 import socket
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -26,6 +27,7 @@ from tissueclock.sweeping.sweep import run_sweep
 
 _DRIVER_RETRIES = 3
 _LISTEN_TIMEOUT_S = 5.0
+_OUR_NAME = re.compile(r"^tissueclock\.errors\.\w+: ")
 _STDERR, _MOST_READ = 2, 100_000
 _ALLOWED = (
     "allowed: auto, HOST:PORT of a running head node, or local; where the cluster asks for a token, set "
@@ -108,7 +110,7 @@ class RunningSweep:
                 return cause
             said = str(cause).strip().splitlines() or ["no message"]
             is_traceback = isinstance(cause, TuneError)  # its last line says what happened
-            what = said[-1] if is_traceback else f"{type(cause).__name__}: {said[0]}"
+            what = _OUR_NAME.sub("", said[-1]) if is_traceback else f"{type(cause).__name__}: {said[0]}"
             return SweepError(f"sweep {self.job.name}: {what}")
         except RayError as error:
             return SweepError(f"sweep {self.job.name}: its driver was lost ({str(error).splitlines()[0]})")

@@ -8,24 +8,23 @@ from tissueclock.errors import CheckpointError, SweepError
 from tissueclock.records import Parent, SweepJob
 from tissueclock.storage.files import atomic_path, digest_file, read_json, write_json
 from tissueclock.storage.folders import PROMOTED_SCHEMA, CheckpointFolder, PromotedFolder, SweepFolder, TrialFolder
-from tissueclock.storage.ledger import LedgerState, LedgerWriter, TrialEntry
+from tissueclock.storage.ledger import LedgerState, LedgerWriter, TrialEntry, read_ledger
 
 
 def settle_trial(trial: TrialFolder) -> None:
     """Keeps the best epoch's weights of a trial that has ended as `best/`, and nothing of its other checkpoints.
 
     A trial that failed before its first whole checkpoint leaves nothing; one that was torn while it was written (a full
-    disk, a kill) is passed over for the one before.
+    disk, a kill) is passed over for the one before. An older `best/` gives way: a checkpoint holds the best so far.
     """
-    if not trial.best.path.exists():
-        for checkpoint in trial.checkpoints():
-            if checkpoint.best.exists():
-                with atomic_path(trial.best.path) as temporary:
-                    temporary.mkdir()
-                    kept = CheckpointFolder(temporary)
-                    shutil.copyfile(checkpoint.best, kept.weights)
-                    shutil.copyfile(checkpoint.facts, kept.facts)
-                break
+    latest = next((checkpoint for checkpoint in trial.checkpoints() if checkpoint.best.exists()), None)
+    if latest is not None:
+        shutil.rmtree(trial.best.path, ignore_errors=True)
+        with atomic_path(trial.best.path) as temporary:
+            temporary.mkdir()
+            kept = CheckpointFolder(temporary)
+            shutil.copyfile(latest.best, kept.weights)
+            shutil.copyfile(latest.facts, kept.facts)
     if trial.best.path.exists():
         for checkpoint in trial.begun_checkpoints():
             shutil.rmtree(checkpoint.path, ignore_errors=True)
@@ -50,29 +49,43 @@ def promote(job: SweepJob, writer: LedgerWriter) -> list[PromotedFolder]:
     promoted = []
     for rank, trial in enumerate(ranked[: job.spec.budget.promote], start=1):
         target = job.folder.promoted(rank)
-        facts = _trial_facts(job, trial, rank)
-        already = writer.state.promoted.get(rank)
-        if already is None or already["digest"] != facts["lineage"]["weights"] or not target.path.exists():
+        if _holds(target, trial, job.folder.trial(trial.name)):
+            facts = {**target.read_trial(), "arms": list(job.spec.arms)}
+            write_json(target.trial, facts)
+        else:
+            facts = _trial_facts(job, trial, rank)
             _place(job.folder.trial(trial.name).best.weights, facts, target)
-            writer.append(
-                "promoted",
-                rank=rank,
-                trial=trial.name,
-                digest=facts["lineage"]["weights"],
-                value=trial.best_value,
-            )
+        digest = facts["lineage"]["weights"]
+        if (target.holdout.exists() or target.holdout_scores.exists()) and target.fault(digest):
+            target.holdout.unlink(missing_ok=True)  # it is scored again
+        if writer.state.promoted.get(rank, {}).get("digest") != digest:
+            writer.append("promoted", rank=rank, trial=trial.name, digest=digest, value=trial.best_value)
         promoted.append(target)
     return promoted
 
 
+def promotion_fault(job: SweepJob, state: LedgerState) -> str | None:
+    """What is wrong with a sweep's promoted checkpoints, in one line; None: they are what is asked for, and whole."""
+    for rank, line in state.promoted.items():
+        folder = job.folder.promoted(rank)
+        if (fault := folder.fault(line["digest"])) is not None:
+            return fault
+        if not folder.holdout.exists():
+            return f"{folder.holdout}: no such file"
+    n_asked = min(job.spec.budget.promote, len(_ranked(job.folder, state)))
+    if sorted(state.promoted) != list(range(1, n_asked + 1)):
+        return f"{len(state.promoted)} promoted, {n_asked} asked for"
+    return None
+
+
 def read_parents(folder: SweepFolder) -> tuple[Parent, ...]:
-    """The promoted checkpoints of a complete sweep, best first, each verified against its digest.
+    """The checkpoints that the ledger calls promoted, best first, each verified against its digest.
 
     Raises:
         CheckpointError: Promoted weights are missing or are not the ones that were promoted.
     """
     parents = []
-    for rank in folder.promoted_ranks():
+    for rank in sorted(read_ledger(folder.ledger).promoted):
         promoted = folder.promoted(rank)
         expected = promoted.read_trial()["lineage"]["weights"]
         found = digest_file(promoted.weights) if promoted.weights.exists() else "no file"
@@ -83,10 +96,12 @@ def read_parents(folder: SweepFolder) -> tuple[Parent, ...]:
 
 
 def _ranked(folder: SweepFolder, state: LedgerState) -> list[TrialEntry]:
+    """The trials whose weights are there: in their own folder, or at least among the promoted ones."""
+    placed = {_whole(folder.promoted(rank)).get("trial") for rank in folder.promoted_ranks()}
     usable = [
         trial
         for trial in state.with_status("finished", "pruned", "failed")
-        if trial.best_value is not None and folder.trial(trial.name).best.weights.exists()
+        if trial.best_value is not None and (folder.trial(trial.name).best.weights.exists() or trial.name in placed)
     ]
     return sorted(usable, key=lambda trial: (-(trial.best_value or 0.0), _best_row(trial)["val_loss"], trial.name))
 
@@ -107,6 +122,12 @@ def _trial_facts(job: SweepJob, trial: TrialEntry, rank: int) -> dict[str, Any]:
     row = _best_row(trial)
     folder = job.folder.trial(trial.name)
     learned = read_json(folder.best.facts, needed=("network",), error=CheckpointError)
+    digest = digest_file(folder.best.weights)
+    if (found := learned.get("digests", {}).get(folder.checkpoint(1).best.name, digest)) != digest:
+        raise CheckpointError(
+            f"{folder.best.weights}: digest is {digest[:12]}, but {folder.best.facts.name} says {found[:12]}; delete "
+            f"{folder.path} and the trial counts as one without weights"
+        )
     own_facts = {"inputs": job.inputs} | ({} if job.spec.inputs.scheduler.name == "pbt" else {"seed": trial.seed})
     for name, own in own_facts.items():
         if (found := learned.get(name, own)) != own:
@@ -125,13 +146,31 @@ def _trial_facts(job: SweepJob, trial: TrialEntry, rank: int) -> dict[str, Any]:
         "metrics": row,
         "network": learned["network"],
         "lineage": {
-            **{key: job.lineage[key] for key in ("cohort", "split", "seed", "code")},
-            "weights": digest_file(folder.best.weights),
+            **{key: job.lineage[key] for key in ("cohort", "split", "seed")},
+            "code": trial.code or job.lineage["code"],
+            "weights": digest,
             "parent": parent,
             "chain": chain,
             "first_weights": read_json(folder.first_weights) if folder.first_weights.exists() else {"from": "random"},
         },
     }
+
+
+def _whole(promoted: PromotedFolder) -> dict[str, Any]:
+    """What `trial.json` says, if the folder holds the weights that it tells of; else nothing."""
+    try:
+        facts = promoted.read_trial()
+        return facts if digest_file(promoted.weights) == facts["lineage"]["weights"] else {}
+    except (CheckpointError, OSError):
+        return {}
+
+
+def _holds(target: PromotedFolder, trial: TrialEntry, own: TrialFolder) -> bool:
+    """Whether a promoted folder holds this trial's weights already, whole and as the trial has them, if it has any."""
+    facts = _whole(target)
+    if facts.get("trial") != trial.name:
+        return False
+    return not own.best.weights.exists() or digest_file(own.best.weights) == facts["lineage"]["weights"]
 
 
 def _place(weights: Path, facts: dict[str, Any], target: PromotedFolder) -> None:

@@ -10,7 +10,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
-from tissueclock.errors import SweepError
+from tissueclock.errors import DiskFullError, SweepError
 from tissueclock.storage.files import write_text
 from tissueclock.storage.folders import SweepFolder
 from tissueclock.storage.ledger import LedgerWriter
@@ -69,14 +69,24 @@ class Recorder(Callback):
         self._settle(name)
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """A failure that the trial is taken up after."""
+        """A failure that the trial is taken up after.
+
+        Raises:
+            DiskFullError: There is no room, and would be none for a retry: the trial stays open.
+        """
         name = self._names[trial.trial_id]
+        _stop_if_full(trial)
         self._keep_tracebacks(trial, name)
         self._writer.append("recovered", trial=name, error=one_line_error(trial))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """A failure once too often."""
+        """A failure once too often.
+
+        Raises:
+            DiskFullError: There is no room: the trial stays open.
+        """
         name = self._names[trial.trial_id]
+        _stop_if_full(trial)
         self._keep_tracebacks(trial, name)
         self._writer.append("ended", trial=name, status="failed", error=one_line_error(trial))
         self._settle(name)
@@ -95,14 +105,23 @@ def one_line_error(trial: Trial) -> str:
 
     Tune writes the last error to files on the driver's disk; only some of them reach the storage.
     """
-    error: BaseException | None = None
-    if trial.pickled_error_file and Path(trial.pickled_error_file).exists():
-        error = pickle.loads(Path(trial.pickled_error_file).read_bytes())
+    error = _last_error(trial)
     if isinstance(error, RayActorError):
         return "its worker died (killed, or out of memory)"
-    if isinstance(error, RayTaskError) and error.cause is not None:
-        error = error.cause
     if error is None:
         return "unknown: Tune kept no error"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:300]
+
+
+def _last_error(trial: Trial) -> BaseException | None:
+    """What the trial raised last, if Tune kept it on the driver's disk."""
+    if not (trial.pickled_error_file and Path(trial.pickled_error_file).exists()):
+        return None
+    error: BaseException = pickle.loads(Path(trial.pickled_error_file).read_bytes())
+    return error.cause if isinstance(error, RayTaskError) and error.cause is not None else error
+
+
+def _stop_if_full(trial: Trial) -> None:
+    if isinstance(error := _last_error(trial), DiskFullError):
+        raise DiskFullError(str(error).splitlines()[0])

@@ -34,6 +34,11 @@ class Space:
     distributions: Mapping[str, BaseDistribution]
     fixed: Mapping[str, Any]
 
+    def as_facts(self) -> dict[str, Any]:
+        """Bounds and choices of what is tuned, and the values of what is not, by name; for people to compare."""
+        tuned = {name: json.loads(distribution_to_json(d))["attributes"] for name, d in self.distributions.items()}
+        return {**tuned, **self.fixed}
+
     @property
     def digest(self) -> str:
         """What is tuned, pinned and within which bounds (SHA-256)."""

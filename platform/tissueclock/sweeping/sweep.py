@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import ray
@@ -18,9 +19,9 @@ from tissueclock.records import SweepJob, SweepSpec
 from tissueclock.settings import Resources
 from tissueclock.storage.files import digest_facts, write_json
 from tissueclock.storage.folders import PromotedFolder
-from tissueclock.storage.ledger import SCHEMA, LedgerState, LedgerWriter, read_ledger
+from tissueclock.storage.ledger import SCHEMA, LedgerWriter, read_ledger
 from tissueclock.sweeping.phase import SweptPhase
-from tissueclock.sweeping.promotion import promote, settle_trial
+from tissueclock.sweeping.promotion import promote, promotion_fault, settle_trial
 from tissueclock.sweeping.recorder import Recorder
 from tissueclock.sweeping.scheduler import make_scheduler, replay, scheduler_seed
 from tissueclock.sweeping.searcher import LedgerSearcher, wanted_trials
@@ -38,9 +39,15 @@ _DRIVER_CPUS = 0.01
 """Of a trial on several workers, whose own Ray Train takes; Tune wants some."""
 
 
-def inputs_digest(spec: SweepSpec, space: Space, parents: tuple[str, ...]) -> str:
-    """All that a trial of the sweep depends on, digested: the spec's key, the space, the parents' weights."""
-    return digest_facts({"key": spec.key, "space": space.digest, "parents": list(parents)})
+def inputs_digest(spec: SweepSpec, phase: SweptPhase, space: Space, parents: tuple[str, ...]) -> str:
+    """All that a trial of the sweep depends on, digested: its spec's key, phase, space, and parents' weights."""
+    facts = {"key": spec.key, "space": space.digest, "parents": list(parents)}
+    return digest_facts(facts if phase.as_in_0_1 else {**facts, "phase": dict(phase.facts)})
+
+
+def recorded_facts(spec: SweepSpec, phase: SweptPhase, space: Space) -> dict[str, Any]:
+    """What `sweep.json` tells of a sweep: the spec, what the phase `asks`, and within which `bounds`."""
+    return {**spec.as_facts(), "asks": dict(phase.facts), "bounds": space.as_facts()}
 
 
 def job_space(job: SweepJob, phase: SweptPhase) -> Space:
@@ -54,15 +61,15 @@ def job_space(job: SweepJob, phase: SweptPhase) -> Space:
 
 
 def is_complete(job: SweepJob, phase: SweptPhase) -> bool:
-    """Whether the ledger says that all that is asked for was done, and the promoted checkpoints are there."""
+    """Whether the ledger says that all that is asked for was done, and the promoted checkpoints are there, whole."""
     state = read_ledger(job.folder.ledger)
     n_wanted = wanted_trials(job_space(job, phase), job.spec)
     return (
         state.closed
         and len(state.trials) >= n_wanted
         and not state.with_status(None)
-        and _enough_promoted(job, state)
-        and all(job.folder.promoted(rank).holdout.exists() for rank in state.promoted)
+        and state.facts.get("arms") == list(job.spec.arms)
+        and promotion_fault(job, state) is None
     )
 
 
@@ -84,7 +91,7 @@ def run_sweep(job: SweepJob, phase: SweptPhase, *, retry_failed: bool = False) -
     os.environ.update(_QUIET)
     space = job_space(job, phase)
     with LedgerWriter(job.folder.ledger) as writer:
-        _open(job, writer)
+        _open(job, writer, recorded_facts(job.spec, phase, space))
         if retry_failed:
             for trial in writer.state.with_status("failed"):
                 shutil.rmtree(job.folder.trial(trial.name).best.path, ignore_errors=True)  # it begins anew
@@ -97,6 +104,8 @@ def run_sweep(job: SweepJob, phase: SweptPhase, *, retry_failed: bool = False) -
             return
         if writer.state.closed:
             writer.append("reopened")
+        if writer.state.facts.get("arms") != list(job.spec.arms):
+            writer.append("shared", arms=list(job.spec.arms))
         if n_left > 0:
             _fit(job, phase, space=space, writer=writer, searcher=searcher, n_left=n_left)
         promoted = promote(job, writer)
@@ -114,9 +123,9 @@ def slots(resources: Resources) -> int:
     return max(1, int(min(room)))
 
 
-def _open(job: SweepJob, writer: LedgerWriter) -> None:
+def _open(job: SweepJob, writer: LedgerWriter, facts: dict[str, Any]) -> None:
     if not writer.state.facts:
-        write_json(job.folder.spec, job.spec.as_facts())
+        write_json(job.folder.spec, facts)
         writer.append(
             "opened",
             schema=SCHEMA,
@@ -148,7 +157,7 @@ def _fit(
     own = resources if resources.workers == 1 else Resources(cpus=_DRIVER_CPUS)
     attempt = f"{job.name}-{time.strftime('%Y%m%d-%H%M%S')}"  # Tune's working folder on a node: shared by all sweeps
     budget_s = _budget_left_s(spec, writer)
-    writer.append("attempt", trials_left=n_left)
+    writer.append("attempt", trials_left=n_left, code=job.lineage["code"])
     tuner = Tuner(
         tune.with_resources(trainable, {"cpu": own.cpus, "gpu": own.gpus}),
         tune_config=TuneConfig(
@@ -194,11 +203,6 @@ def _budget_left_s(spec: SweepSpec, writer: LedgerWriter) -> float | None:
     if spec.budget.time_budget_min is None:
         return None
     return max(1.0, spec.budget.time_budget_min * 60 - writer.state.busy_s)
-
-
-def _enough_promoted(job: SweepJob, state: LedgerState) -> bool:
-    with_weights = [name for name in state.trials if job.folder.trial(name).best.path.exists()]
-    return len(state.promoted) >= min(job.spec.budget.promote, len(with_weights)) > 0
 
 
 def _score(job: SweepJob, phase: SweptPhase, promoted: Sequence[PromotedFolder]) -> None:

@@ -18,6 +18,10 @@ from tissueclock.storage.locks import wait_for
 
 SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https")
 _CHECK_TIMEOUT_S = 4.0
+CREDENTIALS = (
+    "its name and password stand in MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (or a token in "
+    "MLFLOW_TRACKING_TOKEN)"
+)
 _SECRET_OPTION = re.compile(r"([?&](?:user|password|passwd|pwd|token)=)[^&\s'\"]*", re.IGNORECASE)
 _SQLITE_MAGIC = b"SQLite format 3\x00"
 _ENVIRONMENT = {
@@ -36,10 +40,37 @@ def prepare_environment() -> None:
     """Sets what MLflow reads when it is imported (telemetry off, short patience, quiet); a user's own values stay."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    spare_localhost()
     # deprecations between MLflow and SQLAlchemy are none of the user's business
     for module in (r"mlflow(\.|$)", r"sqlalchemy(\.|$)", r"alembic(\.|$)"):
         for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
             warnings.filterwarnings("ignore", category=category, module=module)
+
+
+def spare_localhost() -> None:
+    """Keeps this machine's own address from a proxy that the environment names."""
+    named = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    if named != "*":
+        spared = ",".join(dict.fromkeys([*filter(None, named.split(",")), "localhost", "127.0.0.1", "::1"]))
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = spared
+
+
+def one_line_answer(error: Exception, uri: str) -> str:
+    """Why a server did not do what was asked, in one line: away, slow, behind a proxy, or not this user's."""
+    text, where = str(error), redacted(uri)
+    if "ProxyError" in text or "Cannot connect to proxy" in text:
+        proxies = {
+            n: os.environ[n] for n in ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY") if n in os.environ
+        }
+        named = " or ".join(f"{name}={redacted(value)}" for name, value in proxies.items()) or "a proxy"
+        return f"{where} cannot be reached through {named}; name its host in NO_PROXY, or mend the proxy"
+    if "Read timed out" in text or "ReadTimeout" in text:
+        return f"the MLflow server at {where} is there and does not answer in time: busy or paused"
+    if re.search(r"\b40[13]\b", text):
+        return f"the MLflow server at {where} refuses this user: {CREDENTIALS}"
+    if "HTTPConnectionPool" in text or "HTTPSConnectionPool" in text:
+        return f"no MLflow server answers at {where}"
+    return one_line(error)
 
 
 def open_client(uri: str) -> Any:
@@ -129,6 +160,7 @@ def _check_sqlite(path: Path, uri: str) -> None:
 def _check_server(uri: str) -> None:
     import requests
 
+    spare_localhost()
     url = f"{uri.rstrip('/')}/api/2.0/mlflow/experiments/search"
     token, user = os.environ.get("MLFLOW_TRACKING_TOKEN"), os.environ.get("MLFLOW_TRACKING_USERNAME")
     try:
@@ -140,11 +172,16 @@ def _check_server(uri: str) -> None:
             auth=(user, os.environ.get("MLFLOW_TRACKING_PASSWORD", "")) if user else None,
         )
     except requests.RequestException as error:
-        reason = "no answer in time" if isinstance(error, requests.Timeout) else "no connection"
+        if isinstance(error, requests.exceptions.ProxyError | requests.exceptions.ReadTimeout):
+            raise InputError(f"tracking URI {redacted(uri)!r}: {one_line_answer(error, uri)}") from error
         raise InputError(
-            f"tracking URI {redacted(uri)!r}: no MLflow server answers there ({reason}); start it, or leave the URI "
-            "out to log to a file in the study folder"
+            f"tracking URI {redacted(uri)!r}: no MLflow server answers there (no connection); start it, or leave the "
+            "URI out to log to a file in the study folder"
         ) from error
+    if answer.status_code in (401, 403):
+        raise InputError(
+            f"tracking URI {redacted(uri)!r}: answered {answer.status_code} {answer.reason}: {CREDENTIALS}"
+        )
     if not answer.ok:
         raise InputError(
             f"tracking URI {redacted(uri)!r}: answered {answer.status_code} {answer.reason}; an MLflow server is "

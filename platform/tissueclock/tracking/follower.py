@@ -15,9 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tissueclock.errors import InputError
 from tissueclock.storage.files import read_json, write_json
 from tissueclock.storage.folders import StudyFolder
-from tissueclock.tracking.connection import one_line, open_client, prepare_environment, redacted
+from tissueclock.tracking.connection import one_line_answer, open_client, prepare_environment
+from tissueclock.tracking.relocating import relocate
 from tissueclock.tracking.run_facts import StudyStatus
 from tissueclock.tracking.sweep_log import SweepLog
 
@@ -155,11 +157,16 @@ class Follower:
             from tissueclock.tracking.sync import Refusals, StudySync
 
             is_server = self._uri.startswith(("http:", "https:"))
+            artifact_root = None if is_server else self._folder.artifacts.absolute().as_uri()
+            client = self._make_client(self._uri)
+            if artifact_root is not None:
+                is_own = self._uri == self._folder.default_tracking_uri
+                relocate(self._uri, experiment=self._study, artifact_root=artifact_root, is_own=is_own)
             self._sync = StudySync(
-                client=self._make_client(self._uri),
+                client=client,
                 identity=self._identity(),
                 folder=self._folder,
-                artifact_root=None if is_server else self._folder.artifacts.absolute().as_uri(),
+                artifact_root=artifact_root,
                 refusals=Refusals(*self._refused),
                 check=self._check_deadline,
             )
@@ -171,13 +178,20 @@ class Follower:
         return self._sync
 
     def _identity(self) -> "StudyIdentity":
-        """The folder's identity, made at the first time and kept in `tracking.json`."""
+        """The folder's identity, made at the first time and kept in `tracking.json`.
+
+        One that is damaged is put aside: the folder gets another, and is logged from its ledgers as another study.
+        """
         from tissueclock.tracking.sync import StudyIdentity
 
         path = self._folder.tracking
-        if not path.exists():
-            write_json(path, {"schema": 1, "study_id": uuid.uuid4().hex, "started_s": round(time.time(), 3)})
-        facts = read_json(path, schema=1, needed=("study_id", "started_s"))
+        try:
+            facts = read_json(path, schema=1, needed=("study_id", "started_s"))
+        except InputError:
+            if path.exists():
+                path.replace(path.with_suffix(".damaged"))
+            facts = {"schema": 1, "study_id": uuid.uuid4().hex, "started_s": round(time.time(), 3)}
+            write_json(path, facts)
         return StudyIdentity(self._study, facts["study_id"], facts["started_s"])
 
     def _discover(self) -> None:
@@ -191,8 +205,7 @@ class Follower:
         return set(read_json(self._folder.graph).get("sweeps", {}))
 
     def _said(self, error: Exception) -> str:
-        is_away = "HTTPConnectionPool" in str(error) or "HTTPSConnectionPool" in str(error)
-        return f"no MLflow server answers at {redacted(self._uri)}" if is_away else one_line(error)
+        return one_line_answer(error, self._uri)
 
     def _check_deadline(self) -> None:
         if time.monotonic() > self._deadline:

@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from tissueclock.errors import InputError, TissueclockError
 from tissueclock.tracking.columns import table_path
@@ -86,27 +87,32 @@ class PageServer:
         self._base = f"http://{shown}:{port}"
         self.url = runs_url(uri, study=study, base=self._base)
         path = sqlite_path(uri)
-        self._process = subprocess.Popen(
-            _command(host, port),
-            env=_environment(uri),
-            cwd=Path.cwd() if path is None else path.parent,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        self._options: dict[str, Any] = {"env": _environment(uri), "cwd": Path.cwd() if path is None else path.parent}
+        self._command = _command(host, port)
+        self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "PageServer":
-        deadline = time.monotonic() + _START_TIMEOUT_S
-        while not _answers(f"{self._base}/health"):
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self.__exit__()
-                raise TissueclockError(f"the MLflow server at {self._base} did not start (`mlflow server` says why)")
-            time.sleep(0.2)
+        try:
+            with _interrupted_later():  # a process that was started and is not known could not be ended
+                self._process = subprocess.Popen(
+                    self._command,
+                    **self._options,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+            self._wait_for_answer(self._process)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGTERM)
+        if self._process is None:
+            return
+        with _interrupted_later():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGTERM)
             try:
                 self._process.wait(timeout=10)
             except subprocess.TimeoutExpired:
@@ -120,10 +126,17 @@ class PageServer:
             TissueclockError: The server ended by itself.
         """
         try:
-            code = self._process.wait()
+            code = self._process.wait() if self._process else None
         except KeyboardInterrupt:
             return
         raise TissueclockError(f"the MLflow server at {self._base} ended with exit code {code}")
+
+    def _wait_for_answer(self, process: "subprocess.Popen[bytes]") -> None:
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while not _answers(f"{self._base}/health"):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise TissueclockError(f"the MLflow server at {self._base} did not start (`mlflow server` says why)")
+            time.sleep(0.2)
 
 
 def _command(host: str, port: int) -> list[str]:
@@ -167,6 +180,23 @@ def _ended_by_sigterm() -> Iterator[None]:
         return
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _interrupted_later() -> Iterator[None]:
+    """Holds an interruption back until the block has ended."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    noted: list[int] = []
+    before = {number: signal.signal(number, lambda n, _: noted.append(n)) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if noted:
+        raise KeyboardInterrupt
 
 
 def _answers(url: str) -> bool:

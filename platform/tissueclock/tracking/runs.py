@@ -16,6 +16,7 @@ from tissueclock.tracking.run_facts import RunFacts
 ID_TAG = "tissueclock.study_id"
 KEY_TAGS = ("tissueclock.sweep", "tissueclock.trial")
 KIND_TAG = "tissueclock.kind"
+SUPERSEDED_TAG = "tissueclock.superseded"
 _METRICS_PER_BATCH = 1000
 _ITEMS_PER_BATCH = 100
 _PAGE = 1000
@@ -27,6 +28,7 @@ class MirroredRun:
 
     run_id: str
     status: str
+    start_ms: int
     deleted: bool = False
     tags: dict[str, str] = field(default_factory=dict)
     params: set[str] = field(default_factory=set)
@@ -57,6 +59,8 @@ class RunMirror:
         """
         found: dict[tuple[str, str], list[Run]] = {}
         for run in self._search():
+            if SUPERSEDED_TAG in run.data.tags:
+                continue
             sweep, trial = (run.data.tags.get(tag, "") for tag in KEY_TAGS)
             found.setdefault((sweep, trial), []).append(run)
         for key, runs in found.items():
@@ -69,13 +73,18 @@ class RunMirror:
     def sync(self, facts: RunFacts, *, parent: str | None) -> MirroredRun:
         """Makes the run if there is none, and sends what it lacks: nothing, if it lacks nothing.
 
-        A run that a person deleted stays deleted.
+        A run that a person deleted stays deleted. A run that began at another millisecond than the ledger says is
+        another ledger's, which was deleted: it is closed, named superseded, and a run of its own is made.
 
         Args:
             facts: What the run is to hold.
             parent: The run that it is nested in.
         """
-        run = self.runs.get(facts.key) or self._create(facts, parent)
+        run = self.runs.get(facts.key)
+        if run is not None and run.start_ms != facts.start_ms:
+            self._supersede(facts)
+            run = None
+        run = run or self._create(facts, parent)
         if run.deleted:
             return run
         self._send(run, facts)
@@ -121,9 +130,23 @@ class RunMirror:
             **({"mlflow.parentRunId": parent} if parent else {}),
         }
         made = self._client.create_run(self._experiment_id, facts.start_ms, tags, facts.name)
-        run = MirroredRun(made.info.run_id, "RUNNING", tags=dict(tags), steps=set())
+        run = MirroredRun(made.info.run_id, "RUNNING", facts.start_ms, tags=dict(tags), steps=set())
         self.runs[facts.key] = run
         return run
+
+    def _supersede(self, facts: RunFacts) -> None:
+        """Closes the run under this key and, of a sweep, those of trials that its ledger cannot have asked."""
+        sweep, trial = facts.key
+        for key, run in list(self.runs.items()):
+            is_trial_of_it = key[0] == sweep and not trial and run.start_ms < facts.start_ms
+            if key != facts.key and not is_trial_of_it:
+                continue
+            del self.runs[key]
+            if not run.deleted:
+                self._client.set_tag(run.run_id, "status", "superseded")
+                if run.status == "RUNNING":
+                    self._client.set_terminated(run.run_id, status="KILLED")
+                self._client.set_tag(run.run_id, SUPERSEDED_TAG, "its ledger was deleted, and the sweep was run again")
 
     def _send(self, run: MirroredRun, facts: RunFacts) -> None:
         steps = self._new_steps(run, facts)
@@ -183,6 +206,7 @@ def _mirrored(run: Run) -> MirroredRun:
     return MirroredRun(
         run.info.run_id,
         run.info.status,
+        run.info.start_time,
         deleted=run.info.lifecycle_stage != "active",
         tags=dict(run.data.tags),
         params=set(run.data.params),

@@ -1,8 +1,10 @@
 """A phase: what is learned, how that is called, and from what a trial of it may begin."""
 
 import abc
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import math
+import re
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -89,3 +91,37 @@ class Phase:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     needs_parent: bool = False
     kinds: tuple[str, ...] = ()
+
+    def as_facts(self) -> dict[str, Any]:
+        """What it declares and a result depends on, as JSON facts: not the title, nor what merely may learn it."""
+        return {
+            "task": _declared(self.task),
+            "objective": self.task.objective,
+            "defaults": _declared(self.defaults),
+        }
+
+
+def _declared(value: Any) -> Any:
+    """A declared value as JSON facts that are the same in every process.
+
+    A dataclass's field counts where it is not the default, so that one that is added later renames no sweep. Functions
+    and other objects are told by their `repr`: what they do is their module's code.
+    """
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else repr(value)
+        case Mapping():
+            return {str(key): _declared(each) for key, each in value.items()}
+        case Set():
+            return sorted((_declared(each) for each in value), key=repr)
+        case list() | tuple():
+            return [_declared(each) for each in value]
+    if not is_dataclass(value) or isinstance(value, type):
+        return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+    said = {f.name: _declared(getattr(value, f.name)) for f in fields(value) if f.compare}
+    default = {f.name: _declared(f.default) for f in fields(value) if f.default is not MISSING}
+    return {"is": type(value).__qualname__} | {
+        name: each for name, each in said.items() if name not in default or each != default[name]
+    }

@@ -108,6 +108,7 @@ def score(promoted: PromotedFolder, question: Question, cohort: Cohort) -> None:
             "n": int(metrics.pop("n")),
             "n_positive": int(metrics.pop("n_positive")),
             "threshold": metrics.pop("threshold"),
+            "scores_digest": digest_file(promoted.holdout_scores),
             "metrics": metrics,
         },
     )

@@ -3,11 +3,14 @@
 Tune's checkpoints hold no weights: they name the checkpoint in the trial's folder (PBT copies by them).
 """
 
+import inspect
 from pathlib import Path
 from typing import Any, ClassVar
 
 from ray import tune
 
+from tissueclock.errors import SweepError
+from tissueclock.lineage import code_digests
 from tissueclock.records import SweepJob
 from tissueclock.storage.files import digest_facts, read_json, write_json
 from tissueclock.training.distributed import train_distributed
@@ -30,12 +33,28 @@ class PhaseTrainable(tune.Trainable):  # type: ignore[misc, unused-ignore]
     trial: Trial
 
     @classmethod
+    def as_facts(cls) -> dict[str, Any]:
+        """What of the phase a result depends on, as JSON facts: what it declares, and its code.
+
+        A phase of ours is one module over the platform; to a lab's belongs what it imports from the lab's folder.
+        """
+        own = next(kind for kind in cls.__mro__ if not kind.__module__.startswith("ray."))  # Tune derives one for a job
+        file = Path(inspect.getfile(own))
+        room = file.parents[1] if file.stem == "__init__" else file.parent
+        lab = None if (room / "__init__.py").exists() else room.parent
+        return {**cls.phase.as_facts(), "code": code_digests(own.__module__, file, folder=lab, title=cls.phase.title)}
+
+    @classmethod
     def for_job(cls, job: SweepJob) -> Any:
         """What Tune is handed: this class, or a function that runs it on several devices; under the sweep's own name.
 
         Tune registers it by its `__name__` for the whole Ray job, which all sweeps of a study share: under one name,
         the last sweep to register would train the others' trials.
+
+        Raises:
+            SweepError: The phase was edited since the sweep was named by it.
         """
+        cls._check_unchanged(job)
         if job.spec.budget.resources.workers == 1:
             tunable = tune.with_parameters(cls, job=job)
         else:
@@ -43,8 +62,17 @@ class PhaseTrainable(tune.Trainable):  # type: ignore[misc, unused-ignore]
         tunable.__name__ = f"{cls.__name__}_{digest_facts([str(job.folder.path), job.inputs])[:16]}"
         return tunable
 
+    @classmethod
+    def _check_unchanged(cls, job: SweepJob) -> None:
+        """A worker imports the phase when it starts: an edit in between would train another question's trials."""
+        if job.phase and cls.as_facts() != job.phase:
+            raise SweepError(
+                f"sweep {job.name}: phase {job.spec.phase} was edited meanwhile; run the same command again"
+            )
+
     def setup(self, config: dict[str, Any], job: SweepJob) -> None:
         """Opens the cohort, which all later trials of this actor share, and begins the first of them."""
+        self._check_unchanged(job)
         self.trial = Trial(self.phase, job)
         self.trial.begin(self.trial_name, config)
 

@@ -1,7 +1,6 @@
 """Makes a raw phantom: the patients of the packed phantom with the same seed, as a BIDS folder with the truth in it."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -62,8 +61,7 @@ def make_raw_phantom(
     plans = plan_patients(n_patients, grid=FINE_GRID, seed=seed, lesions=lesions)
     shown = shown_onsets(plans, seed=seed, permute=permute_onset)
     facts = {
-        "preset": preset.name,
-        "parameters": asdict(preset),
+        **preset.as_facts(),
         "seed": seed,
         "anatomy": anatomy,
         "lesions": "grown" if lesions is None else lesions.name,

@@ -15,7 +15,7 @@ from tissueclock.cohort.manifest import LesionSide
 from tissueclock.grid import split_halves
 from tissueclock.phantom.anatomy import Brain, Tissues, template
 from tissueclock.phantom.features import measure_lesion
-from tissueclock.phantom.nuisance import Scan, draw_scan
+from tissueclock.phantom.nuisance import AIR_SHARE, Scan, draw_pile_up, draw_scan
 from tissueclock.phantom.patient import (
     LESION_SHARE,
     PatientPlan,
@@ -92,6 +92,10 @@ def make_raw_patient(
     features = _measure(signals, tissues=tissues, lesion=lesion)
     extra = draw_findings(scan, volume_ml=made.numbers["volume_ml"], rng=rng)
     readers = read_mismatch(features, rng)
+    if preset.pile_up:
+        air_rng = np.random.default_rng(derive_seed(plan.seed, "pile up", plan.participant_id))
+        pile_up = draw_pile_up(FINE_GRID, strength=preset.pile_up, rng=air_rng)
+        signals = {series: signals[series] * (1.0 + AIR_SHARE[series] * pile_up) for series in SERIES}
     subject = _subject(signals, clean, tissues=tissues, lesion=lesion, scan=scan, rng=scanner_rng)
     visit = scan_subject(subject, variant=variant, rng=scanner_rng)
     write_visit(folder / name, visit, field=scan.field)
