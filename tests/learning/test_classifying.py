@@ -64,9 +64,9 @@ def test_metrics_are_finite_json_numbers(make_learner):
 def test_patience_ends_learning_that_does_not_get_better(make_learner):
     learner = make_learner(epochs=50, patience=2, lr=0.0)
     while not learner.finished:
-        learner.run_epoch()
+        metrics = learner.run_epoch()
     assert learner.epoch == 3
-    assert learner.best_metrics["epoch"] == 1.0
+    assert metrics["best_epoch"] == 1.0
 
 
 def test_a_checkpoint_holds_the_best_epochs_weights(make_learner, folder):
@@ -75,11 +75,12 @@ def test_a_checkpoint_holds_the_best_epochs_weights(make_learner, folder):
     learner = make_learner(epochs=6, lr=1e-2)
     states, aucs = [], []
     while not learner.finished:
-        aucs.append(learner.run_epoch()["val_auc"])
+        metrics = learner.run_epoch()
+        aucs.append(metrics["val_auc"])
         states.append({name: tensor.clone() for name, tensor in learner.network.state_dict().items()})
     learner.save(folder)
     best = read_checkpoint(folder).best_weights()
-    i_best = int(learner.best_metrics["epoch"]) - 1
+    i_best = int(metrics["best_epoch"]) - 1
     assert aucs[i_best] == max(aucs)
     assert all(torch.equal(best[name], tensor) for name, tensor in states[i_best].items())
 

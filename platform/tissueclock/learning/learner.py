@@ -116,11 +116,6 @@ class Learner(abc.ABC):
         """Whether all epochs were run, or patience is at an end."""
         return self.epoch >= self._epochs or self._stopping.exhausted
 
-    @property
-    def best_metrics(self) -> dict[str, float]:
-        """All metrics of the best epoch so far; empty before the first."""
-        return dict(self._stopping.best)
-
     def run_epoch(self) -> dict[str, float]:
         """Trains one epoch and validates.
 

@@ -1,7 +1,7 @@
 """A promoted checkpoint's answers for every hemisphere of a cohort, whatever its split."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ from tissueclock.cohort.pairs import with_halves
 from tissueclock.cohort.store import Cohort
 from tissueclock.errors import CohortError
 from tissueclock.learning.prediction import predict_logits
-from tissueclock.storage.files import write_text
 from tissueclock.storage.folders import PromotedFolder
+from tissueclock.storage.tsv import write_rows
+from tissueclock.training.attention_share import format_figures, look
 from tissueclock.training.scoring import load_promoted, threshold_of
 
 
@@ -27,6 +28,7 @@ class Prediction:
         logit: Higher: rather yes.
         probability: Its logistic.
         positive: Whether it reaches the threshold that was chosen on validation.
+        figures: What a network that attends to voxels saw, as cells by column; see `look`. The same columns for all.
     """
 
     patient: str
@@ -34,6 +36,7 @@ class Prediction:
     logit: float
     probability: float
     positive: bool
+    figures: Mapping[str, str]
 
 
 def predict(promoted: PromotedFolder, cohort: Path) -> list[Prediction]:
@@ -52,7 +55,9 @@ def predict(promoted: PromotedFolder, cohort: Path) -> list[Prediction]:
         )
     rows = np.arange(len(opened.table), dtype=np.int64)
     halves = with_halves(_Whole(opened), opened.table, n_halves=network.n_halves)
-    logits = predict_logits(network, halves, rows, device=next(network.parameters()).device)
+    device = next(network.parameters()).device
+    logits = predict_logits(network, halves, rows, device=device)
+    figures = look(network, halves, rows, masks=opened.lesion_masks, device=device)
     threshold = threshold_of(promoted, facts)
     return [
         Prediction(
@@ -61,8 +66,9 @@ def predict(promoted: PromotedFolder, cohort: Path) -> list[Prediction]:
             logit=float(logit),
             probability=float(1 / (1 + np.exp(-float(logit)))),
             positive=bool(logit >= threshold),
+            figures=format_figures(figures, [i]),
         )
-        for hemisphere, logit in zip(opened.table, logits, strict=True)
+        for i, (hemisphere, logit) in enumerate(zip(opened.table, logits, strict=True))
     ]
 
 
@@ -72,14 +78,18 @@ def write_predictions(target: Path, predictions: Sequence[Prediction]) -> None:
     Raises:
         StorageError: The folder cannot be written.
     """
-    columns = ("patient", "side", "logit", "probability", "positive")
-    lines = ["\t".join(columns)]
-    for prediction in predictions:
-        row = asdict(prediction)
-        lines.append(
-            f"{row['patient']}\t{row['side']}\t{row['logit']:.6f}\t{row['probability']:.6f}\t{int(row['positive'])}"
-        )
-    write_text(target, "\n".join(lines) + "\n")
+    rows = [
+        {
+            "patient": prediction.patient,
+            "side": prediction.side,
+            "logit": f"{prediction.logit:.6f}",
+            "probability": f"{prediction.probability:.6f}",
+            "positive": str(int(prediction.positive)),
+            **prediction.figures,
+        }
+        for prediction in predictions
+    ]
+    write_rows(target, columns=list(rows[0]), rows=rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ class Restoration(LearningTask):
             validation=Volumes(view, view.rows("validation")),
         )
 
-    def check_weights(self, spec: SweepSpec) -> None:
+    def check_network(self, spec: SweepSpec, pinned: Mapping[str, Any]) -> None:
         """Raises InputError where the first weights are not drawn: the phase is the first of its chain."""
         if spec.inputs.weights != "random":
             raise InputError(f"phase {spec.phase} has weights {spec.inputs.weights!r}; allowed: random")

@@ -1,7 +1,7 @@
 """Promoted weights on the holdout: each unit's logit, and the figures at the threshold that validation chose."""
 
-import hashlib
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,12 @@ from tissueclock.errors import CheckpointError
 from tissueclock.learning.metrics import classification_metrics
 from tissueclock.learning.prediction import predict_logits
 from tissueclock.learning.samples import Samples
-from tissueclock.networks.attended_network import AttendedNetwork
 from tissueclock.networks.building import build_network
 from tissueclock.networks.staged import StagedNetwork
-from tissueclock.storage.files import digest_file, write_json, write_text
+from tissueclock.storage.files import digest_file, write_json
 from tissueclock.storage.folders import PROMOTED_SCHEMA, PromotedFolder
-from tissueclock.training.attention_share import attention_in_lesion
+from tissueclock.storage.tsv import write_rows
+from tissueclock.training.attention_share import ATTENTION_IN_LESION, format_figures, look
 from tissueclock.weights.fitting import load_weights
 from tissueclock.weights.tensors import read_tensors
 
@@ -82,8 +82,8 @@ def threshold_of(promoted: PromotedFolder, facts: dict[str, Any]) -> float:
 def score(promoted: PromotedFolder, question: Question, cohort: Cohort) -> None:
     """Scores the holdout once, with the threshold that validation chose: writes `holdout.tsv`, then `holdout.json`.
 
-    Where the lesions are known and the network attends to voxels, `attention_in_lesion` is among the metrics: nothing
-    learns from it.
+    A network that attends to voxels has its figures in the table (see `look`); where the lesions are known, the mean
+    attention inside them is among the metrics. Nothing learns from either.
     """
     network, facts = load_promoted(promoted)
     table, view = cohort.table, cohort.holdout_view()
@@ -93,10 +93,11 @@ def score(promoted: PromotedFolder, question: Question, cohort: Cohort) -> None:
     logits = predict_logits(network, halves, samples.rows, device=device)
     threshold = threshold_of(promoted, facts)
     metrics = classification_metrics(samples.labels, logits, threshold=threshold, groups=samples.groups)
-    if isinstance(network, AttendedNetwork) and (masks := cohort.lesion_masks) is not None:
-        metrics["attention_in_lesion"] = attention_in_lesion(network, samples, masks, device=device)
-    scores = _as_tsv(question, table, samples, logits)
-    write_text(promoted.holdout_scores, scores)
+    figures = look(network, halves, samples.rows, masks=cohort.lesion_masks, device=device)
+    if not np.isnan(inside := figures.get(ATTENTION_IN_LESION, np.array(np.nan))).all():
+        metrics[ATTENTION_IN_LESION] = float(np.nanmean(inside))
+    rows = _units(question, table, samples, logits, figures)
+    write_rows(promoted.holdout_scores, columns=list(rows[0]), rows=rows)
     write_json(
         promoted.holdout,
         {
@@ -107,19 +108,31 @@ def score(promoted: PromotedFolder, question: Question, cohort: Cohort) -> None:
             "n": int(metrics.pop("n")),
             "n_positive": int(metrics.pop("n_positive")),
             "threshold": metrics.pop("threshold"),
-            "scores_digest": hashlib.sha256(scores.encode()).hexdigest(),
+            "scores_digest": digest_file(promoted.holdout_scores),
             "metrics": metrics,
         },
     )
 
 
-def _as_tsv(question: Question, table: Sequence[Hemisphere], samples: Samples, logits: np.ndarray) -> str:
-    """One row a unit; a patient's logit is the mean over the hemispheres that take part."""
-    units: dict[str, tuple[str, int, list[float]]] = {}
-    for i, label, logit in zip(samples.rows, samples.labels, logits, strict=True):
-        hemisphere = table[int(i)]
-        unit = hemisphere.patient if question.unit == "patient" else f"{hemisphere.patient}/{hemisphere.side}"
-        units.setdefault(unit, (hemisphere.patient, int(label), []))[2].append(float(logit))
-    lines = ["unit\tpatient\tlabel\tlogit"]
-    lines += [f"{unit}\t{patient}\t{label}\t{np.mean(ls):.9g}" for unit, (patient, label, ls) in units.items()]
-    return "\n".join(lines) + "\n"
+def _units(
+    question: Question,
+    table: Sequence[Hemisphere],
+    samples: Samples,
+    logits: ndarray,
+    figures: Mapping[str, ndarray],
+) -> list[dict[str, str]]:
+    """One row a unit; a patient's logit and figures are means over the hemispheres that take part."""
+    positions: dict[str, list[int]] = defaultdict(list)
+    for i, row in enumerate(samples.rows):
+        half = table[int(row)]
+        positions[half.patient if question.unit == "patient" else f"{half.patient}/{half.side}"].append(i)
+    return [
+        {
+            "unit": unit,
+            "patient": table[int(samples.rows[own[0]])].patient,
+            "label": str(int(samples.labels[own[0]])),
+            "logit": f"{np.mean(logits[own], dtype=np.float64):.9g}",
+            **format_figures(figures, own),
+        }
+        for unit, own in positions.items()
+    ]
