@@ -62,7 +62,7 @@ def check_study(
                 f"{study.file}: phase {spec.phase} has a network of kind {spec.inputs.network.kind!r}; allowed: "
                 f"{', '.join(kinds)}"
             )
-        phase.phase.task.check_weights(spec)
+        phase.phase.task.check_network(spec, space.fixed)
         _check_classes(study, spec, phase)
     _check_writable(study.folder.path)
     check_tracker(study.tracking_uri)

@@ -69,6 +69,10 @@ STUDY_CASES: dict[str, tuple[dict[str, Any], str]] = {
         {"arms": arm(**CHAIN), "phases": {"tss_3h": {"fix": {"parent": 5}}}},
         r"phase tss_3h, space tss_3h: fix parent is 5; allowed: a whole number from 1 to 2",
     ),
+    "pins that leave nothing of what is to be learned": (
+        {"arms": arm(**CHAIN), "phases": {"tss_3h": {"fix": {"attention": "off", "learned": "gates"}}}},
+        r"phase tss_3h: fix learned: 'gates', but the network computes no gates \(attention is off\)",
+    ),
     "unknown phase": (
         {"arms": arm(tss_6h="random")},
         r"phase tss_6h: no module trainables/tss_6h\.py; known: attention, detection, genesis, tss_3h, tss_4h5",

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tissueclock.channels import SERIES
-from tissueclock.networks.inputs import Inputs
-from tissueclock.networks.readout import ReadVoxels, VoxelReadout, attend
+from tissueclock.networks.inputs import Inputs, log_signal
+from tissueclock.networks.readout import ReadVoxels, VoxelReadout
 from tissueclock.networks.resnet import ResNet18
 from tissueclock.networks.settings import AttendedKind, Attention, Readout, Stage, StemStride, Values
 from tissueclock.networks.staged import StagedNetwork
@@ -35,16 +35,13 @@ class VoxelReading:
         logit: One logit a hemisphere, `batch`.
         score: How much each voxel asks to be looked at, `batch slice rows columns`.
         attention: Each voxel's share, `batch slice rows columns`; in sum 1 over a hemisphere, 0 outside the brain.
-        attended: The inputs, before they were standardised, averaged with those shares, `batch channel`: series, ADC
-            and log ratios to the other half, as readers know them.
-        channels: Their names.
+        ratios: By name, each `batch`: see `side_ratios`; empty unless both halves are read and attention is on.
     """
 
     logit: Tensor
     score: Tensor
     attention: Tensor
-    attended: Tensor
-    channels: tuple[str, ...]
+    ratios: Mapping[str, Tensor]
 
 
 class AttendedNetwork(StagedNetwork):
@@ -199,13 +196,12 @@ class AttendedNetwork(StagedNetwork):
         maps = self.before(x, len(STAGES))
         grid = maps[0].shape[2:]
         out = self._read_out(maps, len(STAGES))
-        measured, brain = self.inputs.measure(x)
+        attention = out.share.view(-1, *grid)
         return VoxelReading(
             logit=out.logit,
             score=out.score.view(-1, *grid),
-            attention=out.share.view(-1, *grid),
-            attended=attend(out.share, (_onto(grid, measured, brain)[0],)),
-            channels=self.inputs.channel_names,
+            attention=attention,
+            ratios=side_ratios(x, attention) if self.n_halves == 2 and self.readout.gates else {},
         )
 
     def _read_out(self, maps: tuple[Tensor, ...], depth: int) -> ReadVoxels:
@@ -224,6 +220,41 @@ class AttendedNetwork(StagedNetwork):
         for i_stage in range(start, min(stop, self._n_run)):
             x = self.trunk.run_stage(i_stage, self.trunk.enter_stage(i_stage, x))
         return x.view(n, -1, *x.shape[1:]).transpose(1, 2) if self._by_slice else x
+
+
+def side_ratios(
+    x: Float[Tensor, "batch channel slice height width"], attention: Float[Tensor, "batch slice rows columns"]
+) -> dict[str, Float[Tensor, " batch"]]:
+    """What a network looked at over the same place of the other half, as readers measure a lesion.
+
+    A ratio is that of two means, one of each half, over the same positions with the same weights: the shares of
+    attention, where both halves are brain. `rDWI` is of b1000 and `rFLAIR` of FLAIR. `dADC` is a
+    difference, own minus other, of ln(b0 / b1000): of the apparent diffusion coefficient in 1e-3 mm2/s. A ratio of it
+    cannot be had: each series is divided by its own median, which shifts the logarithm by an unknown constant.
+
+    Args:
+        x: b0, b1000 and FLAIR of the hemispheres, then of the other halves; 0 outside the brain.
+        attention: Shares, at least 0.
+
+    Returns:
+        By name; NaN where nothing that is attended is brain in both halves, or the other half's mean is not above 0.
+
+    References:
+        Lee et al. 2020, doi:10.1161/STROKEAHA.120.030098 (ratios to the mirrored side).
+    """
+    n = len(SERIES)
+    brain = ((x[:, 0] != 0) & (x[:, n] != 0)).to(x.dtype)
+    signals, both = _onto(attention.shape[1:], x * brain[:, None], brain)
+    weights = attention * both
+
+    def attended(half: Tensor) -> Tensor:
+        b0, b1000, flair = half.unbind(dim=1)
+        measured = torch.stack([b1000, flair, log_signal(b0) - log_signal(b1000)], dim=1)
+        return (weights[:, None] * measured).flatten(2).sum(dim=2) / weights.flatten(1).sum(dim=1)[:, None]
+
+    own, other = attended(signals[:, :n]), attended(signals[:, n : 2 * n])
+    dwi, flair = torch.where(other > 0, own / other, torch.nan)[:, :2].unbind(dim=1)
+    return {"rDWI": dwi, "dADC": (own - other)[:, 2], "rFLAIR": flair}
 
 
 def _onto(

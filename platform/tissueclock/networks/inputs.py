@@ -97,7 +97,7 @@ class Inputs(nn.Module):
         channels = []
         for name in self.names:
             if name == "adc":
-                channels.append(_log(own[:, 0:1]) - _log(own[:, 1:2]))
+                channels.append(log_signal(own[:, 0:1]) - log_signal(own[:, 1:2]))
             elif name == "surround":
                 channels.append(_cells(x[:, :3], size=3 * self._cell, stride=self._cell)[0])
             elif name == "mirror":
@@ -114,11 +114,12 @@ class Inputs(nn.Module):
         (own, own_brain), (other, other_brain) = (
             _cells(half, size=size, stride=self._cell) for half in (x[:, :3], x[:, 3:6])
         )
-        ratio = (_log(own) - _log(other)).clamp(-_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO)
+        ratio = (log_signal(own) - log_signal(other)).clamp(-_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO)
         return ratio * ((own_brain > 0) & (other_brain > 0))[:, None]
 
 
-def _log(signal: Tensor) -> Tensor:
+def log_signal(signal: Tensor) -> Tensor:
+    """The logarithm of a signal, noise being counted as `_DARKEST`."""
     return signal.clamp_min(_DARKEST).log()
 
 

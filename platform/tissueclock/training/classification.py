@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
@@ -75,18 +75,28 @@ class Classification(LearningTask):
             sharing=make_sharing(job.spec),
         )
 
-    def check_weights(self, spec: SweepSpec) -> None:
-        """Builds the sweep's network, and loads its weights file, if it has one.
+    def check_network(self, spec: SweepSpec, pinned: Mapping[str, Any]) -> None:
+        """Builds the sweep's network as it is pinned, and loads its weights file, if it has one.
 
         Raises:
             CheckpointError: The file is missing or damaged, or does not fit.
             HyperparameterError: What is pinned to learn is a part that the network has not.
         """
-        settings, pinned = spec.inputs.network, spec.inputs.fix
-        network = build_network(settings.describe(n_slices=Cohort.open(spec.cohort).shape[0], readout=self.readout))
-        learned = pinned.get("learned")
-        if settings.attends and learned and not freeze(network, depth=5, learned=cast("Learned", learned)):
-            raise HyperparameterError(f"phase {spec.phase}: fix learned is {learned!r}; the network has no such part")
+        settings = spec.inputs.network
+        attention: Attention | None = pinned.get("attention")
+        network = build_network(
+            settings.describe(n_slices=Cohort.open(spec.cohort).shape[0], attention=attention, readout=self.readout)
+        )
+        learned: Learned | None = pinned.get("learned")
+        if learned and (attention or settings.attends):  # else trials say whether there is attention
+            try:
+                parts = freeze(network, depth=0, learned=learned)
+            except HyperparameterError as error:
+                raise HyperparameterError(f"phase {spec.phase}: fix {error}") from error
+            if not parts:
+                raise HyperparameterError(
+                    f"phase {spec.phase}: fix learned is {learned!r}; the network has no such part"
+                )
         if spec.inputs.weights_file:
             _load_file(network, spec.inputs.weights_file)
 

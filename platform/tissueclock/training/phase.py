@@ -54,8 +54,13 @@ class LearningTask(abc.ABC):
         """What trials of a sweep learn from."""
 
     @abc.abstractmethod
-    def check_weights(self, spec: SweepSpec) -> None:
-        """Raises InputError where a trial cannot start from the sweep's first weights."""
+    def check_network(self, spec: SweepSpec, pinned: Mapping[str, Any]) -> None:
+        """Raises InputError where no trial can learn what is pinned, or start from the sweep's first weights.
+
+        Args:
+            spec: The sweep.
+            pinned: The hyperparameters that all its trials share.
+        """
 
     @abc.abstractmethod
     def count_classes(self, spec: SweepSpec) -> Mapping[str, tuple[int, int]]:

@@ -1,7 +1,7 @@
 """A promoted checkpoint's answers for every hemisphere of a cohort, whatever its split."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ import torch
 from tissueclock.cohort.pairs import with_halves
 from tissueclock.cohort.store import Cohort
 from tissueclock.errors import CohortError
-from tissueclock.storage.files import write_text
 from tissueclock.storage.folders import PromotedFolder
+from tissueclock.storage.tsv import MISSING, write_rows
+from tissueclock.training.attention_share import format_figures, look_with_all
 from tissueclock.training.scoring import load_promoted, logits_of_replicas, threshold_of
 
 
@@ -27,6 +28,7 @@ class Prediction:
         probability: Its logistic.
         positive: Whether it reaches the threshold that was chosen on validation.
         replica_sd: How far the checkpoint's replicas differ, in units of the logit; None where there is one.
+        figures: What a network that attends to voxels saw, as cells by column; see `look`. The same columns for all.
     """
 
     patient: str
@@ -34,7 +36,8 @@ class Prediction:
     logit: float
     probability: float
     positive: bool
-    replica_sd: float | None = None
+    replica_sd: float | None
+    figures: Mapping[str, str]
 
 
 def predict(promoted: PromotedFolder, cohort: Path) -> list[Prediction]:
@@ -54,6 +57,7 @@ def predict(promoted: PromotedFolder, cohort: Path) -> list[Prediction]:
     rows = np.arange(len(opened.table), dtype=np.int64)
     halves = with_halves(_Whole(opened), opened.table, n_halves=networks[0].n_halves)
     each = logits_of_replicas(networks, halves, rows)
+    figures = look_with_all(networks, halves, rows, masks=opened.lesion_masks)
     threshold = threshold_of(promoted, facts)
     return [
         Prediction(
@@ -63,8 +67,9 @@ def predict(promoted: PromotedFolder, cohort: Path) -> list[Prediction]:
             probability=float(1 / (1 + np.exp(-float(logits.mean())))),
             positive=bool(logits.mean() >= threshold),
             replica_sd=float(logits.std(ddof=1)) if len(networks) > 1 else None,
+            figures=format_figures(figures, [i]),
         )
-        for hemisphere, logits in zip(opened.table, each.T, strict=True)
+        for i, (hemisphere, logits) in enumerate(zip(opened.table, each.T, strict=True))
     ]
 
 
@@ -74,15 +79,19 @@ def write_predictions(target: Path, predictions: Sequence[Prediction]) -> None:
     Raises:
         StorageError: The folder cannot be written.
     """
-    columns = ("patient", "side", "logit", "probability", "positive", "replica_sd")
-    lines = ["\t".join(columns)]
-    for prediction in predictions:
-        row = asdict(prediction)
-        lines.append(
-            f"{row['patient']}\t{row['side']}\t{row['logit']:.6f}\t{row['probability']:.6f}\t{int(row['positive'])}\t"
-            + ("n/a" if row["replica_sd"] is None else f"{row['replica_sd']:.6f}")
-        )
-    write_text(target, "\n".join(lines) + "\n")
+    rows = [
+        {
+            "patient": prediction.patient,
+            "side": prediction.side,
+            "logit": f"{prediction.logit:.6f}",
+            "probability": f"{prediction.probability:.6f}",
+            "positive": str(int(prediction.positive)),
+            "replica_sd": MISSING if prediction.replica_sd is None else f"{prediction.replica_sd:.6f}",
+            **prediction.figures,
+        }
+        for prediction in predictions
+    ]
+    write_rows(target, columns=list(rows[0]), rows=rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ class Restoration(LearningTask):
             validation=tuple(Volumes(view, fold.validation) for fold in folds),
         )
 
-    def check_weights(self, spec: SweepSpec) -> None:
+    def check_network(self, spec: SweepSpec, pinned: Mapping[str, Any]) -> None:
         """Raises InputError where the first weights are not drawn: the phase is the first of its chain."""
         if spec.inputs.weights != "random":
             raise InputError(f"phase {spec.phase} has weights {spec.inputs.weights!r}; allowed: random")
