@@ -1,6 +1,7 @@
 """A course of epochs: judged one by one, ended by patience, kept in checkpoints from which it goes on unchanged."""
 
 import abc
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,10 @@ from tissueclock.learning.early_stopping import EarlyStopping
 
 class ForeignCheckpointError(TissueclockError, PermissionError):
     """A trial was about to go on from another trial's checkpoint."""
+
+
+class MetricError(TissueclockError, ValueError):
+    """A phase gave a metric that is no finite number, so that epochs cannot be compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +92,12 @@ class Course(abc.ABC):
 
         Raises:
             DivergedError: A loss or an output is not finite.
+            MetricError: A metric is no finite number.
         """
         metrics = self.learn_epoch()
+        for name, value in metrics.items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise MetricError(f"epoch {self.epoch}: metric {name} is {value!r}; allowed: a finite number")
         if self._stopping.observe(metrics):
             self.keep()
         return {**metrics, **self._stopping.report()}

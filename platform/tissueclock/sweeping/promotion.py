@@ -42,6 +42,8 @@ def promote(job: SweepJob, writer: LedgerWriter) -> list[PromotedFolder]:
     ranked = _ranked(job.folder, writer.state)
     if not ranked:
         errors = sorted({trial.error for trial in writer.state.with_status("failed") if trial.error})
+        if not errors and writer.state.spent_min is not None:
+            errors = [f"time_budget_min {writer.state.spent_min:g} is too short for one epoch; give more"]
         raise SweepError(
             f"sweep {job.name}: none of {len(writer.state.trials)} trials left a checkpoint; "
             f"{errors[0] if errors else 'none ran an epoch'}"
