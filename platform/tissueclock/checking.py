@@ -54,7 +54,7 @@ def check_study(
         phase = load_phase(spec)
         space = check_space(study, spec, phase)
         _check_fixed(spec, space)
-        make_scheduler(spec, space.domains)
+        make_scheduler(spec)
         if phase.phase.needs_parent and spec.inputs.weights == "random":
             raise StudyError(f"{study.file}: phase {spec.phase} has weights 'random'; it needs 'previous'")
         if (kinds := phase.phase.kinds) and spec.inputs.network.kind not in kinds:

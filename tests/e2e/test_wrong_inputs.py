@@ -85,23 +85,17 @@ STUDY_CASES: dict[str, tuple[dict[str, Any], str]] = {
         {"sweep": {"searcher": "grid"}},
         r"phase detection, space detection: searcher is grid, but the space is continuous .*pin its continuous",
     ),
-    "population training with nothing to perturb": (
-        {
-            "sweep": {
-                "scheduler": {"name": "pbt"},
-                "fix": {
-                    "optimiser": "adabound",
-                    "lr": 0.001,
-                    "final_lr": 0.1,
-                    "gamma": 0.001,
-                    "weight_decay": 1.0e-5,
-                    "dropout": 0.1,
-                    "batch_size": 16,
-                    "augmentation": 1.0,
-                },
-            }
-        },
-        r"phase detection: scheduler is pbt, but none of lr, .* is tuned; take asha or hyperband",
+    "population-based training": (
+        {"sweep": {"scheduler": {"name": "pbt", "perturb_epochs": 5}}},
+        r"phase detection: scheduler pbt was removed: what it promoted had the metrics, .*; take asha or none",
+    ),
+    "a scheduler that compares only what has a slot": (
+        {"sweep": {"scheduler": {"name": "hyperband"}}},
+        r"phase detection: scheduler hyperband was removed: with fewer slots than trials .*; take asha or none",
+    ),
+    "unknown scheduler": (
+        {"sweep": {"scheduler": {"name": "asah"}}},
+        r"study\.yaml: sweep\.scheduler\.name is 'asah' \(str\); allowed: none, asha",
     ),
     "attention from random weights": (
         {"arms": arm(attention="random")},

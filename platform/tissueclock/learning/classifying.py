@@ -1,8 +1,6 @@
 """Learning a yes-or-no question about hemispheres: binary cross-entropy, judged by the validation AUC."""
 
 from collections.abc import Mapping
-from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -83,16 +81,6 @@ class Classifier(Learner):
             self._shard.total(logits)
         self.network.train()
         return logits.cpu().numpy()
-
-    def restore(self, folder: Path, *, belongs_to: Mapping[str, Any] = MappingProxyType({})) -> None:
-        """Goes on from a checkpoint; see `Learner.restore`.
-
-        Raises:
-            CheckpointError: The checkpoint is damaged, or of another network or other parameters.
-            ForeignCheckpointError: It is whole, but of another trial.
-        """
-        super().restore(folder, belongs_to=belongs_to)
-        self._features.forget()  # a checkpoint of another trial (PBT copies them) may have another trunk
 
     def _train_epoch(self, i_epoch: int) -> float:
         order = np.random.default_rng(derive_seed(self._seed, "order", i_epoch)).permutation(len(self._train))

@@ -30,7 +30,7 @@ class TrialEntry:
 
     Attributes:
         name: `t0001` and so on, in the order asked.
-        hyperparameters: The configuration, as last changed.
+        hyperparameters: The configuration; where 0.1's population-based training changed it, the last one.
         seed: The trial's own seed.
         asked_s: When it was asked, seconds since the epoch.
         started: How many times a worker took it up.

@@ -128,8 +128,7 @@ def _trial_facts(job: SweepJob, trial: TrialEntry, rank: int) -> dict[str, Any]:
             f"{folder.best.weights}: digest is {digest[:12]}, but {folder.best.facts.name} says {found[:12]}; delete "
             f"{folder.path} and the trial counts as one without weights"
         )
-    own_facts = {"inputs": job.inputs} | ({} if job.spec.inputs.scheduler.name == "pbt" else {"seed": trial.seed})
-    for name, own in own_facts.items():
+    for name, own in (("inputs", job.inputs), ("seed", trial.seed)):
         if (found := learned.get(name, own)) != own:
             raise SweepError(f"{folder.best.path}: {name} is {found}, but the ledger says {own}; it is another trial's")
     return {

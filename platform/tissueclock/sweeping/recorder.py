@@ -24,14 +24,12 @@ class Recorder(Callback):
         writer: The sweep's ledger.
         names: Ledger names by Tune's trial ids; the searcher fills it.
         folder: The sweep's; a trial's tracebacks are kept in its folder.
-        settles: Whether a trial that ended is settled at once; not under PBT, where others may still copy it.
     """
 
-    def __init__(self, *, writer: LedgerWriter, names: Mapping[str, str], folder: SweepFolder, settles: bool) -> None:
+    def __init__(self, *, writer: LedgerWriter, names: Mapping[str, str], folder: SweepFolder) -> None:
         self._writer = writer
         self._names = names
         self._folder = folder
-        self._settles = settles
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A worker took the trial up."""
@@ -41,7 +39,7 @@ class Recorder(Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        """An epoch was reported; a changed configuration (PBT) goes before it.
+        """An epoch was reported.
 
         Raises:
             SweepError: What reported it trains for other inputs than the ledger's.
@@ -51,9 +49,6 @@ class Recorder(Callback):
             raise SweepError(
                 f"{self._writer.path}: {name} reported an epoch of inputs {found[:12]}; ours are {own[:12]}"
             )
-        configured = trial.config["hyperparameters"]
-        if configured != self._writer.state.trials[name].hyperparameters:
-            self._writer.append("changed", trial=name, hyperparameters=configured)
         metrics = {key: value for key, value in result["metrics"].items() if math.isfinite(value)}
         self._writer.append(
             "reported", trial=name, epoch=result["epoch"], metrics=metrics, node=result.get("hostname", "")
@@ -66,7 +61,7 @@ class Recorder(Callback):
             return
         status = "finished" if trial.last_result.get("finished") else "pruned"
         self._writer.append("ended", trial=name, status=status)
-        self._settle(name)
+        settle_trial(self._folder.trial(name))
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A failure that the trial is taken up after.
@@ -89,11 +84,7 @@ class Recorder(Callback):
         _stop_if_full(trial)
         self._keep_tracebacks(trial, name)
         self._writer.append("ended", trial=name, status="failed", error=one_line_error(trial))
-        self._settle(name)
-
-    def _settle(self, name: str) -> None:
-        if self._settles:
-            settle_trial(self._folder.trial(name))
+        settle_trial(self._folder.trial(name))
 
     def _keep_tracebacks(self, trial: Trial, name: str) -> None:
         if trial.error_file and Path(trial.error_file).exists():

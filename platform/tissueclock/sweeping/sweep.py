@@ -1,14 +1,12 @@
 """One sweep, from wherever its ledger stands to its end."""
 
 import os
-import random
 import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import ray
 from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
@@ -23,7 +21,7 @@ from tissueclock.storage.ledger import SCHEMA, LedgerWriter, read_ledger
 from tissueclock.sweeping.phase import SweptPhase
 from tissueclock.sweeping.promotion import promote, promotion_fault, settle_trial
 from tissueclock.sweeping.recorder import Recorder
-from tissueclock.sweeping.scheduler import make_scheduler, replay, scheduler_seed
+from tissueclock.sweeping.scheduler import make_scheduler
 from tissueclock.sweeping.searcher import LedgerSearcher, wanted_trials
 from tissueclock.sweeping.space import Space, make_space
 from tissueclock.training.phase import LearningTask
@@ -107,7 +105,7 @@ def run_sweep(job: SweepJob, phase: SweptPhase, *, retry_failed: bool = False) -
         if writer.state.facts.get("arms") != list(job.spec.arms):
             writer.append("shared", arms=list(job.spec.arms))
         if n_left > 0:
-            _fit(job, phase, space=space, writer=writer, searcher=searcher, n_left=n_left)
+            _fit(job, phase, writer=writer, searcher=searcher, n_left=n_left)
         promoted = promote(job, writer)
         _score(job, phase, promoted)
         shutil.rmtree(job.folder.tune, ignore_errors=True)
@@ -141,17 +139,10 @@ def _open(job: SweepJob, writer: LedgerWriter, facts: dict[str, Any]) -> None:
         raise SweepError(f"{job.folder.ledger}: was opened for other inputs; move the folder away")
 
 
-def _fit(
-    job: SweepJob, phase: SweptPhase, *, space: Space, writer: LedgerWriter, searcher: LedgerSearcher, n_left: int
-) -> None:
+def _fit(job: SweepJob, phase: SweptPhase, *, writer: LedgerWriter, searcher: LedgerSearcher, n_left: int) -> None:
     spec = job.spec
-    scheduler = make_scheduler(spec, space.domains)
-    replay(scheduler, writer.state.with_status("finished", "pruned"))
-    random.seed(scheduler_seed(spec))
-    np.random.seed(scheduler_seed(spec))  # noqa: NPY002 (PBT draws from the global generators)
-    recorder = Recorder(
-        writer=writer, names=searcher.names, folder=job.folder, settles=spec.inputs.scheduler.name != "pbt"
-    )
+    scheduler = make_scheduler(spec, past=writer.state.trials.values(), names=searcher.names)
+    recorder = Recorder(writer=writer, names=searcher.names, folder=job.folder)
     trainable = phase.trainable.for_job(job)
     resources = spec.budget.resources
     own = resources if resources.workers == 1 else Resources(cpus=_DRIVER_CPUS)
@@ -175,7 +166,7 @@ def _fit(
             storage_path=str(job.folder.tune),
             callbacks=[recorder],
             failure_config=FailureConfig(max_failures=spec.budget.max_failures),
-            checkpoint_config=CheckpointConfig(num_to_keep=None),  # they hold a path each, no weights
+            checkpoint_config=CheckpointConfig(checkpoint_at_end=False),  # a trial keeps its own
             verbose=0,
         ),
     )

@@ -6,7 +6,6 @@ lost worker and a lost node are one case. Knows neither Tune nor Ray Train: `tun
 
 import shutil
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ from tissueclock.learning.learner import Conditions, Learner
 from tissueclock.learning.shard import Shard
 from tissueclock.records import SweepJob
 from tissueclock.storage.files import read_json, write_json
-from tissueclock.storage.folders import CheckpointFolder, TrialFolder
+from tissueclock.storage.folders import TrialFolder
 from tissueclock.training.phase import Phase
 
 _KEPT = 2
@@ -71,9 +70,7 @@ class Trial:
         if (asked := config.get("inputs", self._job.inputs)) != self._job.inputs:
             raise SweepError(f"sweep {self._job.name}: was handed a trial of inputs {asked[:12]}, not its own")
         self.folder = self._job.folder.trial(name)
-        self._own_facts = {"inputs": self._job.inputs}
-        if self._job.spec.inputs.scheduler.name != "pbt":  # PBT hands a clone its donor's seed
-            self._own_facts["seed"] = config["seed"]
+        self._own_facts = {"inputs": self._job.inputs, "seed": config["seed"]}
         said = self._job.spec.inputs
         conditions = Conditions(
             epochs=said.epochs,
@@ -114,26 +111,6 @@ class Trial:
             "inputs": self._job.inputs,
             "finished": self.learner.finished and not self._unreported,
         }
-
-    @property
-    def latest(self) -> CheckpointFolder | None:
-        """The latest whole checkpoint."""
-        return next(iter(self.folder.checkpoints()), None)
-
-    def load(self, checkpoint: Path) -> None:
-        """Goes on from a checkpoint of this sweep: its own, which it has gone on from already, or one that PBT copies.
-
-        Raises:
-            CheckpointError: It is gone, damaged or does not fit.
-            ForeignCheckpointError: It is another sweep's.
-        """
-        if checkpoint.parent == self.folder.path:
-            return
-        whole = [checkpoint] if checkpoint.exists() else [c.path for c in TrialFolder(checkpoint.parent).checkpoints()]
-        if not whole:
-            raise CheckpointError(f"{checkpoint}: the checkpoint that this trial was to copy is gone")
-        self.learner.restore(whole[0], belongs_to={"inputs": self._job.inputs})
-        self._unreported = ()
 
     def _go_on(self) -> None:
         for i, checkpoint in enumerate(kept := self.folder.checkpoints()):
