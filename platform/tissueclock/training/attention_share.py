@@ -30,7 +30,7 @@ def look(
 ) -> dict[str, Float[ndarray, " sample"]]:
     """Figures of each hemisphere by name, NaN where one cannot be said; none of a network that attends to no voxels.
 
-    `rDWI`, `rADC` and `rFLAIR` (see `side_ratios`) are there if the network reads both halves. `attention_in_lesion`
+    `rDWI`, `dADC` and `rFLAIR` (see `side_ratios`) are there if the network reads both halves. `attention_in_lesion`
     is there if masks are: the share of attention, in [0, 1], that lies inside the lesion; even attention gives the
     lesion's share of the brain.
 
