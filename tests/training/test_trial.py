@@ -13,7 +13,7 @@ from tests.sweeping.specs import vary
 from tissueclock.catalog import load_phase
 from tissueclock.cohort.store import Cohort
 from tissueclock.errors import CohortError, SweepError
-from tissueclock.learning.learner import ForeignCheckpointError
+from tissueclock.learning.course import ForeignCheckpointError
 from tissueclock.networks.settings import VolumeSettings
 from tissueclock.records import Parent, SweepJob
 from tissueclock.settings import SchedulerSettings
@@ -181,9 +181,9 @@ def test_holdout_scores_are_of_holdout_patients_and_no_others(chain: dict[str, S
 
 @pytest.mark.ray
 def test_the_attention_phase_leaves_the_trunk_as_its_parent_left_it(chain: dict[str, SweepJob]) -> None:
-    child, facts = load_promoted(chain["attention"].folder.promoted(1))
+    (child,), facts = load_promoted(chain["attention"].folder.promoted(1))
     rank = facts["lineage"]["parent"]["rank"]
-    parent, _ = load_promoted(chain["tss_4h5"].folder.promoted(rank))
+    (parent,), _ = load_promoted(chain["tss_4h5"].folder.promoted(rank))
 
     same = [
         torch.equal(mine, theirs)
@@ -212,7 +212,7 @@ def test_the_encoder_that_genesis_restored_with_starts_detection(
     trial = begin(Detection, detection, config())
 
     theirs = read_tensors(parents[0].folder.weights)
-    mine = trial.learner.network.state_dict()
+    mine = trial.course.network.state_dict()
     assert all(torch.equal(mine[name], tensor) for name, tensor in theirs.items() if name.startswith("trunk."))
     facts = genesis.folder.promoted(1).read_holdout()
     assert set(facts["metrics"]) == {"loss", "restored"}

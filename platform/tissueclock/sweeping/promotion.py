@@ -144,6 +144,8 @@ def _trial_facts(job: SweepJob, trial: TrialEntry, rank: int) -> dict[str, Any]:
         "epoch": int(row["epoch"]),
         "metrics": row,
         "network": learned["network"],
+        "folds": job.spec.inputs.folds,
+        "seeds": job.spec.inputs.seeds,
         "lineage": {
             **{key: job.lineage[key] for key in ("cohort", "split", "seed")},
             "code": trial.code or job.lineage["code"],

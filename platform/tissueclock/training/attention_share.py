@@ -55,6 +55,19 @@ def look(
     return {name: torch.cat(values).double().cpu().numpy() for name, values in found.items()}
 
 
+def look_with_all(
+    networks: Sequence[nn.Module],
+    view: HemisphereReader,
+    rows: Int64[ndarray, " sample"],
+    *,
+    masks: Bool[ndarray, "hemisphere slice height width"] | None,
+) -> dict[str, Float[ndarray, " sample"]]:
+    """The mean of what each replica of a checkpoint saw, on the device that they are on; see `look`."""
+    device = next(networks[0].parameters()).device
+    each = [look(network, view, rows, masks=masks, device=device) for network in networks]
+    return {name: np.mean([one[name] for one in each], axis=0) for name in each[0]}
+
+
 def format_figures(figures: Mapping[str, Float[ndarray, " sample"]], positions: Sequence[int]) -> dict[str, str]:
     """Cells of a table: each figure's mean over those of these samples that have one, or `n/a`."""
     known = {name: values[positions][~np.isnan(values[positions])] for name, values in figures.items()}
