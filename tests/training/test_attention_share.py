@@ -81,6 +81,7 @@ def test_on_a_phantoms_lesion_the_ratios_are_those_that_its_observer_measures(ph
         attention = torch.from_numpy(masks[i] / masks[i].sum()).float()[None]
         seen = side_ratios(torch.from_numpy(both.reshape(1, 6, *both.shape[2:])), attention)
         assert seen["rDWI"].item() == pytest.approx(measured["ratio_b1000"], rel=1e-4)
+        assert seen["dADC"].item() == pytest.approx(measured["log_adc_ratio"], rel=1e-3)
         assert seen["rFLAIR"].item() == pytest.approx(measured["ratio_flair"], rel=1e-4)
 
 
