@@ -1,6 +1,7 @@
 """Tune's events, written to the ledger as they happen."""
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from tissueclock.storage.files import write_text
 from tissueclock.storage.folders import SweepFolder
 from tissueclock.storage.ledger import LedgerWriter
 from tissueclock.sweeping.promotion import settle_trial
+
+_RAISED = re.compile(r"(?:\w+\.)*(\w*(?:Error|Exception): .*)")
 
 
 class Recorder(Callback):
@@ -97,12 +100,23 @@ def one_line_error(trial: Trial) -> str:
     Tune writes the last error to files on the driver's disk; only some of them reach the storage.
     """
     error = _last_error(trial)
-    if isinstance(error, RayActorError):
-        return "its worker died (killed, or out of memory)"
     if error is None:
         return "unknown: Tune kept no error"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:300]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["no message"]
+    if not isinstance(error, RayActorError):
+        return f"{type(error).__name__}: {lines[0]}"[:300]
+    if error.actor_init_failed:  # a traceback: what was raised stands at its end, and may have further lines
+        raised = [match[1] for match in map(_RAISED.match, lines) if match]
+        return (raised or lines)[-1][:300]
+    return _what_died(error)
+
+
+def _what_died(error: RayActorError) -> str:
+    """Of a trial whose worker is gone: Ray knows a lost node by its address, and of a lost process that it is gone."""
+    if "node has died" not in str(error):
+        return "its worker died (killed, or out of memory)"
+    address = re.search(r"^\s*ip: (\S+)$", str(error), re.MULTILINE)
+    return f"its node was lost ({address[1]})" if address else "its node was lost"
 
 
 def _last_error(trial: Trial) -> BaseException | None:

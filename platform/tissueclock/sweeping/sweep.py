@@ -21,6 +21,7 @@ from tissueclock.storage.ledger import SCHEMA, LedgerState, LedgerWriter, read_l
 from tissueclock.sweeping.phase import SweptPhase
 from tissueclock.sweeping.promotion import promote, promotion_fault, settle_trial
 from tissueclock.sweeping.recorder import Recorder
+from tissueclock.sweeping.room import slots
 from tissueclock.sweeping.scheduler import make_scheduler
 from tissueclock.sweeping.searcher import LedgerSearcher, wanted_trials
 from tissueclock.sweeping.space import Space, make_space
@@ -117,15 +118,6 @@ def run_sweep(job: SweepJob, phase: SweptPhase, *, retry_failed: bool = False) -
         writer.append("closed")
 
 
-def slots(resources: Resources) -> int:
-    """How many trials the connected cluster has room for at once, at least 1."""
-    have = ray.cluster_resources()
-    room = [have.get("CPU", 0.0) / resources.cpus if resources.cpus else float("inf")]
-    if resources.gpus:
-        room.append(have.get("GPU", 0.0) / resources.gpus)
-    return max(1, int(min(room)))
-
-
 def _open(job: SweepJob, writer: LedgerWriter, facts: dict[str, Any]) -> None:
     if not writer.state.facts:
         write_json(job.folder.spec, facts)
@@ -160,7 +152,7 @@ def _fit(job: SweepJob, phase: SweptPhase, *, writer: LedgerWriter, searcher: Le
             search_alg=searcher,
             scheduler=scheduler,
             num_samples=n_left,
-            max_concurrent_trials=min(n_left, spec.budget.max_concurrent or slots(resources)),
+            max_concurrent_trials=min(n_left, spec.budget.max_concurrent or max(1, slots(resources))),
             time_budget_s=budget_s,
             reuse_actors=resources.workers == 1,
             trial_name_creator=_Names(searcher.names, ""),
