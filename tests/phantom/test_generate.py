@@ -1,5 +1,6 @@
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from tissueclock.phantom import truth
 from tissueclock.phantom.describe import describe_phantom, describe_rows
 from tissueclock.phantom.generate import make_phantom
 from tissueclock.phantom.nuisance import draw_scan
+from tissueclock.phantom.presets import PRESETS, Preset
 from tissueclock.storage.files import digest_file
 
 REAL_MASKS = SHARED_DATA / "soop_lesions" / "masks"
@@ -138,6 +140,7 @@ def test_lesions_may_come_from_a_folder_of_masks(tmp_path: Path) -> None:
             lambda f: make_phantom(f / "x", n_patients=1, seed=1, preset="?", shape=(4, 8, 4)),
             "preset '?' found; allowed",
         ),
+        (lambda f: make_phantom(f / "x", n_patients=4, seed=3, shape=(2, 2, 2)), "(2, 2, 2) found; too coarse"),
         (lambda f: describe_phantom(f), "cohort.json: no such file"),
     ],
 )
@@ -149,6 +152,12 @@ def test_wrong_input_is_one_clear_line(tmp_path: Path, act: Callable[[Path], obj
 def test_a_cohort_without_truth_cannot_be_described(toy_cohort: Cohort) -> None:
     with pytest.raises(CohortError, match="only a cohort made by `tissueclock phantom` has one"):
         describe_phantom(toy_cohort.folder)
+
+
+def test_a_preset_of_ones_own_is_told_whole(tmp_path: Path) -> None:
+    own = replace(PRESETS["easy@1"], name="mine", pile_up=0.4)
+    cohort = make_phantom(tmp_path / "c", preset=own, n_patients=1, shape=(6, 16, 8), seed=3)
+    assert Preset(**cohort.source["parameters"]) == own
 
 
 def test_the_first_version_of_a_preset_makes_the_cohort_that_0_1_made(tmp_path: Path) -> None:

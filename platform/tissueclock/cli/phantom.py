@@ -16,7 +16,9 @@ def phantom(
     folder: Annotated[
         Path, typer.Argument(help="The packed cohort (or, with --raw, BIDS folder) to write.", show_default=False)
     ],
-    preset: Annotated[str, typer.Option(help="How hard: easy, paper-like or hard.")] = "paper-like",
+    preset: Annotated[
+        str, typer.Option(help="How hard: easy, paper-like or hard; easy@1 and so on as 0.1 made them.")
+    ] = "paper-like",
     patients: Annotated[int, typer.Option(min=1, help="How many patients.")] = 422,
     grid: Grid = "24x224x112",
     raw: Annotated[

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tissueclock.cohort.manifest import LesionSide
+from tissueclock.errors import CohortError
 from tissueclock.grid import Grid, Side
 from tissueclock.phantom.anatomy import Brain, Tissues
 from tissueclock.phantom.fields import draw_field
@@ -99,6 +100,9 @@ def grow_lesion(plan: LesionPlan, *, grid: Grid, tissues: Tissues, rng: np.rando
 
     Returns:
         The share of each voxel's grey and white matter that is lesion, 0 to 1; somewhere on each planned side > 0.5.
+
+    Raises:
+        CohortError: The grid is so coarse that a planned side has no tissue.
     """
     lesion = np.zeros(grid.whole_shape, dtype=np.float32)
     for focus in plan.foci:
@@ -125,6 +129,10 @@ def _grow_focus(focus: Focus, *, grid: Grid, tissues: Tissues, rng: np.random.Ge
     ]
     away = squared[0][:, None, None] + squared[1][None, :, None] + squared[2][None, None, :]
     room = solid > min(0.6, float(solid.max()) / 2)
+    if not room.any():
+        raise CohortError(
+            f"grid: shape {grid.shape} found; too coarse for a phantom: a half has no grey or white matter"
+        )
     weight = np.where(room, solid * np.exp(-0.5 * np.minimum(away - away[room].min(), 60.0)), 0.0).ravel()
     seed = np.unravel_index(int(np.searchsorted(np.cumsum(weight), rng.uniform() * weight.sum())), solid.shape)
     radius_mm = (focus.volume_ml * 1000.0 * 3.0 / (4.0 * math.pi)) ** (1.0 / 3.0)
