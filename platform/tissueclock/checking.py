@@ -182,11 +182,11 @@ def _check_fixed(spec: SweepSpec, space: Space) -> None:
 
 
 def _check_classes(study: Study, spec: SweepSpec, phase: SweptPhase) -> None:
-    for split, (n_negative, n_positive) in phase.phase.task.count_classes(study.cohort).items():
+    for split, (n_negative, n_positive) in phase.phase.task.count_classes(spec).items():
         if not (n_negative and n_positive):
             raise CohortError(
                 f"{study.cohort}: phase {spec.phase} has {n_positive} positive and {n_negative} negative hemispheres "
-                f"in {split}; both classes are needed in each split"
+                f"in {split}; both classes are needed in each split and fold"
             )
 
 

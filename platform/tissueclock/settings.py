@@ -101,6 +101,10 @@ class LearningSettings(Strict):
         searcher: `tpe`, `random` or `grid`.
         scheduler: What stops trials early.
         precision: `auto`, `float32` or `bfloat16`.
+        folds: 1: the cohort's own validation patients judge an epoch. Else training and validation patients are dealt
+            into so many folds, each of which judges a network that learned from the others; a trial trains them all in
+            step and is judged by their mean.
+        seeds: How often each fold is learned, from fresh seeds.
     """
 
     space: Name | None = None
@@ -110,6 +114,13 @@ class LearningSettings(Strict):
     searcher: Literal["tpe", "random", "grid"] = "tpe"
     scheduler: SchedulerSettings = SchedulerSettings()
     precision: Precision = "auto"
+    folds: Annotated[int, Field(ge=1, le=20)] = 1
+    seeds: Annotated[int, Field(ge=1, le=20)] = 1
+
+    @property
+    def n_replicas(self) -> int:
+        """Networks of a trial."""
+        return self.folds * self.seeds
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ def promoted_folder(
         "phase": "detection",
         "network": network.description,
         "metrics": {"threshold": threshold},
-        "lineage": {"weights": digest_file(folder / "weights.safetensors")},
+        "lineage": {"weights": digest_file(folder / "weights.safetensors"), "seed": 0},
     }
     write_json(folder / "trial.json", facts)
     return folder

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tissueclock.errors import CheckpointError
+from tissueclock.learning.course import MetricError
 from tissueclock.learning.hyperparameters import HyperparameterError
 from tissueclock.learning.learner import DivergedError
 
@@ -139,3 +140,12 @@ def test_predicted_logits_do_not_depend_on_the_batch_size(make_learner, samples)
         for size in (1, 64)
     )
     np.testing.assert_allclose(one, all_at_once, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [float("nan"), "good", None, True])
+def test_a_metric_that_is_no_finite_number_is_named(make_learner, monkeypatch, value):
+    learner = make_learner()
+    validate = learner._validate
+    monkeypatch.setattr(learner, "_validate", lambda: {**validate(), "of_a_lab": value})
+    with pytest.raises(MetricError, match=f"epoch 1: metric of_a_lab is {value!r}; allowed: a finite number"):
+        learner.run_epoch()

@@ -116,3 +116,18 @@ def test_a_trial_is_of_the_code_that_last_took_it_up(path: Path) -> None:
 
     assert [trial.code for trial in ledger.trials.values()] == [old, new]
     assert ledger.codes == [old, new]
+
+
+def test_a_retry_begins_an_empty_curve(path: Path) -> None:
+    with LedgerWriter(path) as writer:
+        writer.append("asked", trial="t0001", hyperparameters={}, seed=1)
+        writer.append("reported", trial="t0001", epoch=5, metrics={"best_value": 0.93})
+        writer.append("recovered", trial="t0001", error="boom")
+        writer.append("ended", trial="t0001", status="failed", error="boom")
+        writer.append("retried", trial="t0001")
+        trial = writer.state.trials["t0001"]
+        assert (trial.best_value, trial.last_epoch, trial.recovered, trial.error) == (None, 0, [], None)
+        writer.append("reported", trial="t0001", epoch=1, metrics={"best_value": 0.59})
+    again = read_ledger(path).trials["t0001"]
+    assert (again.best_value, again.last_epoch) == (0.59, 1)
+    assert again.begun_s >= again.asked_s

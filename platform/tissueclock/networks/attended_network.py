@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tissueclock.channels import SERIES
-from tissueclock.networks.inputs import Inputs, log_signal
+from tissueclock.networks.inputs import Inputs
 from tissueclock.networks.readout import ReadVoxels, VoxelReadout
 from tissueclock.networks.resnet import ResNet18
 from tissueclock.networks.settings import AttendedKind, Attention, Readout, Stage, StemStride, Values
@@ -228,16 +228,16 @@ def side_ratios(
     """What a network looked at over the same place of the other half, as readers measure a lesion.
 
     A ratio is that of two means, one of each half, over the same positions with the same weights: the shares of
-    attention, where both halves are brain. `rDWI` is of b1000 and `rFLAIR` of FLAIR; `rADC` is of ln(b0 / b1000), the
-    apparent diffusion coefficient in 1e-3 mm2/s, of each position's mean b0 and b1000.
+    attention, where both halves are brain. `rDWI` is of b1000, `rFLAIR` of FLAIR. `dADC` is the logarithm of the ratio
+    of b0 less that of b1000: how far the apparent diffusion coefficient lies above the other side's, 1e-3 mm2/s. It is
+    a difference because each packed series is scaled on its own, which leaves an ADC without its zero.
 
     Args:
         x: b0, b1000 and FLAIR of the hemispheres, then of the other halves; 0 outside the brain.
         attention: Shares, at least 0.
 
     Returns:
-        By name; NaN where nothing that is attended is brain in both halves, or the other half's mean is not above 0, as
-        an ADC can be where b1000 has an artefact.
+        By name; NaN where nothing that is attended is brain in both halves, or a mean is not above 0.
 
     References:
         Lee et al. 2020, doi:10.1161/STROKEAHA.120.030098 (ratios to the mirrored side).
@@ -247,14 +247,10 @@ def side_ratios(
     signals, both = _onto(attention.shape[1:], x * brain[:, None], brain)
     weights = attention * both
 
-    def attended(half: Tensor) -> Tensor:
-        b0, b1000, flair = half.unbind(dim=1)
-        measured = torch.stack([b1000, log_signal(b0) - log_signal(b1000), flair], dim=1)
-        return (weights[:, None] * measured).flatten(2).sum(dim=2)
-
-    own, other = attended(signals[:, :n]), attended(signals[:, n : 2 * n])
-    ratios = torch.where(other > 0, own / other, torch.nan)
-    return dict(zip(("rDWI", "rADC", "rFLAIR"), ratios.unbind(dim=1), strict=True))
+    means = (weights[:, None] * signals).flatten(2).sum(dim=2)
+    own, other = means[:, :n], means[:, n : 2 * n]
+    b0, b1000, flair = torch.where((own > 0) & (other > 0), own / other, torch.nan).unbind(dim=1)
+    return {"rDWI": b1000, "dADC": b0.log() - b1000.log(), "rFLAIR": flair}
 
 
 def _onto(

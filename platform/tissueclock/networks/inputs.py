@@ -36,8 +36,8 @@ class Inputs(nn.Module):
 
     Args:
         names: `b0`, `b1000`, `flair`; `adc`, ln(b0 / b1000), which is the apparent diffusion coefficient in
-            1e-3 mm2/s; `surround`, the series averaged over the 3 x 3 cells around; `mirror`, three log ratios of the
-            series to the patient's other half.
+            1e-3 mm2/s but for a constant, each packed series being scaled on its own; `surround`, the series averaged
+            over the 3 x 3 cells around; `mirror`, three log ratios of the series to the patient's other half.
         cell: Pixels along each side of a cell, at least 1; cells are averaged over their brain.
         mirror_cells: Cells along each side over which both halves are averaged before their ratio, odd.
     """
@@ -97,7 +97,7 @@ class Inputs(nn.Module):
         channels = []
         for name in self.names:
             if name == "adc":
-                channels.append(log_signal(own[:, 0:1]) - log_signal(own[:, 1:2]))
+                channels.append(_log(own[:, 0:1]) - _log(own[:, 1:2]))
             elif name == "surround":
                 channels.append(_cells(x[:, :3], size=3 * self._cell, stride=self._cell)[0])
             elif name == "mirror":
@@ -114,12 +114,11 @@ class Inputs(nn.Module):
         (own, own_brain), (other, other_brain) = (
             _cells(half, size=size, stride=self._cell) for half in (x[:, :3], x[:, 3:6])
         )
-        ratio = (log_signal(own) - log_signal(other)).clamp(-_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO)
+        ratio = (_log(own) - _log(other)).clamp(-_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO)
         return ratio * ((own_brain > 0) & (other_brain > 0))[:, None]
 
 
-def log_signal(signal: Tensor) -> Tensor:
-    """The logarithm of a signal, noise being counted as `_DARKEST`."""
+def _log(signal: Tensor) -> Tensor:
     return signal.clamp_min(_DARKEST).log()
 
 

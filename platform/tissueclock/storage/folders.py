@@ -105,6 +105,11 @@ class PromotedFolder:
         """The logit of each unit of the holdout."""
         return self.path / "holdout.tsv"
 
+    @property
+    def validation_scores(self) -> Path:
+        """The logit of each unit that judged it, given by replicas that did not learn from it."""
+        return self.path / "validation.tsv"
+
     def read_trial(self) -> dict[str, Any]:
         """What `trial.json` says.
 

@@ -16,7 +16,7 @@ from tissueclock.errors import SweepError
 from tissueclock.records import SweepJob, SweepSpec
 from tissueclock.storage.files import digest_facts, write_json
 from tissueclock.storage.folders import PromotedFolder
-from tissueclock.storage.ledger import SCHEMA, LedgerWriter, read_ledger
+from tissueclock.storage.ledger import SCHEMA, LedgerState, LedgerWriter, read_ledger
 from tissueclock.sweeping.phase import SweptPhase
 from tissueclock.sweeping.promotion import promote, promotion_fault, settle_trial
 from tissueclock.sweeping.recorder import Recorder
@@ -64,7 +64,7 @@ def is_complete(job: SweepJob, phase: SweptPhase) -> bool:
     n_wanted = wanted_trials(job_space(job, phase), job.spec)
     return (
         state.closed
-        and len(state.trials) >= n_wanted
+        and (len(state.trials) >= n_wanted or _is_spent(job.spec, state))
         and not state.with_status(None)
         and state.facts.get("arms") == list(job.spec.arms)
         and promotion_fault(job, state) is None
@@ -91,13 +91,16 @@ def run_sweep(job: SweepJob, phase: SweptPhase, *, retry_failed: bool = False) -
     with LedgerWriter(job.folder.ledger) as writer:
         _open(job, writer, recorded_facts(job.spec, phase, space))
         if retry_failed:
-            for trial in writer.state.with_status("failed"):
-                shutil.rmtree(job.folder.trial(trial.name).best.path, ignore_errors=True)  # it begins anew
+            for trial in writer.state.with_status("failed"):  # it begins anew: nothing of the attempt is kept
+                shutil.rmtree(job.folder.trial(trial.name).path, ignore_errors=True)
                 writer.append("retried", trial=trial.name)
         for trial in writer.state.with_status("finished", "pruned", "failed"):
             settle_trial(job.folder.trial(trial.name))
         searcher = LedgerSearcher(writer=writer, space=space, spec=job.spec)
-        n_left = len(writer.state.with_status(None)) + wanted_trials(space, job.spec) - len(writer.state.trials)
+        n_wanted = wanted_trials(space, job.spec)
+        n_left = len(writer.state.with_status(None)) + n_wanted - len(writer.state.trials)
+        if _is_spent(job.spec, writer.state):
+            n_left = 0
         if is_complete(job, phase):
             return
         if writer.state.closed:
@@ -106,6 +109,8 @@ def run_sweep(job: SweepJob, phase: SweptPhase, *, retry_failed: bool = False) -
             writer.append("shared", arms=list(job.spec.arms))
         if n_left > 0:
             _fit(job, phase, writer=writer, searcher=searcher, n_left=n_left)
+            if len(writer.state.trials) < n_wanted and job.spec.budget.time_budget_min is not None:
+                writer.append("spent", time_budget_min=job.spec.budget.time_budget_min)
         promoted = promote(job, writer)
         _score(job, phase, promoted)
         shutil.rmtree(job.folder.tune, ignore_errors=True)
@@ -166,6 +171,7 @@ def _fit(job: SweepJob, phase: SweptPhase, *, writer: LedgerWriter, searcher: Le
         if budget_s is None:
             raise SweepError(f"sweep {job.name}: Tune ended before trial {trial.name}; run the same command again")
         writer.append("ended", trial=trial.name, status="pruned", error="the time budget was used up")
+        writer.append("spent", time_budget_min=spec.budget.time_budget_min)
     for trial in writer.state.trials.values():
         settle_trial(job.folder.trial(trial.name))
 
@@ -179,6 +185,12 @@ class _Names:
 
     def __call__(self, trial: Trial) -> str:
         return f"{self._names[trial.trial_id]}{self._suffix}"
+
+
+def _is_spent(spec: SweepSpec, state: LedgerState) -> bool:
+    """Whether the time budget that is asked for was used up: that is an end, until more is asked for."""
+    asked = spec.budget.time_budget_min
+    return asked is not None and state.spent_min is not None and state.spent_min >= asked
 
 
 def _budget_left_s(spec: SweepSpec, writer: LedgerWriter) -> float | None:

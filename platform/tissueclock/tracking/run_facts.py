@@ -134,7 +134,7 @@ def trial_facts(log: SweepLog, trial: TrialEntry, *, live: bool) -> RunFacts:
     return RunFacts(
         key=(log.name, trial.name),
         name=f"{facts.get('phase', log.name)} {trial.name}",
-        start_ms=_ms(trial.asked_s),
+        start_ms=_ms(trial.begun_s),
         tags={name: value for name, value in tags.items() if value or name in ("error", "recovered")},
         params=parameters(trial.hyperparameters),
         steps=sorted(trial.metrics),

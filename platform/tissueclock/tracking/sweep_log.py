@@ -94,6 +94,10 @@ class SweepLog:
                 value = line["metrics"].get("best_value")
                 if value is not None and (self._best is None or value > self._best):
                     self._best = value
+            case "retried":  # the curve of the attempt that failed is not the trial's
+                self.reported_s = {key: time_s for key, time_s in self.reported_s.items() if key[0] != trial}
+                values = [entry.best_value for entry in self.state.trials.values() if entry.best_value is not None]
+                self._best = max(values, default=None)
             case "ended":
                 statuses = Counter(str(entry.status) for entry in self.state.trials.values() if entry.status)
                 self.summaries[len(self.summaries) + 1] = Summary(line["time_s"], self._best, dict(statuses))

@@ -30,7 +30,7 @@ def look(
 ) -> dict[str, Float[ndarray, " sample"]]:
     """Figures of each hemisphere by name, NaN where one cannot be said; none of a network that attends to no voxels.
 
-    `rDWI`, `rADC` and `rFLAIR` (see `side_ratios`) are there if the network reads both halves. `attention_in_lesion`
+    `rDWI`, `dADC` and `rFLAIR` (see `side_ratios`) are there if the network reads both halves. `attention_in_lesion`
     is there if masks are: the share of attention, in [0, 1], that lies inside the lesion; even attention gives the
     lesion's share of the brain.
 
@@ -53,6 +53,19 @@ def look(
             lesion = torch.from_numpy(np.asarray(masks[some])).to(device)
             found[ATTENTION_IN_LESION].append(_share_inside(reading.attention, lesion))
     return {name: torch.cat(values).double().cpu().numpy() for name, values in found.items()}
+
+
+def look_with_all(
+    networks: Sequence[nn.Module],
+    view: HemisphereReader,
+    rows: Int64[ndarray, " sample"],
+    *,
+    masks: Bool[ndarray, "hemisphere slice height width"] | None,
+) -> dict[str, Float[ndarray, " sample"]]:
+    """The mean of what each replica of a checkpoint saw, on the device that they are on; see `look`."""
+    device = next(networks[0].parameters()).device
+    each = [look(network, view, rows, masks=masks, device=device) for network in networks]
+    return {name: np.mean([one[name] for one in each], axis=0) for name in each[0]}
 
 
 def format_figures(figures: Mapping[str, Float[ndarray, " sample"]], positions: Sequence[int]) -> dict[str, str]:

@@ -11,11 +11,10 @@ import torch
 from tissueclock.cohort.pairs import with_halves
 from tissueclock.cohort.store import Cohort
 from tissueclock.errors import CohortError
-from tissueclock.learning.prediction import predict_logits
 from tissueclock.storage.folders import PromotedFolder
-from tissueclock.storage.tsv import write_rows
-from tissueclock.training.attention_share import format_figures, look
-from tissueclock.training.scoring import load_promoted, threshold_of
+from tissueclock.storage.tsv import MISSING, write_rows
+from tissueclock.training.attention_share import format_figures, look_with_all
+from tissueclock.training.scoring import load_promoted, logits_of_replicas, threshold_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +27,7 @@ class Prediction:
         logit: Higher: rather yes.
         probability: Its logistic.
         positive: Whether it reaches the threshold that was chosen on validation.
+        replica_sd: How far the checkpoint's replicas differ, in units of the logit; None where there is one.
         figures: What a network that attends to voxels saw, as cells by column; see `look`. The same columns for all.
     """
 
@@ -36,6 +36,7 @@ class Prediction:
     logit: float
     probability: float
     positive: bool
+    replica_sd: float | None
     figures: Mapping[str, str]
 
 
@@ -46,7 +47,7 @@ def predict(promoted: PromotedFolder, cohort: Path) -> list[Prediction]:
         CheckpointError: The folder holds no promoted checkpoint.
         CohortError: The cohort cannot be opened, or has another number of slices.
     """
-    network, facts = load_promoted(promoted)
+    networks, facts = load_promoted(promoted)
     opened = Cohort.open(cohort)
     if opened.shape[0] != facts["network"]["n_slices"]:
         raise CohortError(
@@ -54,21 +55,21 @@ def predict(promoted: PromotedFolder, cohort: Path) -> list[Prediction]:
             f"{facts['network']['n_slices']}"
         )
     rows = np.arange(len(opened.table), dtype=np.int64)
-    halves = with_halves(_Whole(opened), opened.table, n_halves=network.n_halves)
-    device = next(network.parameters()).device
-    logits = predict_logits(network, halves, rows, device=device)
-    figures = look(network, halves, rows, masks=opened.lesion_masks, device=device)
+    halves = with_halves(_Whole(opened), opened.table, n_halves=networks[0].n_halves)
+    each = logits_of_replicas(networks, halves, rows)
+    figures = look_with_all(networks, halves, rows, masks=opened.lesion_masks)
     threshold = threshold_of(promoted, facts)
     return [
         Prediction(
             patient=hemisphere.patient,
             side=hemisphere.side,
-            logit=float(logit),
-            probability=float(1 / (1 + np.exp(-float(logit)))),
-            positive=bool(logit >= threshold),
+            logit=float(logits.mean()),
+            probability=float(1 / (1 + np.exp(-float(logits.mean())))),
+            positive=bool(logits.mean() >= threshold),
+            replica_sd=float(logits.std(ddof=1)) if len(networks) > 1 else None,
             figures=format_figures(figures, [i]),
         )
-        for i, (hemisphere, logit) in enumerate(zip(opened.table, logits, strict=True))
+        for i, (hemisphere, logits) in enumerate(zip(opened.table, each.T, strict=True))
     ]
 
 
@@ -85,6 +86,7 @@ def write_predictions(target: Path, predictions: Sequence[Prediction]) -> None:
             "logit": f"{prediction.logit:.6f}",
             "probability": f"{prediction.probability:.6f}",
             "positive": str(int(prediction.positive)),
+            "replica_sd": MISSING if prediction.replica_sd is None else f"{prediction.replica_sd:.6f}",
             **prediction.figures,
         }
         for prediction in predictions

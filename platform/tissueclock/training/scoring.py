@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy import ndarray
 
+from tissueclock.cohort.folds import make_folds
 from tissueclock.cohort.pairs import HalfReader, with_halves
 from tissueclock.cohort.questions import Question
 from tissueclock.cohort.store import Cohort
@@ -21,9 +23,9 @@ from tissueclock.networks.staged import StagedNetwork
 from tissueclock.storage.files import digest_file, write_json
 from tissueclock.storage.folders import PROMOTED_SCHEMA, PromotedFolder
 from tissueclock.storage.tsv import write_rows
-from tissueclock.training.attention_share import ATTENTION_IN_LESION, format_figures, look
+from tissueclock.training.attention_share import ATTENTION_IN_LESION, format_figures, look_with_all
 from tissueclock.weights.fitting import load_weights
-from tissueclock.weights.tensors import read_tensors
+from tissueclock.weights.tensors import read_tensors, replica_tensors
 
 
 def samples_of(
@@ -44,25 +46,27 @@ def samples_of(
     )
 
 
-def load_promoted(promoted: PromotedFolder) -> tuple[StagedNetwork, dict[str, Any]]:
-    """A promoted network and what `trial.json` says of it.
+def load_promoted(promoted: PromotedFolder) -> tuple[tuple[StagedNetwork, ...], dict[str, Any]]:
+    """A promoted checkpoint's networks (its replicas; mostly one) and what `trial.json` says of it.
 
     Raises:
         CheckpointError: The folder holds no promoted checkpoint, or its weights do not fit.
     """
     facts = promoted.read_trial()
     try:
-        network = build_network(facts["network"])
+        networks = tuple(build_network(facts["network"]) for _ in range(facts.get("folds", 1) * facts.get("seeds", 1)))
         expected = str(facts["lineage"]["weights"])
     except (CheckpointError, KeyError, TypeError) as error:
         raise CheckpointError(f"{promoted.trial}: {error}") from error
-    load_weights(network, read_tensors(promoted.weights), source=str(promoted.weights))
+    weights = read_tensors(promoted.weights)
+    for i_replica, network in enumerate(networks):
+        load_weights(network, replica_tensors(weights, i_replica), source=str(promoted.weights))
     if (found := digest_file(promoted.weights)) != expected:
         raise CheckpointError(
             f"{promoted.weights}: digest is {found[:12]}; {promoted.trial} says {expected[:12]}: it was altered"
         )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return network.to(device).eval(), facts
+    return tuple(network.to(device).eval() for network in networks), facts
 
 
 def threshold_of(promoted: PromotedFolder, facts: dict[str, Any]) -> float:
@@ -79,23 +83,37 @@ def threshold_of(promoted: PromotedFolder, facts: dict[str, Any]) -> float:
         ) from error
 
 
-def score(promoted: PromotedFolder, question: Question, cohort: Cohort) -> None:
-    """Scores the holdout once, with the threshold that validation chose: writes `holdout.tsv`, then `holdout.json`.
+def logits_of_replicas(
+    networks: Sequence[StagedNetwork], view: HalfReader, rows: ndarray
+) -> Float[ndarray, "replica sample"]:
+    """The logit that each replica gives each row; a checkpoint's answer is their mean."""
+    device = next(networks[0].parameters()).device
+    return np.stack([predict_logits(network, view, rows, device=device) for network in networks])
 
-    A network that attends to voxels has its figures in the table (see `look`); where the lesions are known, the mean
-    attention inside them is among the metrics. Nothing learns from either.
+
+def score(promoted: PromotedFolder, question: Question, cohort: Cohort) -> None:
+    """Scores a promoted checkpoint once: `validation.tsv`, `holdout.tsv`, then `holdout.json`.
+
+    The threshold is the one that validation chose. Of several replicas the mean logit counts; `replica_sd` is how far
+    they differ, the mean over the samples of their standard deviation. A network that attends to voxels has its figures
+    in the table (see `look`); where the lesions are known, the mean attention inside them is among the metrics. Nothing
+    learns from either.
     """
-    network, facts = load_promoted(promoted)
+    networks, facts = load_promoted(promoted)
     table, view = cohort.table, cohort.holdout_view()
-    halves = with_halves(view, table, n_halves=network.n_halves)
+    halves = with_halves(view, table, n_halves=networks[0].n_halves)
     samples = samples_of(question, table, halves, view.rows("holdout"))
-    device = next(network.parameters()).device
-    logits = predict_logits(network, halves, samples.rows, device=device)
+    each = logits_of_replicas(networks, halves, samples.rows)
     threshold = threshold_of(promoted, facts)
+    logits = each.mean(axis=0)
     metrics = classification_metrics(samples.labels, logits, threshold=threshold, groups=samples.groups)
-    figures = look(network, halves, samples.rows, masks=cohort.lesion_masks, device=device)
+    if len(networks) > 1:
+        metrics["replica_sd"] = float(each.std(axis=0, ddof=1).mean())
+    figures = look_with_all(networks, halves, samples.rows, masks=cohort.lesion_masks)
     if not np.isnan(inside := figures.get(ATTENTION_IN_LESION, np.array(np.nan))).all():
         metrics[ATTENTION_IN_LESION] = float(np.nanmean(inside))
+    judged = _judged_units(networks, facts, question, cohort)
+    write_rows(promoted.validation_scores, columns=list(judged[0]), rows=judged)
     rows = _units(question, table, samples, logits, figures)
     write_rows(promoted.holdout_scores, columns=list(rows[0]), rows=rows)
     write_json(
@@ -112,6 +130,23 @@ def score(promoted: PromotedFolder, question: Question, cohort: Cohort) -> None:
             "metrics": metrics,
         },
     )
+
+
+def _judged_units(
+    networks: Sequence[StagedNetwork], facts: dict[str, Any], question: Question, cohort: Cohort
+) -> list[dict[str, str]]:
+    """The units that judged the checkpoint, each scored by the replicas that did not learn from it."""
+    n_folds, n_seeds = facts.get("folds", 1), facts.get("seeds", 1)
+    halves = with_halves(cohort.sweep_view(), cohort.table, n_halves=networks[0].n_halves)
+    logits: dict[int, float] = {}
+    for i_fold, fold in enumerate(make_folds(cohort, n_folds=n_folds, seed=facts["lineage"]["seed"])):
+        samples = samples_of(question, cohort.table, halves, fold.validation)
+        own = networks[i_fold * n_seeds : (i_fold + 1) * n_seeds]
+        mean = logits_of_replicas(own, halves, samples.rows).mean(axis=0)
+        logits |= dict(zip(samples.rows.tolist(), mean.tolist(), strict=True))
+    judged = samples_of(question, cohort.table, halves, sorted(logits))
+    mean = np.array([logits[row] for row in judged.rows.tolist()])
+    return _units(question, cohort.table, judged, mean, {})
 
 
 def _units(
