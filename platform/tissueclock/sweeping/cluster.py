@@ -79,7 +79,7 @@ def connect(
         else:
             try:
                 ray.init(**options)
-            except (ConnectionError, RuntimeError, ValueError, RayError, SystemExit) as error:
+            except (Exception, SystemExit) as error:  # Ray raises bare ones too
                 if (
                     isinstance(error, SystemExit) and not said()
                 ):  # Ray's own handler; where Ray gives up, it has said why
@@ -195,7 +195,7 @@ def _end_half_started(error: Exception) -> None:
 
 
 def _check_room(trials: Iterable[Resources], *, wait: bool, say: Callable[[str], None]) -> None:
-    for lack in filter(None, map(lack_of_room, trials)):
+    for lack in filter(None, map(lack_of_room, dict.fromkeys(trials))):
         if not wait:
             disconnect()
             raise InputError(f"{lack}; ask for less, or name a larger cluster (--ray-address; --wait-for-nodes)")
