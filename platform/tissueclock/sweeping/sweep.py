@@ -58,14 +58,17 @@ def job_space(job: SweepJob, phase: SweptPhase) -> Space:
     )
 
 
+def has_trials_asked_for(state: LedgerState, spec: SweepSpec, space: Space) -> bool:
+    """Whether the ledger says that no trial of what is asked for is left to run."""
+    enough = len(state.trials) >= wanted_trials(space, spec) or _is_spent(spec, state)
+    return state.closed and enough and not state.with_status(None)
+
+
 def is_complete(job: SweepJob, phase: SweptPhase) -> bool:
     """Whether the ledger says that all that is asked for was done, and the promoted checkpoints are there, whole."""
     state = read_ledger(job.folder.ledger)
-    n_wanted = wanted_trials(job_space(job, phase), job.spec)
     return (
-        state.closed
-        and (len(state.trials) >= n_wanted or _is_spent(job.spec, state))
-        and not state.with_status(None)
+        has_trials_asked_for(state, job.spec, job_space(job, phase))
         and state.facts.get("arms") == list(job.spec.arms)
         and promotion_fault(job, state) is None
     )
