@@ -18,7 +18,7 @@ from tissueclock.networks.settings import VolumeSettings
 from tissueclock.records import Parent, SweepJob
 from tissueclock.settings import SchedulerSettings
 from tissueclock.storage.folders import SweepFolder
-from tissueclock.storage.ledger import read_ledger
+from tissueclock.storage.ledger import LedgerWriter, read_ledger
 from tissueclock.sweeping.promotion import read_parents
 from tissueclock.sweeping.sweep import is_complete, run_sweep
 from tissueclock.training.scoring import load_promoted
@@ -279,8 +279,15 @@ def test_a_time_budget_that_was_used_up_is_an_end(ray_here: None, toy_cohort: Co
     assert ledger.closed
     assert 0 < len(ledger.trials) < 500
     assert is_complete(job, phase)
-    run_sweep(job, phase)
-    assert read_ledger(job.folder.ledger).n_lines == ledger.n_lines
+    with LedgerWriter(job.folder.ledger) as writer:
+        configured = next(iter(writer.state.trials.values())).hyperparameters
+        writer.append("asked", trial="t9999", hyperparameters=configured, seed=1)
+        writer.append("ended", trial="t9999", status="failed", error="boom")
+        writer.append("closed")
+        n_lines = writer.state.n_lines
+    for retry_failed in (False, True):  # no time is left for the one that failed either
+        run_sweep(job, phase, retry_failed=retry_failed)
+        assert read_ledger(job.folder.ledger).n_lines == n_lines
     assert not is_complete(make_job(toy_cohort, tmp_path, time_budget_min=1.0, **few), phase), "more is asked for"
 
 

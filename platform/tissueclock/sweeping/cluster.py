@@ -80,9 +80,8 @@ def connect(
             try:
                 ray.init(**options)
             except (Exception, SystemExit) as error:  # Ray raises bare ones too
-                if (
-                    isinstance(error, SystemExit) and not said()
-                ):  # Ray's own handler; where Ray gives up, it has said why
+                # SystemExit is of Ray's own handler of SIGTERM; or Ray gives up, and has said why
+                if isinstance(error, SystemExit) and not said():
                     raise KeyboardInterrupt from error
                 reason = _reason(error, said())
                 raise InputError(f"Ray at {address}{named}: no cluster lets us in ({reason}); {_ALLOWED}") from error

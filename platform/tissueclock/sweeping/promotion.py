@@ -1,6 +1,7 @@
 """The end of a trial and of a sweep: the best epoch's weights kept, the k best promoted with their lineage."""
 
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ def promote(job: SweepJob, writer: LedgerWriter) -> list[PromotedFolder]:
     Raises:
         SweepError: No trial left weights behind, or one left another's.
     """
-    ranked = _ranked(job.folder, writer.state)
+    on_disk = (_whole(job.folder.promoted(rank)).get("trial") for rank in job.folder.promoted_ranks())
+    ranked = _ranked(job.folder, writer.state, placed=set(on_disk))
     if not ranked:
         errors = sorted({trial.error for trial in writer.state.with_status("failed") if trial.error})
         if not errors and writer.state.spent_min is not None:
@@ -74,7 +76,8 @@ def promotion_fault(job: SweepJob, state: LedgerState) -> str | None:
             return fault
         if not folder.holdout.exists():
             return f"{folder.holdout}: no such file"
-    n_asked = min(job.spec.budget.promote, len(_ranked(job.folder, state)))
+    placed = {line["trial"] for line in state.promoted.values()}  # whole, as was just seen
+    n_asked = min(job.spec.budget.promote, len(_ranked(job.folder, state, placed=placed)))
     if sorted(state.promoted) != list(range(1, n_asked + 1)):
         return f"{len(state.promoted)} promoted, {n_asked} asked for"
     return None
@@ -97,9 +100,8 @@ def read_parents(folder: SweepFolder) -> tuple[Parent, ...]:
     return tuple(parents)
 
 
-def _ranked(folder: SweepFolder, state: LedgerState) -> list[TrialEntry]:
-    """The trials whose weights are there: in their own folder, or at least among the promoted ones."""
-    placed = {_whole(folder.promoted(rank)).get("trial") for rank in folder.promoted_ranks()}
+def _ranked(folder: SweepFolder, state: LedgerState, *, placed: Collection[str | None]) -> list[TrialEntry]:
+    """The trials whose weights are there: in their own folder, or at least among the promoted ones (`placed`)."""
     usable = [
         trial
         for trial in state.with_status("finished", "pruned", "failed")

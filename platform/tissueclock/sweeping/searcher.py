@@ -31,6 +31,10 @@ class LedgerSearcher(Searcher):
         writer: The sweep's ledger.
         space: What is tuned.
         spec: The sweep.
+
+    Attributes:
+        names: Ledger names by Tune's trial ids.
+        n_wanted: Trials that the study asks for.
     """
 
     def __init__(self, *, writer: LedgerWriter, space: Space, spec: SweepSpec) -> None:
@@ -39,6 +43,7 @@ class LedgerSearcher(Searcher):
         self._writer = writer
         self._space = space
         self._spec = spec
+        self.n_wanted = wanted_trials(space, spec)
         self._in_flight = deque(writer.state.with_status(None))
         self._grid = _shuffled_grid(space, spec) if spec.inputs.searcher == "grid" else None
         self._asked: dict[str, optuna.trial.Trial] = {}
@@ -53,7 +58,7 @@ class LedgerSearcher(Searcher):
             trial = self._in_flight.popleft()
             self._study.enqueue_trial(self._tuned(trial))
             self._asked[trial.name] = self._study.ask(dict(self._space.distributions))
-        elif len(self._writer.state.trials) < wanted_trials(self._space, self._spec):
+        elif len(self._writer.state.trials) < self.n_wanted:
             trial = self._ask()
         else:
             return str(Searcher.FINISHED)

@@ -83,7 +83,7 @@ def run_sweep(job: SweepJob, phase: SweptPhase, *, retry_failed: bool = False) -
     Args:
         job: The sweep.
         phase: Its trainable and space.
-        retry_failed: Whether trials that failed are taken up once more.
+        retry_failed: Whether trials that failed are taken up once more, if there is time left for them.
 
     Raises:
         SweepError: No trial left a checkpoint.
@@ -93,17 +93,16 @@ def run_sweep(job: SweepJob, phase: SweptPhase, *, retry_failed: bool = False) -
     space = job_space(job, phase)
     with LedgerWriter(job.folder.ledger) as writer:
         _open(job, writer, recorded_facts(job.spec, phase, space))
-        if retry_failed:
+        is_spent = _is_spent(job.spec, writer.state)
+        if retry_failed and not is_spent:
             for trial in writer.state.with_status("failed"):  # it begins anew: nothing of the attempt is kept
                 shutil.rmtree(job.folder.trial(trial.name).path, ignore_errors=True)
                 writer.append("retried", trial=trial.name)
         for trial in writer.state.with_status("finished", "pruned", "failed"):
             settle_trial(job.folder.trial(trial.name))
         searcher = LedgerSearcher(writer=writer, space=space, spec=job.spec)
-        n_wanted = wanted_trials(space, job.spec)
-        n_left = len(writer.state.with_status(None)) + n_wanted - len(writer.state.trials)
-        if _is_spent(job.spec, writer.state):
-            n_left = 0
+        n_open = len(writer.state.with_status(None))
+        n_left = 0 if is_spent else n_open + searcher.n_wanted - len(writer.state.trials)
         if is_complete(job, phase):
             return
         if writer.state.closed:
@@ -112,8 +111,6 @@ def run_sweep(job: SweepJob, phase: SweptPhase, *, retry_failed: bool = False) -
             writer.append("shared", arms=list(job.spec.arms))
         if n_left > 0:
             _fit(job, phase, writer=writer, searcher=searcher, n_left=n_left)
-            if len(writer.state.trials) < n_wanted and job.spec.budget.time_budget_min is not None:
-                writer.append("spent", time_budget_min=job.spec.budget.time_budget_min)
         promoted = promote(job, writer)
         _score(job, phase, promoted)
         shutil.rmtree(job.folder.tune, ignore_errors=True)
@@ -170,10 +167,12 @@ def _fit(job: SweepJob, phase: SweptPhase, *, writer: LedgerWriter, searcher: Le
         ),
     )
     tuner.fit()
-    for trial in writer.state.with_status(None):
-        if budget_s is None:
-            raise SweepError(f"sweep {job.name}: Tune ended before trial {trial.name}; run the same command again")
+    cut_off = writer.state.with_status(None)
+    if cut_off and budget_s is None:
+        raise SweepError(f"sweep {job.name}: Tune ended before trial {cut_off[0].name}; run the same command again")
+    for trial in cut_off:
         writer.append("ended", trial=trial.name, status="pruned", error="the time budget was used up")
+    if budget_s is not None and (cut_off or len(writer.state.trials) < searcher.n_wanted):
         writer.append("spent", time_budget_min=spec.budget.time_budget_min)
     for trial in writer.state.trials.values():
         settle_trial(job.folder.trial(trial.name))

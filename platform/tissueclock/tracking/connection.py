@@ -66,7 +66,7 @@ def one_line_answer(error: Exception, uri: str) -> str:
         return f"{where} cannot be reached through {named}; name its host in NO_PROXY, or mend the proxy"
     if "Read timed out" in text or "ReadTimeout" in text:
         return f"the MLflow server at {where} is there and does not answer in time: busy or paused"
-    if re.search(r"\b40[13]\b", text):
+    if re.search(r"error code 40[13]\b", text):  # MLflow's words
         return f"the MLflow server at {where} refuses this user: {CREDENTIALS}"
     if "HTTPConnectionPool" in text or "HTTPSConnectionPool" in text:
         return f"no MLflow server answers at {where}"

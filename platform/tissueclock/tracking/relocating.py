@@ -4,8 +4,9 @@ MLflow has no call that changes where an experiment's artifacts lie, so this wri
 the store is a database that we open ourselves, not a server that keeps artifacts of its own.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 _PLACES = (
     ("experiments", "experiment_id", "artifact_location"),
@@ -53,18 +54,13 @@ def _folder(uri: str) -> Path:
     return Path(uri.removeprefix("file://")).resolve()
 
 
-def _replace(connection: "object", table: str, key: Iterable[str], column: str, *, before: str, after: str) -> None:
-    import sqlalchemy
+def _replace(connection: Any, table: str, keys: Sequence[str], column: str, *, before: str, after: str) -> None:
+    from sqlalchemy import text
 
-    keys = list(key)
-    rows = connection.execute(  # type: ignore[attr-defined]
-        sqlalchemy.text(f"SELECT {', '.join(keys)}, {column} FROM {table} WHERE {column} LIKE :old"),  # noqa: S608
-        {"old": f"{before}%"},
-    ).all()
-    for row in rows:
-        *values, place = row
-        where = " AND ".join(f"{name} = :{name}" for name in keys)
-        connection.execute(  # type: ignore[attr-defined]
-            sqlalchemy.text(f"UPDATE {table} SET {column} = :place WHERE {where}"),  # noqa: S608
-            {**dict(zip(keys, values, strict=True)), "place": after + place.removeprefix(before)},
-        )
+    names = ", ".join((*keys, column))
+    where = " AND ".join(f"{name} = :{name}" for name in keys)
+    found = connection.execute(text(f"SELECT {names} FROM {table}")).mappings().all()  # noqa: S608 (names of ours)
+    for row in found:
+        if (place := row[column]) == before or str(place).startswith(f"{before}/"):
+            moved = {**{name: row[name] for name in keys}, "place": after + place.removeprefix(before)}
+            connection.execute(text(f"UPDATE {table} SET {column} = :place WHERE {where}"), moved)  # noqa: S608

@@ -80,31 +80,6 @@ class Trial:
         self._unreported = ()
         self._go_on()
 
-    def _make_course(self, config: Mapping[str, Any]) -> tuple[Course, Mapping[str, Any] | None]:
-        """A learner, or as many as folds and seeds ask for, and where the (first one's) weights came from."""
-        said = self._job.spec.inputs
-        seeds = [config["seed"], *(derive_seed(config["seed"], "replica", i) for i in range(1, said.n_replicas))]
-        made = [
-            self._material.make_learner(
-                {**self._phase.defaults, **config["hyperparameters"]},
-                conditions=Conditions(
-                    epochs=said.epochs,
-                    patience=said.patience,
-                    seed=seed,
-                    device=self._device,
-                    precision=said.precision,
-                ),
-                shard=self._shard,
-                i_replica=i_replica,
-            )
-            for i_replica, seed in enumerate(seeds)
-        ]
-        if len(made) == 1:
-            return made[0]
-        learners = [learner for learner, _ in made]
-        course = Replicas(learners, n_seeds=said.seeds, epochs=said.epochs, patience=said.patience, seed=config["seed"])
-        return course, made[0][1]
-
     def step(self) -> dict[str, Any]:
         """Trains one epoch, writes the checkpoint, reports.
 
@@ -129,6 +104,31 @@ class Trial:
             "inputs": self._job.inputs,
             "finished": self.course.finished and not self._unreported,
         }
+
+    def _make_course(self, config: Mapping[str, Any]) -> tuple[Course, Mapping[str, Any] | None]:
+        """A learner, or as many as folds and seeds ask for, and where the (first one's) weights came from."""
+        said = self._job.spec.inputs
+        seeds = [config["seed"], *(derive_seed(config["seed"], "replica", i) for i in range(1, said.n_replicas))]
+        made = [
+            self._material.make_learner(
+                {**self._phase.defaults, **config["hyperparameters"]},
+                conditions=Conditions(
+                    epochs=said.epochs,
+                    patience=said.patience,
+                    seed=seed,
+                    device=self._device,
+                    precision=said.precision,
+                ),
+                shard=self._shard,
+                i_replica=i_replica,
+            )
+            for i_replica, seed in enumerate(seeds)
+        ]
+        if len(made) == 1:
+            return made[0]
+        learners = [learner for learner, _ in made]
+        course = Replicas(learners, n_seeds=said.seeds, epochs=said.epochs, patience=said.patience, seed=config["seed"])
+        return course, made[0][1]
 
     def _go_on(self) -> None:
         for i, checkpoint in enumerate(kept := self.folder.checkpoints()):
