@@ -1,16 +1,19 @@
 """The tables that a command ends with: the bill, the results, the best configurations."""
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import JustifyMethod
 from rich.markup import escape
 from rich.table import Table
 
-from tissueclock.billing import BillLine
 from tissueclock.comparing.results_table import COLUMNS, QUESTION, ResultRow
 
+if TYPE_CHECKING:
+    from tissueclock.billing import BillLine
 
-def bill_table(lines: Sequence[BillLine], *, free_bytes: int, on_gpu: bool) -> Table:
+
+def bill_table(lines: "Sequence[BillLine]", *, free_bytes: int, on_gpu: bool) -> Table:
     """The bill: at most this many trials, hours and gigabytes."""
     unit = "GPU-hours" if on_gpu else "CPU-hours"
     total_h, total_gb = sum(line.hours for line in lines), sum(line.disk_bytes for line in lines) / 1e9

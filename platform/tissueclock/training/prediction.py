@@ -1,4 +1,4 @@
-"""A promoted checkpoint's answers for every hemisphere of a cohort, whatever its split."""
+"""A promoted checkpoint, loaded, and its answers for every hemisphere of a cohort, whatever its split."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,11 +10,14 @@ import torch
 
 from tissueclock.cohort.pairs import with_halves
 from tissueclock.cohort.store import Cohort
-from tissueclock.errors import CohortError
+from tissueclock.errors import CheckpointError, CohortError
 from tissueclock.learning.prediction import predict_logits
-from tissueclock.storage.files import write_text
+from tissueclock.networks.building import build_network
+from tissueclock.networks.staged import StagedNetwork
+from tissueclock.storage.files import digest_file, write_text
 from tissueclock.storage.folders import PromotedFolder
-from tissueclock.training.scoring import load_promoted, threshold_of
+from tissueclock.weights.fitting import load_weights
+from tissueclock.weights.tensors import read_tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,41 @@ def predict(promoted: PromotedFolder, cohort: Path) -> list[Prediction]:
         )
         for hemisphere, logit in zip(opened.table, logits, strict=True)
     ]
+
+
+def load_promoted(promoted: PromotedFolder) -> tuple[StagedNetwork, dict[str, Any]]:
+    """A promoted network and what `trial.json` says of it.
+
+    Raises:
+        CheckpointError: The folder holds no promoted checkpoint, or its weights do not fit.
+    """
+    facts = promoted.read_trial()
+    try:
+        network = build_network(facts["network"])
+        expected = str(facts["lineage"]["weights"])
+    except (CheckpointError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{promoted.trial}: {error}") from error
+    load_weights(network, read_tensors(promoted.weights), source=str(promoted.weights))
+    if (found := digest_file(promoted.weights)) != expected:
+        raise CheckpointError(
+            f"{promoted.weights}: digest is {found[:12]}; {promoted.trial} says {expected[:12]}: it was altered"
+        )
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return network.to(device).eval(), facts
+
+
+def threshold_of(promoted: PromotedFolder, facts: dict[str, Any]) -> float:
+    """The logit that validation chose.
+
+    Raises:
+        CheckpointError: The checkpoint answers no question.
+    """
+    try:
+        return float(facts["metrics"]["threshold"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{promoted.path}: a checkpoint of phase {facts['phase']}, which answers no question; name one that does"
+        ) from error
 
 
 def write_predictions(target: Path, predictions: Sequence[Prediction]) -> None:

@@ -2,28 +2,22 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import torch
 from numpy import ndarray
 
 from tissueclock.cohort.pairs import HalfReader, with_halves
 from tissueclock.cohort.questions import Question
 from tissueclock.cohort.store import Cohort
 from tissueclock.cohort.table import Hemisphere
-from tissueclock.errors import CheckpointError
 from tissueclock.learning.metrics import classification_metrics
 from tissueclock.learning.prediction import predict_logits
 from tissueclock.learning.samples import Samples
 from tissueclock.networks.attended_network import AttendedNetwork
-from tissueclock.networks.building import build_network
-from tissueclock.networks.staged import StagedNetwork
-from tissueclock.storage.files import digest_file, write_json, write_text
+from tissueclock.storage.files import write_json, write_text
 from tissueclock.storage.folders import PROMOTED_SCHEMA, PromotedFolder
 from tissueclock.training.attention_share import attention_in_lesion
-from tissueclock.weights.fitting import load_weights
-from tissueclock.weights.tensors import read_tensors
+from tissueclock.training.prediction import load_promoted, threshold_of
 
 
 def samples_of(
@@ -42,41 +36,6 @@ def samples_of(
         labels=np.array([float(answers[int(i)]) for i in chosen]),
         groups=tuple(table[i].patient for i in chosen) if question.unit == "patient" else None,
     )
-
-
-def load_promoted(promoted: PromotedFolder) -> tuple[StagedNetwork, dict[str, Any]]:
-    """A promoted network and what `trial.json` says of it.
-
-    Raises:
-        CheckpointError: The folder holds no promoted checkpoint, or its weights do not fit.
-    """
-    facts = promoted.read_trial()
-    try:
-        network = build_network(facts["network"])
-        expected = str(facts["lineage"]["weights"])
-    except (CheckpointError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{promoted.trial}: {error}") from error
-    load_weights(network, read_tensors(promoted.weights), source=str(promoted.weights))
-    if (found := digest_file(promoted.weights)) != expected:
-        raise CheckpointError(
-            f"{promoted.weights}: digest is {found[:12]}; {promoted.trial} says {expected[:12]}: it was altered"
-        )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return network.to(device).eval(), facts
-
-
-def threshold_of(promoted: PromotedFolder, facts: dict[str, Any]) -> float:
-    """The logit that validation chose.
-
-    Raises:
-        CheckpointError: The checkpoint answers no question.
-    """
-    try:
-        return float(facts["metrics"]["threshold"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"{promoted.path}: a checkpoint of phase {facts['phase']}, which answers no question; name one that does"
-        ) from error
 
 
 def score(promoted: PromotedFolder, question: Question, cohort: Cohort) -> None:
