@@ -33,6 +33,7 @@ from ray.exceptions import RayError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from tissueclock.lineage import BUILT_FROM, code_facts
+from tissueclock.tracking.connection import spare_localhost
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 _ENDED = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED})
@@ -44,6 +45,7 @@ _RETRY_S = 2.0
 def main(arguments: Sequence[str] | None = None) -> int:
     """Submits and follows; returns the sweep's own code (0 done, 1 the run failed, 2 the input is wrong)."""
     options, rest = _parser().parse_known_args(arguments)
+    spare_localhost()  # the job server is often at this end of an ssh tunnel
     try:
         client = JobSubmissionClient(options.address)
         job = _submit(client, options, rest)

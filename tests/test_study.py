@@ -56,6 +56,7 @@ def test_first_weights_and_what_lies_before_make_another_sweep(tmp_path: Path) -
         ({"sweep": {"gpus_per_trial": 0.5}}, True),
         ({"sweep": {"time_budget_min": 5}}, True),
         ({"sweep": {"epochs": 7}}, False),
+        ({"sweep": {"folds": 5}}, False),
         ({"sweep": {"fix": {"lr": 0.001}}}, False),
         ({"seed": 2}, False),
         ({"networks": {"slice": {"width": 16}}}, False),
@@ -136,6 +137,10 @@ def test_a_phase_overrides_single_settings_and_joins_what_is_fixed(tmp_path: Pat
         (
             {"arms": {"a": {"network": "slice", "phases": {"detection": "previous"}}}},
             r"arms\.a\.phases\.detection is 'previous', but no phase is before it; allowed: random",
+        ),
+        (
+            {"phases": {"tss_3h": {"folds": 3}}},
+            r"phase tss_3h has folds 3, but detection, which it starts from, has 1",
         ),
         ({"phases": {"attention": {"trials": 3}}}, r"phases\.attention is set, but no arm trains that phase"),
         ({"phases": {"detection": {"trails": 3}}}, r"phases\.detection\.trails is not a key"),

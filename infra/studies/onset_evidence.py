@@ -50,7 +50,7 @@ from tissueclock.networks.attended_network import AttendedNetwork
 from tissueclock.networks.building import build_network
 from tissueclock.networks.staged import StagedNetwork
 from tissueclock.seeds import derive_seed
-from tissueclock.training.attention_share import attention_in_lesion
+from tissueclock.training.attention_share import ATTENTION_IN_LESION, look
 
 TASKS: dict[str, Question] = {"detection": HoldsLesion(), "tss_3h": OnsetBefore(180.0), "tss_4h5": OnsetBefore(270.0)}
 ONSET = ("tss_3h", "tss_4h5")
@@ -200,7 +200,8 @@ def test(network: StagedNetwork, held: WholeCohort, *, phase: str) -> dict[str, 
     auc = classification_metrics(samples.labels, logits, groups=samples.groups)["auc"]
     if not isinstance(network, AttendedNetwork) or held.masks is None:
         return {"auc": auc}
-    return {"auc": auc, "inside": attention_in_lesion(network, samples, held.masks, device=CPU)}
+    figures = look(network, samples.view, samples.rows, masks=held.masks, device=CPU)
+    return {"auc": auc, "inside": float(np.nanmean(figures[ATTENTION_IN_LESION]))}
 
 
 class Evidence:

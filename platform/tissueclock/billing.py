@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from tissueclock.checking import PhaseLoader, check_space
 from tissueclock.records import SweepBill
 from tissueclock.study import Study
-from tissueclock.sweeping.bill import bill_sweep, measure_on_cluster, room_here, room_on_cluster
+from tissueclock.sweeping.bill import bill_sweep, measure_on_cluster
+from tissueclock.sweeping.room import this_machine
 from tissueclock.training.bill import measure_as_trial
 
 
@@ -23,12 +24,12 @@ def bill_study(
     Raises:
         TissueclockError: A measurement on the cluster failed.
     """
-    have = room_on_cluster() if on_cluster else room_here(n_cpus)
+    nodes = None if on_cluster else this_machine(n_cpus)
     measure = measure_on_cluster if on_cluster else measure_as_trial
     lines = []
     for spec in study.vertices.values():
         phase = load_phase(spec)
-        lines.append(bill_sweep(spec, phase, check_space(study, spec, phase), measure=measure, have=have))
+        lines.append(bill_sweep(spec, phase, check_space(study, spec, phase), measure=measure, nodes=nodes))
     return lines
 
 

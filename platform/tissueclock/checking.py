@@ -54,7 +54,7 @@ def check_study(
         phase = load_phase(spec)
         space = check_space(study, spec, phase)
         _check_fixed(spec, space)
-        make_scheduler(spec, space.domains)
+        make_scheduler(spec)
         if phase.phase.needs_parent and spec.inputs.weights == "random":
             raise StudyError(f"{study.file}: phase {spec.phase} has weights 'random'; it needs 'previous'")
         if (kinds := phase.phase.kinds) and spec.inputs.network.kind not in kinds:
@@ -62,7 +62,7 @@ def check_study(
                 f"{study.file}: phase {spec.phase} has a network of kind {spec.inputs.network.kind!r}; allowed: "
                 f"{', '.join(kinds)}"
             )
-        phase.phase.task.check_weights(spec)
+        phase.phase.task.check_network(spec, space.fixed)
         _check_classes(study, spec, phase)
     _check_writable(study.folder.path)
     check_tracker(study.tracking_uri)
@@ -182,11 +182,11 @@ def _check_fixed(spec: SweepSpec, space: Space) -> None:
 
 
 def _check_classes(study: Study, spec: SweepSpec, phase: SweptPhase) -> None:
-    for split, (n_negative, n_positive) in phase.phase.task.count_classes(study.cohort).items():
+    for split, (n_negative, n_positive) in phase.phase.task.count_classes(spec).items():
         if not (n_negative and n_positive):
             raise CohortError(
                 f"{study.cohort}: phase {spec.phase} has {n_positive} positive and {n_negative} negative hemispheres "
-                f"in {split}; both classes are needed in each split"
+                f"in {split}; both classes are needed in each split and fold"
             )
 
 

@@ -5,6 +5,7 @@ changing it continues the same sweep. A sweep's record holds these very objects.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -56,17 +57,34 @@ class Strict(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+REMOVED_SCHEDULERS: Mapping[str, str] = {
+    "hyperband": "with fewer slots than trials it compared none and stopped none",
+    "pbt": "what it promoted had the metrics, threshold and configuration of another trial's weights",
+}
+"""Schedulers of 0.1, and why each was removed."""
+
+
+def _scheduler(value: Any) -> Any:
+    if value in ("none", "asha", *REMOVED_SCHEDULERS):
+        return value
+    raise ValueError("allowed: none, asha")
+
+
+SchedulerName = Annotated[str, PlainValidator(_scheduler)]
+
+
 class SchedulerSettings(Strict):
-    """Which Tune scheduler stops or perturbs trials, and how early.
+    """What stops trials early, and how early.
 
     Attributes:
-        name: `none`, `asha`, `hyperband` or `pbt` (whose population is drawn at random, whatever the searcher).
-        grace_epochs: No trial is stopped (or perturbed) before this epoch.
-        reduction_factor: One in this many trials survives a rung (`asha`, `hyperband`).
-        perturb_epochs: Epochs between two exploit-and-explore steps (`pbt`).
+        name: `none` or `asha`. Studies of 0.1 could also say one of `REMOVED_SCHEDULERS`: what they left can be looked
+            at, and no sweep is started.
+        grace_epochs: No trial is stopped before this epoch.
+        reduction_factor: One in this many trials survives a rung.
+        perturb_epochs: Of `pbt`, and without effect.
     """
 
-    name: Literal["none", "asha", "hyperband", "pbt"] = "asha"
+    name: SchedulerName = "asha"
     grace_epochs: Count = 3
     reduction_factor: Annotated[int, Field(ge=2)] = 3
     perturb_epochs: Count = 3
@@ -83,6 +101,10 @@ class LearningSettings(Strict):
         searcher: `tpe`, `random` or `grid`.
         scheduler: What stops trials early.
         precision: `auto`, `float32` or `bfloat16`.
+        folds: 1: the cohort's own validation patients judge an epoch. Else training and validation patients are dealt
+            into so many folds, each of which judges a network that learned from the others; a trial trains them all in
+            step and is judged by their mean.
+        seeds: How often each fold is learned, from fresh seeds.
     """
 
     space: Name | None = None
@@ -92,6 +114,13 @@ class LearningSettings(Strict):
     searcher: Literal["tpe", "random", "grid"] = "tpe"
     scheduler: SchedulerSettings = SchedulerSettings()
     precision: Precision = "auto"
+    folds: Annotated[int, Field(ge=1, le=20)] = 1
+    seeds: Annotated[int, Field(ge=1, le=20)] = 1
+
+    @property
+    def n_replicas(self) -> int:
+        """Networks of a trial."""
+        return self.folds * self.seeds
 
 
 @dataclass(frozen=True, slots=True)

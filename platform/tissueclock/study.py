@@ -163,6 +163,13 @@ def _expand(study: Study, cohort_digest: str) -> tuple[dict[str, SweepSpec], dic
                     f"{study.file}: arms.{arm}.phases.{phase} is 'previous', but no phase is before it; allowed: random"
                 )
             spec = _spec(study, arm=arm, phase=phase, weights=weights, upstream=upstream, cohort_digest=cohort_digest)
+            above = vertices[upstream].inputs if spec.inputs.upstream and upstream else spec.inputs
+            for name in ("folds", "seeds"):
+                if (own := getattr(spec.inputs, name)) != (theirs := getattr(above, name)):
+                    raise StudyError(
+                        f"{study.file}: phase {phase} has {name} {own}, but {above.phase}, which it starts from, has "
+                        f"{theirs}; they are handed over one by one, so along an arm they must be the same"
+                    )
             shared = vertices.get(spec.vertex, spec)
             vertices[spec.vertex] = replace(spec, arms=(*shared.arms, arm) if shared is not spec else (arm,))
             upstream = spec.vertex

@@ -6,7 +6,7 @@ import pytest
 
 from tissueclock.cohort.manifest import Patient
 from tissueclock.cohort.split import split_patients
-from tissueclock.cohort.table import ClassCounts, Hemisphere, count_classes, make_table, read_table, write_table
+from tissueclock.cohort.table import Hemisphere, make_table, read_table, write_table
 from tissueclock.errors import CohortError
 
 
@@ -36,16 +36,3 @@ def test_what_is_written_is_read_back_equal(tmp_path: Path, patients: list[Patie
 def test_a_bad_row_is_named(write_tsv: Callable[..., Path], row: str, message: str) -> None:
     with pytest.raises(CohortError, match=re.escape(message)):
         read_table(write_tsv("patient\tside\tlesion\tonset_to_mri_min\tsplit", row))
-
-
-def test_classes_are_counted_per_split_with_zeros_where_one_is_absent() -> None:
-    table = [
-        Hemisphere("a", "left", lesion=True, onset_to_mri_min=100.0, split="train"),
-        Hemisphere("a", "right", lesion=False, onset_to_mri_min=100.0, split="train"),
-        Hemisphere("b", "left", lesion=True, onset_to_mri_min=500.0, split="train"),
-        Hemisphere("c", "left", lesion=True, onset_to_mri_min=500.0, split="holdout"),
-    ]
-    counts = count_classes(
-        table, label=lambda h: None if not h.lesion or h.onset_to_mri_min is None else h.onset_to_mri_min < 180
-    )
-    assert counts == {"train": ClassCounts(1, 1), "validation": ClassCounts(0, 0), "holdout": ClassCounts(1, 0)}

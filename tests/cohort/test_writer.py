@@ -93,7 +93,7 @@ def test_a_disk_that_fills_up_is_a_storage_error(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(ArrayFile, "write", full)
     with (
-        pytest.raises(StorageError, match=r"cohort: cannot be written \(No space left on device\)"),
+        pytest.raises(StorageError, match=r"disk full: \S+cohort cannot be written; make room"),
         writer(tmp_path / "cohort", [patient("a")]) as it,
     ):
         it.add("a", half(1), half(1))

@@ -171,7 +171,9 @@ class StudyMaker:
             "metrics": {"val_auc": trial.best_value},
             "lineage": {"weights": digest(name, rank), "chain": chain, "cohort": self.cohort.digest},
         }
-        write_json(self.folder.sweep(name).promoted(rank).trial, facts)
+        folder = self.folder.sweep(name).promoted(rank)
+        write_json(folder.trial, facts)
+        folder.weights.write_bytes(repr((name, rank)).encode())  # what `digest` digests
         writer.append("promoted", rank=rank, trial=trial.name, digest=digest(name, rank), value=trial.best_value)
 
     def write_holdout(self, name: str, rank: int, *, scores: Mapping[str, float] | None = None) -> None:

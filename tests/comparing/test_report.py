@@ -13,7 +13,7 @@ from tissueclock.comparing.report import results_table, write_report
 from tissueclock.errors import StorageError
 
 RESULTS_TSV = """
-kind task who phase sweep state configuration validation_auc unit holdout_n holdout_n_positive
+kind task who phase sweep state configuration validation_auc validation_auc_se unit holdout_n holdout_n_positive
 holdout_auc holdout_auc_delong_low holdout_auc_delong_high holdout_auc_bootstrap_low holdout_auc_bootstrap_high
 threshold_logit
 holdout_sensitivity holdout_sensitivity_wilson_low holdout_sensitivity_wilson_high
@@ -157,7 +157,7 @@ def test_table_and_tsv_have_the_same_rows_in_full_precision(report, finished_onc
     assert table[-1]["holdout_auc"] == "n/a"
 
 
-def test_what_results_tsv_holds_is_what_0_1_wrote(report):
+def test_results_tsv_holds_what_0_1_wrote_and_the_error_over_folds(report):
     """Whoever reads it by column goes on reading it."""
     header, first, *_ = (report.parent / "results.tsv").read_text().splitlines()
     assert header.split("\t") == RESULTS_TSV.split()

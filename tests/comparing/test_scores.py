@@ -6,23 +6,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tissueclock.comparing.scores import count_calls, read_holdout, read_scores
+from tissueclock.comparing.scores import count_calls, judge_holdout, read_scores
 from tissueclock.errors import InputError
-from tissueclock.storage.files import read_json
 from tissueclock.storage.folders import PromotedFolder
 
 TABLE = "unit\tpatient\tlabel\tlogit\na\tsub-1\t1\t3\nb\tsub-2\t1\t2\nc\tsub-3\t0\t1\nd\tsub-4\t0\t2\n"
 
 
 def _write(folder: Path, *, table: str = TABLE, **changes: object) -> Path:
-    facts = {"unit": "patient", "onset_before_min": 180.0, "threshold": 2.0, "metrics": {"auc": 0.875}}
+    facts = {"schema": 1, "phase": "tss_3h", "unit": "patient", "onset_before_min": 180.0, "threshold": 2.0}
+    facts["metrics"] = {"auc": 0.875}
     (folder / "holdout.json").write_text(json.dumps(facts | changes))
     (folder / "holdout.tsv").write_text(table)
     return folder
 
 
 def test_scores_are_judged_at_the_threshold_of_validation(tmp_path):
-    result = read_holdout(PromotedFolder(_write(tmp_path)), generator=np.random.default_rng(0))
+    result = judge_holdout(PromotedFolder(_write(tmp_path)), generator=np.random.default_rng(0))
     assert result.auc is not None
     assert result.auc.auc == 0.875
     assert result.confusion.sensitivity is not None
@@ -44,14 +44,16 @@ def test_scores_are_judged_at_the_threshold_of_validation(tmp_path):
     ],
 )
 def test_a_claim_that_the_scores_do_not_bear_out_is_named(tmp_path, claimed, complaint):
-    complaints = read_holdout(PromotedFolder(_write(tmp_path, metrics=claimed))).complaints
+    complaints = judge_holdout(PromotedFolder(_write(tmp_path, metrics=claimed))).complaints
     assert len(complaints) == 1
     assert complaint in complaints[0]
 
 
 def test_one_class_has_rates_but_no_auc(tmp_path):
     table = "unit\tpatient\tlabel\tlogit\na\tsub-1\t1\t3\nb\tsub-2\t1\t1\n"
-    result = read_holdout(PromotedFolder(_write(tmp_path, table=table, metrics={})), generator=np.random.default_rng(0))
+    result = judge_holdout(
+        PromotedFolder(_write(tmp_path, table=table, metrics={})), generator=np.random.default_rng(0)
+    )
     assert (result.auc, result.bootstrap, result.confusion.specificity) == (None, None, None)
     assert result.confusion.sensitivity is not None
     assert result.confusion.sensitivity.value == 0.5
@@ -79,15 +81,15 @@ def test_a_damaged_table_is_named_by_row_and_value(tmp_path, before, after, mess
         (None, r"no such file"),
         ("{", r"cannot be read as JSON"),
         ("[]", r"a JSON list found; an object is allowed"),
-        ('{"unit": "patient"}', r"key threshold, metrics missing"),
+        ('{"unit": "patient"}', r"schema None found; this version reads schema 1"),
+        ('{"schema": 1, "phase": "tss_3h", "unit": "patient"}', r"key metrics, threshold missing"),
     ],
 )
 def test_damaged_facts_are_named(tmp_path, text, message):
-    path = tmp_path / "holdout.json"
     if text is not None:
-        path.write_text(text)
-    with pytest.raises(InputError, match=message):
-        read_json(path, needed=("unit", "threshold", "metrics"))
+        (tmp_path / "holdout.json").write_text(text)
+    with pytest.raises(InputError, match=rf"holdout.json: .*{message}"):
+        judge_holdout(PromotedFolder(tmp_path))
 
 
 def test_units_are_taken_in_the_order_asked(tmp_path):

@@ -32,7 +32,7 @@ class HeldDetection(Detection):
 
     def step(self) -> dict[str, Any]:
         go = self.trial._job.folder.path / "go"
-        if self.trial.learner.epoch == 2 and not go.exists():
+        if self.trial.course.epoch == 2 and not go.exists():
             with hold(self.trial._job.folder.path / ray.get_runtime_context().get_node_id(), what="node"):
                 wait_until(go.exists)
         return super().step()

@@ -3,17 +3,19 @@
 `study_0_1.tar.gz` holds the toy cohort of 24 patients, the study file and the folder, without MLflow's files.
 """
 
+import json
 import tarfile
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.commands import run
+from tests.e2e.in_process import call
 from tissueclock.storage.ledger import read_ledger
 
 DETECTION, INTERRUPTED = "detection-231befde", "tss_3h-e1c21755"
 
-pytestmark = [pytest.mark.ray, pytest.mark.e2e]
+pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture
@@ -23,6 +25,7 @@ def study(tmp_path: Path) -> Path:
     return tmp_path / "study.yaml"
 
 
+@pytest.mark.ray
 def test_it_is_gone_on_with_under_the_names_and_from_the_checkpoint_that_it_has(study: Path) -> None:
     sweeps = study.parent / "toy" / "sweeps"
     before = {name: (sweeps / name / "ledger.jsonl").read_bytes() for name in (DETECTION, INTERRUPTED)}
@@ -39,3 +42,18 @@ def test_it_is_gone_on_with_under_the_names_and_from_the_checkpoint_that_it_has(
     assert ledger.closed
     assert len(list(sweeps.iterdir())) == 3, "the volume network's sweep beside the two"
     assert run("report", study, cwd=study.parent).returncode == 0
+
+
+def test_a_study_of_population_based_training_is_looked_at_and_not_gone_on_with(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study.write_text(study.read_text().replace("scheduler: {name: none}", "scheduler: {name: pbt, perturb_epochs: 2}"))
+    ledger = study.parent / "toy" / "sweeps" / DETECTION / "ledger.jsonl"
+    changed = {"kind": "changed", "time_s": 0, "trial": "t0001", "hyperparameters": {"lr": 0.5}}
+    ledger.write_text(ledger.read_text() + json.dumps(changed) + "\n")
+
+    assert DETECTION in call(capsys, "status", study).out
+    assert call(capsys, "report", study).code == 0
+    refused = call(capsys, "sweep", study)
+    assert refused.code == 2
+    assert "scheduler pbt was removed" in refused.err

@@ -43,7 +43,7 @@ STUDY_CASES: dict[str, tuple[dict[str, Any], str]] = {
     "unknown key": ({"sed": 3}, r"study\.yaml: sed is not a key of a study"),
     "a pin that YAML reads as text": (
         {"sweep": {"fix": {"lr": "1e-4"}}},
-        r"phase detection, space detection: fix lr is '1e-4'; the space allows \(0\.0003, 0\.01\)",
+        r"study\.yaml: sweep\.fix\.lr is '1e-4' \(str\); .*only with a point and a sign: write 1\.0e-4",
     ),
     "a pin that is no number": (
         {"sweep": {"fix": {"lr": float("nan")}}},
@@ -69,6 +69,10 @@ STUDY_CASES: dict[str, tuple[dict[str, Any], str]] = {
         {"arms": arm(**CHAIN), "phases": {"tss_3h": {"fix": {"parent": 5}}}},
         r"phase tss_3h, space tss_3h: fix parent is 5; allowed: a whole number from 1 to 2",
     ),
+    "pins that leave nothing of what is to be learned": (
+        {"arms": arm(**CHAIN), "phases": {"tss_3h": {"fix": {"attention": "off", "learned": "gates"}}}},
+        r"phase tss_3h: fix learned: 'gates', but the network computes no gates \(attention is off\)",
+    ),
     "unknown phase": (
         {"arms": arm(tss_6h="random")},
         r"phase tss_6h: no module trainables/tss_6h\.py; known: attention, detection, genesis, tss_3h, tss_4h5",
@@ -81,23 +85,17 @@ STUDY_CASES: dict[str, tuple[dict[str, Any], str]] = {
         {"sweep": {"searcher": "grid"}},
         r"phase detection, space detection: searcher is grid, but the space is continuous .*pin its continuous",
     ),
-    "population training with nothing to perturb": (
-        {
-            "sweep": {
-                "scheduler": {"name": "pbt"},
-                "fix": {
-                    "optimiser": "adabound",
-                    "lr": 0.001,
-                    "final_lr": 0.1,
-                    "gamma": 0.001,
-                    "weight_decay": 1.0e-5,
-                    "dropout": 0.1,
-                    "batch_size": 16,
-                    "augmentation": 1.0,
-                },
-            }
-        },
-        r"phase detection: scheduler is pbt, but none of lr, .* is tuned; take asha or hyperband",
+    "population-based training": (
+        {"sweep": {"scheduler": {"name": "pbt", "perturb_epochs": 5}}},
+        r"phase detection: scheduler pbt was removed: what it promoted had the metrics, .*; take asha or none",
+    ),
+    "a scheduler that compares only what has a slot": (
+        {"sweep": {"scheduler": {"name": "hyperband"}}},
+        r"phase detection: scheduler hyperband was removed: with fewer slots than trials .*; take asha or none",
+    ),
+    "unknown scheduler": (
+        {"sweep": {"scheduler": {"name": "asah"}}},
+        r"study\.yaml: sweep\.scheduler\.name is 'asah' \(str\); allowed: none, asha",
     ),
     "attention from random weights": (
         {"arms": arm(attention="random")},
@@ -406,7 +404,7 @@ def test_a_disk_that_fills_up_while_predictions_are_written(
     monkeypatch.setattr(os, "fsync", full)
     answer = call(capsys, "predict", promoted, study_dir / "cohort", "--out", out)
 
-    assert_one_line(answer, r"out\.tsv: cannot be written \(No space left on device\)", study_dir)
+    assert_one_line(answer, r"disk full: \S+out\.tsv cannot be written; make room", study_dir)
     assert out.read_text() == "what was there before\n"
 
 

@@ -253,6 +253,6 @@ def test_a_disk_that_fills_up_stops_the_run_and_leaves_no_half_patient(
     answer = call(capsys, "preprocess", tmp_path / "raw", tmp_path / "out", *GRID)
 
     assert answer.code == 1
-    assert "cannot be written (No space left on device)" in answer.out
+    assert "cannot be written; make room" in answer.out
     assert not list((tmp_path / "out").glob("sub-*"))
     assert not list((tmp_path / "out").rglob("*.part"))

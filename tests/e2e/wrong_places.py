@@ -10,6 +10,7 @@ import torch
 
 from tissueclock.cohort.store import Cohort
 from tissueclock.networks.slice_network import SliceNetwork
+from tissueclock.networks.staged import StagedNetwork
 from tissueclock.storage.files import digest_file, write_json
 from tissueclock.weights.tensors import write_tensors
 
@@ -48,17 +49,20 @@ def set_onsets(cohort: Path, onset: str) -> None:
     change_table(cohort, "hemispheres.tsv", change)
 
 
-def promoted_folder(folder: Path, *, n_slices: int = 4, width: int = 4, threshold: float = 0.1) -> Path:
-    """A promoted checkpoint as promotion writes it: random weights and their facts."""
-    network = SliceNetwork(n_slices=n_slices, width=width)
-    network.reset_parameters(torch.Generator().manual_seed(3))
+def promoted_folder(
+    folder: Path, *, n_slices: int = 4, width: int = 4, threshold: float = 0.1, network: StagedNetwork | None = None
+) -> Path:
+    """A promoted checkpoint as promotion writes it: random weights, or a network's, and their facts."""
+    if network is None:
+        network = SliceNetwork(n_slices=n_slices, width=width)
+        network.reset_parameters(torch.Generator().manual_seed(3))
     write_tensors(folder / "weights.safetensors", network.state_dict())
     facts = {
         "schema": 1,
         "phase": "detection",
         "network": network.description,
         "metrics": {"threshold": threshold},
-        "lineage": {"weights": digest_file(folder / "weights.safetensors")},
+        "lineage": {"weights": digest_file(folder / "weights.safetensors"), "seed": 0},
     }
     write_json(folder / "trial.json", facts)
     return folder

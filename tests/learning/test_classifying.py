@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tissueclock.errors import CheckpointError
+from tissueclock.learning.course import MetricError
 from tissueclock.learning.hyperparameters import HyperparameterError
 from tissueclock.learning.learner import DivergedError
 
@@ -64,9 +65,9 @@ def test_metrics_are_finite_json_numbers(make_learner):
 def test_patience_ends_learning_that_does_not_get_better(make_learner):
     learner = make_learner(epochs=50, patience=2, lr=0.0)
     while not learner.finished:
-        learner.run_epoch()
+        metrics = learner.run_epoch()
     assert learner.epoch == 3
-    assert learner.best_metrics["epoch"] == 1.0
+    assert metrics["best_epoch"] == 1.0
 
 
 def test_a_checkpoint_holds_the_best_epochs_weights(make_learner, folder):
@@ -75,11 +76,12 @@ def test_a_checkpoint_holds_the_best_epochs_weights(make_learner, folder):
     learner = make_learner(epochs=6, lr=1e-2)
     states, aucs = [], []
     while not learner.finished:
-        aucs.append(learner.run_epoch()["val_auc"])
+        metrics = learner.run_epoch()
+        aucs.append(metrics["val_auc"])
         states.append({name: tensor.clone() for name, tensor in learner.network.state_dict().items()})
     learner.save(folder)
     best = read_checkpoint(folder).best_weights()
-    i_best = int(learner.best_metrics["epoch"]) - 1
+    i_best = int(metrics["best_epoch"]) - 1
     assert aucs[i_best] == max(aucs)
     assert all(torch.equal(best[name], tensor) for name, tensor in states[i_best].items())
 
@@ -138,3 +140,12 @@ def test_predicted_logits_do_not_depend_on_the_batch_size(make_learner, samples)
         for size in (1, 64)
     )
     np.testing.assert_allclose(one, all_at_once, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [float("nan"), "good", None, True])
+def test_a_metric_that_is_no_finite_number_is_named(make_learner, monkeypatch, value):
+    learner = make_learner()
+    validate = learner._validate
+    monkeypatch.setattr(learner, "_validate", lambda: {**validate(), "of_a_lab": value})
+    with pytest.raises(MetricError, match=f"epoch 1: metric of_a_lab is {value!r}; allowed: a finite number"):
+        learner.run_epoch()

@@ -1,10 +1,12 @@
+import math
+
 import pytest
 import torch
 from torch import nn
 
 from tissueclock.errors import CheckpointError
 from tissueclock.learning.freezing import freeze
-from tissueclock.networks.attended_network import AttendedNetwork
+from tissueclock.networks.attended_network import AttendedNetwork, side_ratios
 from tissueclock.networks.brain_attention import brain_attention, brain_maximum
 from tissueclock.networks.building import build_network
 from tissueclock.networks.slice_network import SliceNetwork
@@ -51,7 +53,6 @@ def test_attention_is_in_sum_1_over_the_brain_and_0_outside(options, norm, hemis
     rows = seen.attention.shape[2] * 4 // 24
     assert not seen.attention[:, :, :rows].any()
     assert (seen.attention >= 0).all()
-    assert seen.attended.shape == (3, len(seen.channels))
 
 
 def test_with_attention_off_the_read_out_is_the_mean_over_the_brain(hemispheres):
@@ -146,3 +147,37 @@ def test_gates_alone_learn_after_a_parent_that_had_no_attention(hemispheres):
 def test_a_trunk_that_no_logit_depends_on_does_not_learn():
     network = build_network({"kind": "voxel", "n_slices": 5, "attention": "off"})
     assert set(freeze(network, depth=0)) == {"readout.head.weight", "readout.head.bias"}
+
+
+@pytest.fixture
+def lesion() -> tuple[torch.Tensor, torch.Tensor]:
+    """Two halves of even tissue, the own one with a lesion that is brighter by half on b1000, by a fifth on FLAIR."""
+    x = torch.tensor([1.0, 0.4, 0.8]).repeat(2).view(1, 6, 1, 1, 1).repeat(1, 1, 3, 8, 6)
+    inside = torch.zeros(1, 3, 8, 6)
+    inside[:, 1, 2:6, 2:4] = 1.0
+    x[:, :3] *= torch.where(inside[:, None] > 0, torch.tensor([1.0, 1.5, 1.2]).view(1, 3, 1, 1, 1), 1.0)
+    return x, inside / inside.sum()
+
+
+def test_the_attended_ratios_are_those_of_the_lesion_to_the_other_side(lesion):
+    x, attention = lesion
+    found = {name: values.item() for name, values in side_ratios(x, attention).items()}
+    adc, healthy = math.log(1.0 / 0.6), math.log(1.0 / 0.4)
+    assert found == pytest.approx({"rDWI": 1.5, "dADC": adc - healthy, "rFLAIR": 1.2}, rel=1e-5)
+    half_beside = 0.5 * attention + 0.5 * attention.flip(2, 3).roll(1, 1)
+    assert side_ratios(x, half_beside)["rDWI"].item() == pytest.approx(1.25, rel=1e-5)
+
+
+def test_the_attended_ratios_count_what_is_brain_on_both_sides(lesion):
+    x, attention = lesion
+    x[:, 3:, 1, 2:4] = 0.0  # behind half of the lesion the other side has no brain
+    assert side_ratios(x, attention)["rDWI"].item() == pytest.approx(1.5, rel=1e-5)
+    x[:, 3:] = 0.0
+    assert all(values.isnan().all() for values in side_ratios(x, attention).values())
+
+
+def test_ratios_are_read_where_there_is_another_side_and_attention_looks(hemispheres):
+    both = ["b0", "b1000", "flair", "mirror"]
+    assert set(build(inputs=both).read(hemispheres).ratios) == {"rDWI", "dADC", "rFLAIR"}
+    assert build(inputs=both, attention="off").read(hemispheres).ratios == {}
+    assert build().read(hemispheres).ratios == {}

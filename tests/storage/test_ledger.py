@@ -133,3 +133,18 @@ def test_the_cost_is_every_epoch_s_once_at_the_devices_that_trials_took_then(pat
 
     assert ledger.device_s == 2 * 10 + 4 * 11 + 4 * 12
     assert (ledger.bill["hours"], ledger.unit) == (3.0, "CPU")
+
+
+def test_a_retry_begins_an_empty_curve(path: Path) -> None:
+    with LedgerWriter(path) as writer:
+        writer.append("asked", trial="t0001", hyperparameters={}, seed=1)
+        writer.append("reported", trial="t0001", epoch=5, metrics={"best_value": 0.93})
+        writer.append("recovered", trial="t0001", error="boom")
+        writer.append("ended", trial="t0001", status="failed", error="boom")
+        writer.append("retried", trial="t0001")
+        trial = writer.state.trials["t0001"]
+        assert (trial.best_value, trial.last_epoch, trial.recovered, trial.error) == (None, 0, [], None)
+        writer.append("reported", trial="t0001", epoch=1, metrics={"best_value": 0.59})
+    again = read_ledger(path).trials["t0001"]
+    assert (again.best_value, again.last_epoch) == (0.59, 1)
+    assert again.begun_s >= again.asked_s

@@ -21,7 +21,7 @@ def bill(have: dict[str, float] = EIGHT_CPUS, *, epoch_s: float = 10.0, **change
     phase = load_phase(spec)
     space = make_space(phase.space, spec, accepted=phase.phase.task.accepted())
     costs = EpochBill(epoch_s=epoch_s, checkpoint_bytes=1000, trunks={})
-    return bill_sweep(spec, phase, space, measure=lambda *_: costs, have=have)
+    return bill_sweep(spec, phase, space, measure=lambda *_: costs, nodes=[have])
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,7 @@ def bill(have: dict[str, float] = EIGHT_CPUS, *, epoch_s: float = 10.0, **change
         ({"CPU": 8.0}, {"max_concurrent": 5}, 5),
         ({"CPU": 8.0}, {"cpus_per_trial": 3.0}, 2),
         ({"CPU": 64.0, "GPU": 2.0}, {"gpus_per_trial": 0.5}, 4),
+        ({"CPU": 8.0}, {"max_concurrent": 50}, 8),
         ({"CPU": 8.0}, {"gpus_per_trial": 1.0}, 1),
     ],
 )

@@ -1,7 +1,11 @@
 """Connecting to Ray: what cannot work is one line at once, not a wait without end."""
 
+import contextlib
 import os
+import signal
 import socket
+import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,11 +18,33 @@ from tissueclock.settings import Resources
 from tissueclock.sweeping import cluster
 
 
+@contextlib.contextmanager
+def answering(answer: bytes) -> Iterator[str]:
+    """Something listens there, and gives each who connects the same answer."""
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):  # the server was closed
+            while True:
+                connection, _ = server.accept()
+                connection.sendall(answer)
+                connections.append(connection)
+
+    connections: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    for connection in connections:
+        connection.close()
+
+
 @pytest.fixture
 def listener() -> Iterator[str]:
-    """Something listens there that is no head node."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield f"127.0.0.1:{server.getsockname()[1]}"
+    """Something listens there that speaks HTTP/2, as a head node does."""
+    with answering(bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])) as address:
+        yield address
 
 
 def init_raises(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
@@ -33,7 +59,6 @@ def init_raises(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     [
         (ConnectionError("Failed to connect\nto Ray"), "Failed to connect"),
         (AuthenticationError("Token authentication is required"), "Token authentication is required"),
-        (SystemExit(15), "what listens there did not answer like a head node"),
         (RuntimeError(), "RuntimeError"),
     ],
 )
@@ -65,6 +90,24 @@ def test_what_ray_writes_past_python_is_read_and_not_shown(
 
 
 @pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2p1\r\n", "what listens there is no head node"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "what listens there is no head node"),
+        (b"", r"nothing answers there \(timed out\)"),
+    ],
+)
+def test_where_no_head_node_answers_ray_is_not_even_tried(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes, message: str
+) -> None:
+    init_raises(monkeypatch, AssertionError("Ray would try for many minutes, deaf to signals"))
+    monkeypatch.setattr(cluster, "_ANSWER_TIMEOUT_S", 0.2)
+
+    with answering(answer) as address, pytest.raises(InputError, match=rf"^Ray at {address}: {message}; allowed: auto"):
+        cluster.connect(address=address)
+
+
+@pytest.mark.parametrize(
     "address", ["127.0.0.1:9", "ray://127.0.0.1:9", "no-such-host.invalid:6379", "127.0.0.1:99999"]
 )
 def test_where_nothing_listens_ray_is_not_even_tried(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
@@ -74,22 +117,98 @@ def test_where_nothing_listens_ray_is_not_even_tried(monkeypatch: pytest.MonkeyP
         cluster.connect(address=address)
 
 
-@pytest.mark.parametrize(
-    ("trial", "message"),
-    [
-        (Resources(cpus=8.0), "cpus_per_trial is 8, but the cluster on this machine has 2 CPUs; ask for less, or name"),
-        (Resources(gpus=0.5), "gpus_per_trial is 0.5, but the cluster on this machine has 0 GPUs; ask for less"),
-    ],
-)
-def test_a_trial_that_this_machine_has_no_room_for_would_wait_for_ever(
-    monkeypatch: pytest.MonkeyPatch, trial: Resources, message: str
+NODES = [{"Alive": True, "Resources": {"CPU": 2.0}}]
+
+
+def starts(monkeypatch: pytest.MonkeyPatch, *outcomes: BaseException | None) -> list[dict[str, Any]]:
+    """Each `ray.init` ends as given, with a handler of SIGTERM of its own as Ray's has; returns what each was asked."""
+    asked: list[dict[str, Any]] = []
+    left = list(outcomes)
+
+    def init(**options: Any) -> None:
+        asked.append(options)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+        if (outcome := left.pop(0)) is not None:
+            raise outcome
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "nodes", lambda: NODES)
+    return asked
+
+
+@pytest.mark.parametrize("address", ["local", "listener"])
+def test_a_trial_that_no_node_can_hold_would_wait_for_ever(
+    monkeypatch: pytest.MonkeyPatch, listener: str, address: str
 ) -> None:
-    ended: list[bool] = []
-    monkeypatch.setattr(ray, "init", lambda **_: None)
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
-    monkeypatch.setattr(ray, "shutdown", lambda: ended.append(True))
+    left: list[bool] = []
+    starts(monkeypatch, None)
+    monkeypatch.setattr(ray, "shutdown", lambda: left.append(True))
+    address = listener if address == "listener" else address
 
-    with pytest.raises(InputError, match=message):
-        cluster.connect(address="local", trials=[Resources(), trial])
+    with pytest.raises(
+        InputError, match=r"^no room for a trial of 8 CPUs \(.*\) on 1 node, which has 2 CPUs and 0 GPUs"
+    ):
+        cluster.connect(address=address, trials=[Resources(), Resources(cpus=8.0)])
 
-    assert ended, "the cluster that was started is not left behind"
+    assert left, "the cluster that was started is not left behind"
+
+
+def test_whoever_asks_to_wait_for_a_node_is_told_what_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, listener: str
+) -> None:
+    told: list[str] = []
+    starts(monkeypatch, None)
+
+    cluster.connect(address=listener, trials=[Resources(gpus=1.0)], wait_for_nodes=True, say=told.append)
+
+    assert told == [
+        "no room for a trial of 1 CPU and 1 GPU (cpus_per_trial, gpus_per_trial) on 1 node, which has 2 CPUs and "
+        "0 GPUs; it waits for a node"
+    ]
+
+
+SLOW = Exception("The current node timed out during startup. This could happen because the GCS is overloaded.")
+
+
+def test_a_ray_that_starts_too_slowly_is_started_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    starts(monkeypatch, SLOW, None)
+
+    cluster.connect(address="local", say=told.append)
+
+    assert told == [f"Ray did not start on this machine ({SLOW}); trying once more"]
+
+
+def test_a_ray_that_starts_too_slowly_twice_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = starts(monkeypatch, SLOW, SLOW)
+
+    with pytest.raises(InputError, match=r"^Ray did not start .* twice \(The current node timed out .*; .* too busy"):
+        cluster.connect(address="local")
+
+    assert len(asked) == 2
+
+
+def test_sockets_that_have_no_room_below_tmpdir_are_put_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    asked = starts(monkeypatch, OSError("AF_UNIX path length cannot exceed 107 bytes: /scratch/..."), None)
+
+    cluster.connect(address="local", say=told.append)
+
+    (line,) = told
+    assert line == f"TMPDIR is too long a path for Ray's sockets; they are in {asked[1]['_temp_dir']}"
+    assert len(asked[1]["_temp_dir"]) < 30
+
+
+@pytest.mark.parametrize("outcome", [None, SystemExit(15)])
+def test_sigterm_interrupts_while_ray_starts_and_afterwards(
+    monkeypatch: pytest.MonkeyPatch, outcome: BaseException | None
+) -> None:
+    """Ray's own handler raises SystemExit at once, and is left behind where it was not called."""
+    starts(monkeypatch, outcome)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012 (the signal comes during the first or after it)
+            cluster.connect(address="local")
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)

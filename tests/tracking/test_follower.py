@@ -231,20 +231,21 @@ def test_an_interrupted_study_is_killed_and_goes_on_as_the_same_runs(folder: Stu
     assert store.steps("detection t0001") == [1, 2]
 
 
-def test_a_retried_trial_runs_on_in_its_run(folder: StudyFolder) -> None:
+def test_a_retried_trial_has_a_run_of_its_own_and_the_failed_one_is_superseded(folder: StudyFolder) -> None:
     sweep = SyntheticSweep(folder, "detection-1")
-    sweep.run("t0001", epochs=2, status="failed", error="boom")
+    sweep.run("t0001", epochs=2, status="failed", error="boom", auc=0.9)
     follow(folder)
+    time.sleep(0.002)  # another millisecond
     sweep.append("retried", trial="t0001")
-    sweep.report("t0001", 2)
-    sweep.report("t0001", 3)
+    sweep.report("t0001", 1, auc=0.5)
     sweep.end("t0001")
     sweep.close()
     follow(folder)
-    trial = Store(folder).named("detection t0001")
-    assert (trial.info.status, trial.data.tags["status"], trial.data.tags["error"]) == ("FINISHED", "finished", "")
-    assert Store(folder).steps("detection t0001") == [1, 2, 3]
-    assert Store(folder).named("detection (a)").data.metrics["n_failed"] == 0
+    runs = {run.data.tags["status"]: run for run in Store(folder).runs if run.info.run_name == "detection t0001"}
+    assert set(runs) == {"superseded", "finished"}
+    assert runs["superseded"].data.tags["error"] == "boom"
+    assert (runs["finished"].data.metrics["val_auc"], runs["finished"].data.tags["error"]) == (0.51, "")
+    assert Store(folder).named("detection (a)").data.metrics["best_value"] == 0.51
 
 
 def test_two_runs_of_one_trial_become_one_and_the_first_stays(folder: StudyFolder) -> None:

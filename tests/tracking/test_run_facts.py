@@ -27,19 +27,6 @@ def test_names_that_mlflow_refuses_are_made_fit() -> None:
     assert parameters({"net:lr": 1e-3}) == {"net_lr": "0.001"}
 
 
-def test_a_changed_trial_keeps_its_first_parameters_and_shows_the_later_as_metrics(folder: StudyFolder) -> None:
-    sweep = SyntheticSweep(folder, "detection-1")
-    sweep.ask("t0001", lr=0.1)
-    sweep.report("t0001", 1)
-    sweep.append("changed", trial="t0001", hyperparameters={"lr": 0.2, "attention": "off"})
-    sweep.report("t0001", 2)
-    log = log_of(sweep)
-    facts = trial_facts(log, log.state.trials["t0001"], live=True)
-    assert facts.params["lr"] == "0.1"
-    assert "now_lr" not in facts.point_at(1).metrics
-    assert facts.point_at(2).metrics["now_lr"] == 0.2
-
-
 def test_an_epoch_reported_twice_is_one_step_with_its_first_time(folder: StudyFolder) -> None:
     sweep = SyntheticSweep(folder, "detection-1")
     sweep.ask("t0001")

@@ -1,16 +1,25 @@
-"""How much of a network's attention lies in the lesion, on the toy cohort, whose lesions are a square."""
+"""Where a network looks and what it sees there, on the toy cohort, whose lesions are a square, and on a phantom."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from tests.e2e.wrong_places import promoted_folder
 from tests.toy import SHAPE
-from tissueclock.cohort.questions import HoldsLesion
+from tissueclock.cohort.pairs import other_halves
+from tissueclock.cohort.questions import HoldsLesion, OnsetBefore
 from tissueclock.cohort.store import Cohort
 from tissueclock.learning.samples import Samples
-from tissueclock.networks.attended_network import AttendedNetwork
-from tissueclock.training.attention_share import attention_in_lesion
-from tissueclock.training.scoring import samples_of
+from tissueclock.networks.attended_network import AttendedNetwork, side_ratios
+from tissueclock.phantom.features import measure_lesion
+from tissueclock.phantom.generate import make_phantom
+from tissueclock.storage.folders import PromotedFolder
+from tissueclock.storage.tsv import read_rows
+from tissueclock.training.attention_share import look
+from tissueclock.training.prediction import predict, write_predictions
+from tissueclock.training.scoring import samples_of, score
 
 CPU = torch.device("cpu")
 
@@ -32,9 +41,10 @@ def test_even_attention_gives_the_lesion_its_share_of_the_brain(samples: Samples
     network = AttendedNetwork(n_slices=SHAPE[0], cell=1).eval()  # scores start at zero: attention is even
     n_brain = SHAPE[0] * 24 * 14
 
-    share = attention_in_lesion(network, samples, masks, device=CPU)
+    share = look(network, samples.view, samples.rows, masks=masks, device=CPU)["attention_in_lesion"]
 
-    assert share == pytest.approx(2 * 8 * 6 / n_brain, rel=1e-4)
+    assert np.isnan(share).tolist() == (samples.labels == 0).tolist(), "without a lesion there is no share in it"
+    np.testing.assert_allclose(share[samples.labels == 1], 2 * 8 * 6 / n_brain, rtol=1e-4)
 
 
 def test_attention_that_follows_the_lesion_lies_inside(samples: Samples, masks: np.ndarray) -> None:
@@ -44,8 +54,55 @@ def test_attention_that_follows_the_lesion_lies_inside(samples: Samples, masks: 
             parameter.fill_(1.0 if parameter.ndim > 1 else 0.0)
         network.readout.score.weight.fill_(10.0)
 
-    assert attention_in_lesion(network, samples, masks, device=CPU) > 0.95
+    share = look(network, samples.view, samples.rows, masks=masks, device=CPU)["attention_in_lesion"]
+    assert np.nanmean(share) > 0.95
 
 
 def test_a_cohort_without_truth_has_no_masks(toy_cohort: Cohort) -> None:
     assert toy_cohort.lesion_masks is None
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
+    folder = tmp_path_factory.mktemp("phantom") / "cohort"
+    make_phantom(folder, preset="easy", n_patients=20, shape=(8, 48, 24), seed=3)
+    return Cohort.open(folder)
+
+
+def test_on_a_phantoms_lesion_the_ratios_are_those_that_its_observer_measures(phantom: Cohort) -> None:
+    masks, halves = phantom.lesion_masks, np.asarray(phantom.hemispheres, dtype=np.float32)
+    assert masks is not None
+    other = other_halves(phantom.table)
+    lesions = [i for i in np.flatnonzero(masks.any(axis=(1, 2, 3))) if (halves[other[i], 0][masks[i]] > 0).all()]
+    assert len(lesions) > 5
+    for i in lesions:
+        both = np.stack([halves[i], halves[other[i]]])
+        measured = measure_lesion(both, np.stack([masks[i], np.zeros_like(masks[i])]), voxel_ml=1.0)
+        attention = torch.from_numpy(masks[i] / masks[i].sum()).float()[None]
+        seen = side_ratios(torch.from_numpy(both.reshape(1, 6, *both.shape[2:])), attention)
+        assert seen["rDWI"].item() == pytest.approx(measured["ratio_b1000"], rel=1e-4)
+        assert seen["dADC"].item() == pytest.approx(measured["log_adc_ratio"], rel=1e-3)
+        assert seen["rFLAIR"].item() == pytest.approx(measured["ratio_flair"], rel=1e-4)
+
+
+def test_what_was_seen_is_in_the_tables_of_holdout_and_predictions(phantom: Cohort, tmp_path: Path) -> None:
+    network = AttendedNetwork(n_slices=8, cell=1, inputs=["b1000", "mirror"], readout="soft_maximum", width=4)  # even
+    promoted = PromotedFolder(promoted_folder(tmp_path / "promoted", network=network))
+
+    score(promoted, OnsetBefore(270.0), phantom)
+    write_predictions(tmp_path / "all.tsv", predict(promoted, phantom.folder))
+
+    names = ("rDWI", "dADC", "rFLAIR", "attention_in_lesion")
+    said = {row.cells["patient"]: row.cells for row in read_rows(promoted.holdout_scores, required=names)}
+    alone = [half for half in phantom.table if half.patient in said and half.lesion]
+    rows = read_rows(tmp_path / "all.tsv", required=names)
+    assert len(rows) == len(phantom.table)
+    assert [row.cells["attention_in_lesion"] == "n/a" for row in rows] == [not half.lesion for half in phantom.table]
+    predicted = {(row.cells["patient"], row.cells["side"]): row.cells for row in rows}
+    for name in names:
+        means = {p: [float(predicted[h.patient, h.side][name]) for h in alone if h.patient == p] for p in said}
+        assert {p: float(cells[name]) for p, cells in said.items()} == pytest.approx(
+            {p: np.mean(values) for p, values in means.items()}, rel=2e-3, abs=1e-5
+        )
+    inside = [float(predicted[half.patient, half.side]["attention_in_lesion"]) for half in alone]
+    assert promoted.read_holdout()["metrics"]["attention_in_lesion"] == pytest.approx(np.mean(inside), rel=2e-3)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import ray
 
 from tests.training.test_trial import make_job
 from tissueclock.catalog import load_phase
@@ -20,6 +21,8 @@ from tissueclock.settings import SchedulerSettings
 from tissueclock.storage.ledger import LedgerState, read_ledger
 from tissueclock.sweeping.promotion import read_parents
 from tissueclock.sweeping.sweep import run_sweep
+from tissueclock.training.distributed import unwrapped
+from tissueclock.training.reservation import ReturningTrainer
 
 pytestmark = pytest.mark.ray
 
@@ -95,3 +98,24 @@ def test_a_killed_process_costs_an_epoch_and_leaves_no_gap(ray_here: None, toy_c
     assert trial.status == "finished"
     assert sorted(trial.metrics) == list(range(1, 13))
     assert job.folder.promoted(1).holdout.exists()
+
+
+def test_workers_that_fail_at_their_start_leave_nothing_reserved(ray_here: None, tmp_path: Path) -> None:
+    @ray.remote(num_cpus=0)
+    def train() -> str:
+        from ray.train import RunConfig, ScalingConfig, TrainingFailedError
+        from ray.train.torch import TorchConfig
+
+        try:
+            ReturningTrainer(
+                print,
+                torch_config=TorchConfig(backend="mpi"),  # which no build from PyPI has: they do not find each other
+                scaling_config=ScalingConfig(num_workers=2, resources_per_worker={"CPU": 0.5}),
+                run_config=RunConfig(storage_path=str(tmp_path)),
+            ).fit()
+        except TrainingFailedError as error:
+            return str(unwrapped(error))
+        return "trained"
+
+    assert "MPI" in ray.get(train.remote())
+    assert {reserved["state"] for reserved in ray.util.placement_group_table().values()} == {"REMOVED"}

@@ -187,7 +187,7 @@ def _ray(address: str | None, cpus: int | None) -> Iterator[Callable[..., Any]]:
         if not jobs:
             return iter(())
         if not connected:
-            cluster.connect(address=address, n_cpus=cpus)
+            cluster.connect(address=address, n_cpus=cpus, say=say)
             connected = True
         return run_tasks(function, jobs, memory_mb=memory_mb)
 

@@ -52,6 +52,9 @@ def sweep(
     ray_address: RayAddress = None,
     cpus: Cpus = None,
     retry_failed: Annotated[bool, typer.Option(help="Take up trials that failed once more.")] = False,
+    wait_for_nodes: Annotated[
+        bool, typer.Option("--wait-for-nodes", help="Wait where no node of the cluster can hold a trial yet.")
+    ] = False,
 ) -> None:
     """Run a study, or go on with it: the same command after any interruption."""
     from tissueclock.catalog import load_phase
@@ -68,8 +71,15 @@ def sweep(
 
         def connect() -> None:
             trials = [spec.budget.resources for spec in study.vertices.values()]
-            cluster.connect(address=ray_address, n_cpus=cpus, extensions=study.extensions, trials=trials)
             stack.callback(cluster.disconnect)
+            cluster.connect(
+                address=ray_address,
+                n_cpus=cpus,
+                extensions=study.extensions,
+                trials=trials,
+                wait_for_nodes=wait_for_nodes,
+                say=say,
+            )
 
         run = StudyRun(study, load_phase, cohort, connect)
         follower = Follower(uri=study.tracking_uri, study=study.settings.name, folder=study.folder)

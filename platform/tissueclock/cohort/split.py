@@ -5,8 +5,8 @@ By patient, never by hemisphere, so that nothing of a holdout patient can be lea
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Literal, TypeVar
 
 from tissueclock.cohort.manifest import Patient
 from tissueclock.errors import CohortError
@@ -14,6 +14,7 @@ from tissueclock.seeds import derive_seed
 from tissueclock.storage.files import digest_facts
 
 Split = Literal["train", "validation", "holdout"]
+Share = TypeVar("Share", bound=Hashable)
 
 FRACTIONS: Mapping[Split, float] = {"train": 0.64, "validation": 0.16, "holdout": 0.20}
 """Shares of the patients (Zhang et al. 2021: 272, 68 and 82 of 422)."""
@@ -40,26 +41,49 @@ def split_patients(patients: Sequence[Patient], *, seed: int) -> dict[str, Split
     """
     if not patients:
         raise CohortError("split: no patient; at least one is needed")
-    key = derive_seed(seed, "split")
-    line = sorted(patients, key=lambda patient: (_stratum(patient), _draw(key, patient.participant_id)))
-    totals = _totals(len(line))
-    dealt: Counter[Split] = Counter()
-    split: dict[str, Split] = {}
-    for n, patient in enumerate(line, start=1):
-        open_splits = [name for name in FRACTIONS if dealt[name] < totals[name]]
-        chosen = max(open_splits, key=lambda name: totals[name] / len(line) * n - dealt[name])
-        dealt[chosen] += 1
-        split[patient.participant_id] = chosen
-    return {patient.participant_id: split[patient.participant_id] for patient in patients}
+    return _deal(patients, shares=FRACTIONS, key=derive_seed(seed, "split"))
 
 
-def split_digest(split: Mapping[str, Split]) -> str:
-    """The SHA-256 of the table patient -> split, whatever its order.
+def fold_patients(patients: Sequence[Patient], *, n_folds: int, seed: int) -> dict[str, int]:
+    """Deals patients into folds of equal size, as alike as `split_patients` makes its splits.
+
+    Args:
+        patients: At least as many as folds; ids are unique.
+        n_folds: At least 2.
+        seed: Which of the many such folds.
+
+    Returns:
+        The fold of every patient, from 1, in the order given.
+
+    Raises:
+        CohortError: There are fewer patients than folds.
+    """
+    if len(patients) < n_folds:
+        raise CohortError(f"folds: {len(patients)} patients for {n_folds} folds; each needs one at least")
+    shares = dict.fromkeys(range(1, n_folds + 1), 1.0 / n_folds)
+    return _deal(patients, shares=shares, key=derive_seed(seed, "folds", n_folds))
+
+
+def split_digest(split: Mapping[str, Split] | Mapping[str, int]) -> str:
+    """The SHA-256 of the table patient -> split (or fold), whatever its order.
 
     >>> split_digest({"a": "train", "b": "holdout"}) == split_digest({"b": "holdout", "a": "train"})
     True
     """
     return digest_facts(dict(split))
+
+
+def _deal(patients: Sequence[Patient], *, shares: Mapping[Share, float], key: int) -> dict[str, Share]:
+    line = sorted(patients, key=lambda patient: (_stratum(patient), _draw(key, patient.participant_id)))
+    totals = _totals(len(line), shares)
+    dealt: Counter[Share] = Counter()
+    found: dict[str, Share] = {}
+    for n, patient in enumerate(line, start=1):
+        still_open = [name for name in shares if dealt[name] < totals[name]]
+        chosen = max(still_open, key=lambda name: totals[name] / len(line) * n - dealt[name])
+        dealt[chosen] += 1
+        found[patient.participant_id] = chosen
+    return {patient.participant_id: found[patient.participant_id] for patient in patients}
 
 
 def _stratum(patient: Patient) -> tuple[int, str]:
@@ -73,10 +97,10 @@ def _draw(key: int, participant_id: str) -> bytes:
     return hashlib.sha256(f"{key}\x1f{participant_id}".encode()).digest()
 
 
-def _totals(n_patients: int) -> dict[Split, int]:
-    """Whole numbers nearest to the fractions that add up to `n_patients` (largest remainder)."""
-    totals = {name: int(fraction * n_patients) for name, fraction in FRACTIONS.items()}
-    remainders = sorted(FRACTIONS, key=lambda name: totals[name] - FRACTIONS[name] * n_patients)
+def _totals(n_patients: int, shares: Mapping[Share, float]) -> dict[Share, int]:
+    """Whole numbers nearest to the shares that add up to `n_patients` (largest remainder)."""
+    totals = {name: int(share * n_patients) for name, share in shares.items()}
+    remainders = sorted(shares, key=lambda name: totals[name] - shares[name] * n_patients)
     for name in remainders[: n_patients - sum(totals.values())]:
         totals[name] += 1
     return totals

@@ -3,7 +3,7 @@
 Knows facts, not pixels; what is a label among them, a phase decides.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
@@ -34,14 +34,6 @@ class Hemisphere:
     lesion: bool
     onset_to_mri_min: float | None
     split: Split
-
-
-@dataclass(frozen=True, slots=True)
-class ClassCounts:
-    """How many hemispheres of a split are negative and positive for some label."""
-
-    n_negative: int
-    n_positive: int
 
 
 def make_table(patients: Sequence[Patient], split: Mapping[str, Split]) -> tuple[Hemisphere, ...]:
@@ -88,26 +80,6 @@ def read_table(path: Path) -> tuple[Hemisphere, ...]:
         CohortError: The file is missing or a row is wrong; it is named with what was found and what is allowed.
     """
     return tuple(_hemisphere(path, row) for row in read_rows(path, required=COLUMNS))
-
-
-def count_classes(
-    table: Iterable[Hemisphere], *, label: Callable[[Hemisphere], bool | None]
-) -> dict[Split, ClassCounts]:
-    """Counts negatives and positives in each split, so that a split without one of them is seen before a sweep.
-
-    Args:
-        table: Hemispheres.
-        label: The class of a hemisphere; None where it is no sample of the task.
-
-    Returns:
-        Counts for each of the three splits, zeros included.
-    """
-    counts: dict[Split, list[int]] = {split: [0, 0] for split in get_args(Split)}
-    for hemisphere in table:
-        positive = label(hemisphere)
-        if positive is not None:
-            counts[hemisphere.split][int(positive)] += 1
-    return {split: ClassCounts(n_negative=n[0], n_positive=n[1]) for split, n in counts.items()}
 
 
 def _hemisphere(path: Path, row: Row) -> Hemisphere:

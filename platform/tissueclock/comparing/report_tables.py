@@ -156,6 +156,13 @@ LINEAGE_COLUMNS: tuple[Column[Heritage], ...] = (
         lambda heritage: format_auc(heritage.promoted.holdout.auc if heritage.promoted.holdout else None),
         is_number=True,
     ),
+    Column(
+        "attention\nin lesion",
+        lambda heritage: format_number(
+            heritage.promoted.holdout.attention_in_lesion if heritage.promoted.holdout else None
+        ),
+        is_number=True,
+    ),
     Column("weights", lambda heritage: format_digest(heritage.promoted.digest)),
     Column("parents, first to last", _parents),
 )

@@ -32,7 +32,8 @@ class ResultRow:
         sweep: The same.
         state: Of the sweep; empty for observer and readers.
         configuration: The best trial's, short.
-        validation_auc: Of the trial that validation chose.
+        validation_auc: Of the trial that validation chose; the mean, where there are folds.
+        validation_se: Its standard error over folds (or seeds), where there are several.
         n: Units of the holdout that were scored, `unit` says of what.
         n_positive: Positive ones among them.
         unit: `hemisphere` or `patient`.
@@ -50,6 +51,7 @@ class ResultRow:
     state: str = ""
     configuration: str = ""
     validation_auc: float | None = None
+    validation_se: float | None = None
     n: int = 0
     n_positive: int = 0
     unit: str = ""
@@ -100,6 +102,7 @@ def _network_row(sweep: SweepResult) -> ResultRow:
         state=sweep.state,
         configuration=shorten(best.facts["hyperparameters"], telling=TELLING) if best else "",
         validation_auc=best.value if best else None,
+        validation_se=best.facts["metrics"].get("val_auc_se") if best else None,
         n=len(holdout.scores.units) if holdout else 0,
         n_positive=holdout.scores.n_positive if holdout else 0,
         unit=holdout.unit if holdout else "",
@@ -198,11 +201,13 @@ COLUMNS: tuple[Column[ResultRow], ...] = (
     ),
     Column(
         heading="validation AUC",
-        cell=lambda row: format_number(row.validation_auc),
+        cell=lambda row: (
+            format_number(row.validation_auc) + ("" if row.validation_se is None else f" (SE {row.validation_se:.3f})")
+        ),
         is_number=True,
         short_heading="val.\nAUC",
         short_cell=lambda row: format_number(row.validation_auc, nothing=""),
-        facts=lambda row: {"validation_auc": row.validation_auc},
+        facts=lambda row: {"validation_auc": row.validation_auc, "validation_auc_se": row.validation_se},
     ),
     _fact("unit"),
     Column(

@@ -13,7 +13,6 @@ from jaxtyping import Bool, Float
 
 from tissueclock.comparing.statistics import AucEstimate, Interval, Rate, bootstrap_auc, estimate_auc, estimate_rate
 from tissueclock.errors import InputError
-from tissueclock.storage.files import read_json
 from tissueclock.storage.folders import PromotedFolder
 from tissueclock.storage.tsv import read_rows
 
@@ -80,6 +79,7 @@ class HoldoutResult:
         auc: With DeLong's interval; None where the holdout holds one class only.
         bootstrap: Of the AUC, over patients; None where it was not asked for or there is no AUC.
         confusion: At the threshold.
+        attention_in_lesion: The mean share, in [0, 1]; None where no lesions are known or no voxels are attended.
         complaints: Where `holdout.json` and the scores disagree, a line each.
     """
 
@@ -90,10 +90,11 @@ class HoldoutResult:
     auc: AucEstimate | None
     bootstrap: Interval | None
     confusion: Confusion
+    attention_in_lesion: float | None
     complaints: tuple[str, ...]
 
 
-def read_holdout(folder: PromotedFolder, *, generator: np.random.Generator | None = None) -> HoldoutResult:
+def judge_holdout(folder: PromotedFolder, *, generator: np.random.Generator | None = None) -> HoldoutResult:
     """Reads a promoted checkpoint's holdout scores and judges them.
 
     Args:
@@ -103,7 +104,7 @@ def read_holdout(folder: PromotedFolder, *, generator: np.random.Generator | Non
     Raises:
         InputError: A file is missing or damaged.
     """
-    facts = read_json(folder.holdout, needed=("unit", "threshold", "metrics"))
+    facts = folder.read_holdout("threshold")
     scores = read_scores(folder.holdout_scores)
     auc = bootstrap = None
     if 0 < scores.n_positive < len(scores.units):
@@ -120,6 +121,7 @@ def read_holdout(folder: PromotedFolder, *, generator: np.random.Generator | Non
         auc=auc,
         bootstrap=bootstrap,
         confusion=confusion,
+        attention_in_lesion=facts["metrics"].get("attention_in_lesion"),
         complaints=_complaints(folder.holdout, facts["metrics"], auc=auc, confusion=confusion),
     )
 

@@ -30,7 +30,7 @@ from tissueclock.comparing.results import (
     StudyResult,
     SweepResult,
 )
-from tissueclock.comparing.scores import HoldoutResult, read_holdout
+from tissueclock.comparing.scores import HoldoutResult, judge_holdout
 from tissueclock.comparing.statistics import compare_aucs
 from tissueclock.errors import CohortError
 from tissueclock.seeds import derive_seed
@@ -129,7 +129,7 @@ def _read_promoted(folder: SweepFolder, rank: int, ledger: LedgerState, seed: in
     holdout = None
     if where.holdout.is_file():
         generator = np.random.default_rng(derive_seed(seed, "bootstrap", folder.path.name)) if rank == 1 else None
-        holdout = read_holdout(where, generator=generator)
+        holdout = judge_holdout(where, generator=generator)
         gaps.extend(holdout.complaints)
         if holdout.auc is None:
             gaps.append(f"sweep {folder.path.name}: the holdout holds one class only, so it has no AUC")

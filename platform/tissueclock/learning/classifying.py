@@ -1,8 +1,6 @@
 """Learning a yes-or-no question about hemispheres: binary cross-entropy, judged by the validation AUC."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from types import MappingProxyType
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,6 +56,7 @@ class Classifier(Learner):
     ) -> None:
         super().__init__(network=network, n_train=len(train), hyperparameters=hyperparameters, conditions=conditions)
         self._train, self._validation, self._shard = train, validation, shard
+        self._validated = np.zeros(len(validation), dtype=np.float32)
         self._features = FrozenFeatures(
             network=self.network,
             depth=frozen_depth(network, depth=self.hyperparameters.freeze_depth, learned=self.hyperparameters.learned),
@@ -84,15 +83,22 @@ class Classifier(Learner):
         self.network.train()
         return logits.cpu().numpy()
 
-    def restore(self, folder: Path, *, belongs_to: Mapping[str, Any] = MappingProxyType({})) -> None:
-        """Goes on from a checkpoint; see `Learner.restore`.
-
-        Raises:
-            CheckpointError: The checkpoint is damaged, or of another network or other parameters.
-            ForeignCheckpointError: It is whole, but of another trial.
-        """
-        super().restore(folder, belongs_to=belongs_to)
-        self._features.forget()  # a checkpoint of another trial (PBT copies them) may have another trunk
+    @classmethod
+    def pooled(cls, learners: Sequence[Learner]) -> dict[str, float]:
+        """`threshold`, chosen on all validation samples together, each scored by the learners that never saw it."""
+        parts = [learner for learner in learners if isinstance(learner, Classifier)]
+        found: dict[int, list[float]] = {}
+        facts: dict[int, tuple[float, str]] = {}
+        for part in parts:
+            samples = part._validation
+            groups = samples.groups or tuple(str(row) for row in samples.rows)
+            for row, label, group, logit in zip(samples.rows, samples.labels, groups, part._validated, strict=True):
+                found.setdefault(int(row), []).append(float(logit))
+                facts[int(row)] = (float(label), group)
+        labels = np.array([label for label, _ in facts.values()])
+        logits = np.array([np.mean(found[row]) for row in facts])
+        metrics = classification_metrics(labels, logits, groups=[group for _, group in facts.values()])
+        return {"threshold": metrics["threshold"], "val_auc_pooled": metrics["auc"]}
 
     def _train_epoch(self, i_epoch: int) -> float:
         order = np.random.default_rng(derive_seed(self._seed, "order", i_epoch)).permutation(len(self._train))
@@ -133,7 +139,7 @@ class Classifier(Learner):
 
     def _validate(self) -> dict[str, float]:
         """Loss (unweighted, by sample), metrics (by group, where there are groups), and the `threshold` they choose."""
-        logits = self.validation_logits()
+        self._validated = logits = self.validation_logits()
         if not np.isfinite(logits).all():
             raise DivergedError(f"epoch {self.epoch + 1}: a validation logit is not finite")
         labels = torch.as_tensor(self._validation.labels, dtype=torch.float32)

@@ -32,6 +32,14 @@ class EarlyStopping:
         self.n_since = 0 if is_better else self.n_since + 1
         return is_better
 
+    def report(self) -> dict[str, float]:
+        """What an epoch's metrics say of all so far: `best_value`, `best_epoch` and `epochs_since_best`."""
+        return {
+            "best_value": self.best[self.objective],
+            "best_epoch": self.best["epoch"],
+            "epochs_since_best": float(self.n_since),
+        }
+
     @property
     def exhausted(self) -> bool:
         """Whether patience is at an end."""

@@ -121,10 +121,6 @@ class FrozenFeatures:
             "trunk_saved_s": self.saved_s,
         }
 
-    def forget(self) -> None:
-        """Lets go of what was opened: the frozen stages have changed."""
-        self._open, self._state = {}, None
-
     def _maps(
         self, samples: Samples, batches: Sequence[Int64[ndarray, " _"]], *, strength: float, i_view: int
     ) -> Iterator[Maps]:

@@ -1,6 +1,6 @@
-"""Every hyperparameter, a row each: default, range, scale, whether it may change while a network learns, its meaning.
+"""Every hyperparameter, a row each: default, range, scale, its meaning.
 
-Search, PBT, MLflow's columns, the report and the reference table read these rows. Imports no torch.
+Search, MLflow's columns, the report and the reference table read these rows. Imports no torch.
 """
 
 import dataclasses
@@ -35,7 +35,6 @@ class Row:
         most: The largest.
         choices: The words allowed, where it is no number.
         log: Whether it spans decades: searched, drawn and compared by its logarithm.
-        in_flight: Whether it may change while a network learns; its shape, what it learns and its parent may not.
         told: Whether a configuration in a few words names it.
     """
 
@@ -44,7 +43,6 @@ class Row:
     most: float = math.inf
     choices: tuple[str, ...] = ()
     log: bool = False
-    in_flight: bool = False
     told: bool = False
 
 
@@ -84,11 +82,9 @@ class Hyperparameters:
         choices=get_args(OptimiserName),
         told=True,
     )
-    lr: float = _row(1e-3, "Learning rate of the first steps.", most=1e6, log=True, in_flight=True, told=True)
-    final_lr: float = _row(0.1, "The rate that AdaBound's bounds close in on.", most=1e6, log=True, in_flight=True)
-    gamma: float = _row(
-        1e-3, "How fast AdaBound's bounds close in, by step.", most=_BELOW_ONE, log=True, in_flight=True
-    )
+    lr: float = _row(1e-3, "Learning rate of the first steps.", most=1e6, log=True, told=True)
+    final_lr: float = _row(0.1, "The rate that AdaBound's bounds close in on.", most=1e6, log=True)
+    gamma: float = _row(1e-3, "How fast AdaBound's bounds close in, by step.", most=_BELOW_ONE, log=True)
     schedule: Schedule = _row(
         "constant",
         "`cosine`: rates and bounds fall to a hundredth over the epochs that were asked for.",
@@ -101,22 +97,19 @@ class Hyperparameters:
         "Of weights, not of biases, norms and slice positions; added to the gradient, decoupled for adamw.",
         most=1e6,
         log=True,
-        in_flight=True,
     )
     slice_lr_factor: float = _row(5.0, "Learning rate of the slice positions over `lr`.", most=1e6)
-    batch_size: int = _row(8, "Hemispheres in a step.", least=1.0, in_flight=True)
-    dropout: float = _row(0.0, "Of the network's pooled features.", most=_BELOW_ONE, in_flight=True)
+    batch_size: int = _row(8, "Hemispheres in a step.", least=1.0)
+    dropout: float = _row(0.0, "Of the network's pooled features.", most=_BELOW_ONE)
     pos_weight: PosWeight = _row(
         "off",
         "`balanced` weighs positives by negatives / positives of the training samples.",
         choices=get_args(PosWeight),
-        in_flight=True,
     )
     augmentation: float = _row(
         1.0,
         "Strength; 0 is none, 1 is +-10 degrees, scale 0.9 to 1.1 and +-10 % intensity.",
         most=10.0,
-        in_flight=True,
     )
     views: int = _row(
         4,

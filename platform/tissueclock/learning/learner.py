@@ -1,4 +1,4 @@
-"""What every kind of learning shares: epochs, early stopping, and checkpoints from which it goes on unchanged.
+"""What every kind of learning shares: a network, its optimiser, and an epoch of it.
 
 All chance is derived from the seed and the epoch's number, so no random state needs to be kept.
 """
@@ -6,18 +6,15 @@ All chance is derived from the seed and the epoch's number, so no random state n
 import abc
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tissueclock.errors import CheckpointError, TissueclockError
-from tissueclock.learning.checkpoint import read_checkpoint, write_checkpoint
-from tissueclock.learning.early_stopping import EarlyStopping
+from tissueclock.errors import TissueclockError
+from tissueclock.learning.course import Course, LearningState
 from tissueclock.learning.freezing import freeze
 from tissueclock.learning.hyperparameters import Hyperparameters
 from tissueclock.learning.optimiser import build_optimiser, learning_rate_bounds
@@ -26,10 +23,6 @@ from tissueclock.learning.schedule import rate_factor
 from tissueclock.networks.settings import Precision
 from tissueclock.networks.staged import StagedNetwork
 from tissueclock.weights.fitting import load_weights
-
-
-class ForeignCheckpointError(TissueclockError, PermissionError):
-    """A trial was about to go on from another trial's checkpoint."""
 
 
 class DivergedError(TissueclockError, ArithmeticError):
@@ -55,7 +48,7 @@ class Conditions:
     precision: Precision = "auto"
 
 
-class Learner(abc.ABC):
+class Learner(Course):
     """One network, one task, one configuration: learns an epoch at a time.
 
     Args:
@@ -65,17 +58,13 @@ class Learner(abc.ABC):
         conditions: Epochs, patience, seed, device, precision.
 
     Attributes:
-        objective: The validation metric by which epochs are judged; larger is better.
         network: The network, as of the last epoch.
         hyperparameters: The whole configuration.
-        epoch: Epochs run.
         learned: The names of the parameters that learn.
 
     Raises:
         HyperparameterError: A hyperparameter is unknown or out of range.
     """
-
-    objective: ClassVar[str]
 
     def __init__(
         self,
@@ -85,12 +74,11 @@ class Learner(abc.ABC):
         hyperparameters: Mapping[str, Any],
         conditions: Conditions,
     ) -> None:
+        super().__init__(epochs=conditions.epochs, patience=conditions.patience, objective=self.objective)
         self.hyperparameters = Hyperparameters.from_mapping(hyperparameters)
         self.network = network.to(conditions.device)
-        self.epoch = 0
-        self._n_train, self._epochs = n_train, conditions.epochs
+        self._n_train = n_train
         self._seed, self._device, self._precision = conditions.seed, conditions.device, conditions.precision
-        self._stopping = EarlyStopping(patience=conditions.patience, objective=self.objective)
         for module in network.modules():
             if isinstance(module, nn.Dropout):
                 module.p = self.hyperparameters.dropout
@@ -111,24 +99,13 @@ class Learner(abc.ABC):
             DivergedError: An output is not finite.
         """
 
-    @property
-    def finished(self) -> bool:
-        """Whether all epochs were run, or patience is at an end."""
-        return self.epoch >= self._epochs or self._stopping.exhausted
-
-    @property
-    def best_metrics(self) -> dict[str, float]:
-        """All metrics of the best epoch so far; empty before the first."""
-        return dict(self._stopping.best)
-
-    def run_epoch(self) -> dict[str, float]:
-        """Trains one epoch and validates.
+    def learn_epoch(self) -> dict[str, float]:
+        """Trains one epoch and validates, and judges nothing.
 
         Returns:
             Finite numbers: `epoch` (from 1), `train_loss` (while learning: augmented, weighted), `val_loss` and the
-            other validation metrics of the task, `best_value` (of the objective so far), `best_epoch`,
-            `epochs_since_best`, `lr`, `lr_lower` and `lr_upper` (between what AdaBound's rates lie), `grad_norm` (of
-            the last step), `n_steps` (so far), `train_samples_per_s` and `epoch_s`.
+            other validation metrics of the task, `lr`, `lr_lower` and `lr_upper` (between what AdaBound's rates lie),
+            `grad_norm` (of the last step), `n_steps` (so far), `train_samples_per_s` and `epoch_s`.
 
         Raises:
             DivergedError: A loss or an output is not finite.
@@ -142,7 +119,7 @@ class Learner(abc.ABC):
         validation = self._validate()
         self.epoch += 1
         lower, upper = learning_rate_bounds(self._optimiser, step=self._n_steps)
-        metrics = {
+        return {
             "epoch": float(self.epoch),
             "train_loss": train_loss,
             **validation,
@@ -152,72 +129,45 @@ class Learner(abc.ABC):
             "grad_norm": grad_norm,
             "n_steps": float(self._n_steps),
             "train_samples_per_s": self._n_train / trained_s,
-        }
-        if self._stopping.observe(metrics):
-            self._best_weights = _copy(self.network)
-        metrics |= {
-            "best_value": self._stopping.best[self.objective],
-            "best_epoch": self._stopping.best["epoch"],
-            "epochs_since_best": float(self._stopping.n_since),
             "epoch_s": time.perf_counter() - started,
         }
-        return metrics
 
-    def save(self, folder: Path, *, inputs: str | None = None) -> None:
-        """Writes a checkpoint of the last epoch, with the best epoch's weights beside it.
+    @classmethod
+    def pooled(cls, learners: "Sequence[Learner]") -> dict[str, float]:  # noqa: ARG003 (a task may have something to say)
+        """What the validation of several learners of one task says together, after an epoch of each; here nothing."""
+        return {}
 
-        Args:
-            folder: Made where it is missing.
-            inputs: Digest of all that was learned from, kept so that nobody else goes on from here.
+    def keep(self) -> None:
+        """Keeps the weights as those of the best epoch."""
+        self._best_weights = _copy(self.network)
 
-        Raises:
-            StorageError: The folder cannot be written, or the disk is full.
-        """
+    def state(self) -> LearningState:
+        """What `load` goes on from."""
         tensors, facts = state_as_facts(self._optimiser, self.network)
-        write_checkpoint(
-            folder,
+        return LearningState(
             weights=self.network.state_dict(),
             best=self._best_weights,
             optimiser=tensors,
             facts={
                 "epoch": self.epoch,
                 "seed": self._seed,
-                **({} if inputs is None else {"inputs": inputs}),
                 "network": self.network.description,
                 "hyperparameters": self.hyperparameters.as_facts(),
                 "optimiser": facts,
-                "stopping": self._stopping.as_facts(),
             },
         )
 
-    def restore(self, folder: Path, *, belongs_to: Mapping[str, Any] = MappingProxyType({})) -> None:
-        """Goes on from a checkpoint of a learner with the same network and the same learning parameters.
-
-        Seed and hyperparameters stay this learner's own, so rates may differ from those of the checkpoint.
-
-        Args:
-            folder: The checkpoint's.
-            belongs_to: Facts that the checkpoint must have been written with, where it has them: `seed`, `inputs`.
+    def load(self, state: LearningState) -> None:
+        """Goes on from a state; rates and decays stay those of this learner.
 
         Raises:
-            CheckpointError: The checkpoint is damaged, or of another network or other parameters.
-            ForeignCheckpointError: It is whole, but of another trial.
+            CheckpointError: It is of another network or of other parameters.
         """
-        checkpoint = read_checkpoint(folder)
-        facts = checkpoint.facts
-        for name, own in belongs_to.items():
-            if (found := facts.get(name, own)) != own:
-                raise ForeignCheckpointError(f"{folder}: {name} is {found}, but this trial's is {own}; it is another's")
-        try:
-            epoch = int(facts["epoch"])
-            stopping = self._stopping.from_facts(facts["stopping"])
-            optimiser_facts = {name: facts["optimiser"][name] for name in ("kind", "numbers", "params")}
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{folder}: facts.json lacks or misspells {error}") from error
-        load_weights(self.network, checkpoint.weights(), source=str(folder))
-        restore_state(self._optimiser, self.network, tensors=checkpoint.optimiser(), facts=optimiser_facts)
-        self._best_weights = {name: tensor.to(self._device) for name, tensor in checkpoint.best_weights().items()}
-        self._stopping, self.epoch = stopping, epoch
+        optimiser_facts = {name: state.facts["optimiser"][name] for name in ("kind", "numbers", "params")}
+        load_weights(self.network, state.weights, source="checkpoint")
+        restore_state(self._optimiser, self.network, tensors=state.optimiser, facts=optimiser_facts)
+        self._best_weights = {name: tensor.to(self._device) for name, tensor in state.best.items()}
+        self.epoch = int(state.facts["epoch"])
 
     def _set_rates(self, i_step: int) -> None:
         """Sets the learning rates of step `i_step`, counted from 0 over all epochs."""

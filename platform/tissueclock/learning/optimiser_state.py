@@ -29,8 +29,7 @@ def restore_state(
 ) -> None:
     """Puts the state back into an optimiser that was built for the same parameters.
 
-    Rates, decays and bounds stay those that the optimiser was built with, so that a population-based search can go on
-    from another trial's checkpoint with rates of its own.
+    Rates, decays and bounds stay those that the optimiser was built with.
 
     Raises:
         CheckpointError: It is of another kind of optimiser, or of other parameters.

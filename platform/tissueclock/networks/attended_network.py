@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from tissueclock.channels import SERIES
 from tissueclock.networks.inputs import Inputs
-from tissueclock.networks.readout import ReadVoxels, VoxelReadout, attend
+from tissueclock.networks.readout import ReadVoxels, VoxelReadout
 from tissueclock.networks.resnet import ResNet18
 from tissueclock.networks.settings import AttendedKind, Attention, Readout, Stage, StemStride, Values
 from tissueclock.networks.staged import StagedNetwork
@@ -35,16 +35,13 @@ class VoxelReading:
         logit: One logit a hemisphere, `batch`.
         score: How much each voxel asks to be looked at, `batch slice rows columns`.
         attention: Each voxel's share, `batch slice rows columns`; in sum 1 over a hemisphere, 0 outside the brain.
-        attended: The inputs, before they were standardised, averaged with those shares, `batch channel`: series, ADC
-            and log ratios to the other half, as readers know them.
-        channels: Their names.
+        ratios: By name, each `batch`: see `side_ratios`; empty unless both halves are read and attention is on.
     """
 
     logit: Tensor
     score: Tensor
     attention: Tensor
-    attended: Tensor
-    channels: tuple[str, ...]
+    ratios: Mapping[str, Tensor]
 
 
 class AttendedNetwork(StagedNetwork):
@@ -199,13 +196,12 @@ class AttendedNetwork(StagedNetwork):
         maps = self.before(x, len(STAGES))
         grid = maps[0].shape[2:]
         out = self._read_out(maps, len(STAGES))
-        measured, brain = self.inputs.measure(x)
+        attention = out.share.view(-1, *grid)
         return VoxelReading(
             logit=out.logit,
             score=out.score.view(-1, *grid),
-            attention=out.share.view(-1, *grid),
-            attended=attend(out.share, (_onto(grid, measured, brain)[0],)),
-            channels=self.inputs.channel_names,
+            attention=attention,
+            ratios=side_ratios(x, attention) if self.n_halves == 2 and self.readout.gates else {},
         )
 
     def _read_out(self, maps: tuple[Tensor, ...], depth: int) -> ReadVoxels:
@@ -224,6 +220,37 @@ class AttendedNetwork(StagedNetwork):
         for i_stage in range(start, min(stop, self._n_run)):
             x = self.trunk.run_stage(i_stage, self.trunk.enter_stage(i_stage, x))
         return x.view(n, -1, *x.shape[1:]).transpose(1, 2) if self._by_slice else x
+
+
+def side_ratios(
+    x: Float[Tensor, "batch channel slice height width"], attention: Float[Tensor, "batch slice rows columns"]
+) -> dict[str, Float[Tensor, " batch"]]:
+    """What a network looked at over the same place of the other half, as readers measure a lesion.
+
+    A ratio is that of two means, one of each half, over the same positions with the same weights: the shares of
+    attention, where both halves are brain. `rDWI` is of b1000, `rFLAIR` of FLAIR. `dADC` is the logarithm of the ratio
+    of b0 less that of b1000: how far the apparent diffusion coefficient lies above the other side's, 1e-3 mm2/s. It is
+    a difference because each packed series is scaled on its own, which leaves an ADC without its zero.
+
+    Args:
+        x: b0, b1000 and FLAIR of the hemispheres, then of the other halves; 0 outside the brain.
+        attention: Shares, at least 0.
+
+    Returns:
+        By name; NaN where nothing that is attended is brain in both halves, or a mean is not above 0.
+
+    References:
+        Lee et al. 2020, doi:10.1161/STROKEAHA.120.030098 (ratios to the mirrored side).
+    """
+    n = len(SERIES)
+    brain = ((x[:, 0] != 0) & (x[:, n] != 0)).to(x.dtype)
+    signals, both = _onto(attention.shape[1:], x * brain[:, None], brain)
+    weights = attention * both
+
+    means = (weights[:, None] * signals).flatten(2).sum(dim=2)
+    own, other = means[:, :n], means[:, n : 2 * n]
+    b0, b1000, flair = torch.where((own > 0) & (other > 0), own / other, torch.nan).unbind(dim=1)
+    return {"rDWI": b1000, "dADC": b0.log() - b1000.log(), "rFLAIR": flair}
 
 
 def _onto(

@@ -36,8 +36,8 @@ class Inputs(nn.Module):
 
     Args:
         names: `b0`, `b1000`, `flair`; `adc`, ln(b0 / b1000), which is the apparent diffusion coefficient in
-            1e-3 mm2/s; `surround`, the series averaged over the 3 x 3 cells around; `mirror`, three log ratios of the
-            series to the patient's other half.
+            1e-3 mm2/s but for a constant, each packed series being scaled on its own; `surround`, the series averaged
+            over the 3 x 3 cells around; `mirror`, three log ratios of the series to the patient's other half.
         cell: Pixels along each side of a cell, at least 1; cells are averaged over their brain.
         mirror_cells: Cells along each side over which both halves are averaged before their ratio, odd.
     """

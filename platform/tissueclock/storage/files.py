@@ -41,6 +41,8 @@ def atomic_path(target: Path) -> Iterator[Path]:
         if temporary.is_file():
             _sync(temporary)
         temporary.replace(target)
+    except StorageError:  # a file of the folder to be has said what is wrong
+        raise
     except OSError as error:
         raise storage_error(target, error) from error
     finally:

@@ -105,6 +105,11 @@ class PromotedFolder:
         """The logit of each unit of the holdout."""
         return self.path / "holdout.tsv"
 
+    @property
+    def validation_scores(self) -> Path:
+        """The logit of each unit that judged it, given by replicas that did not learn from it."""
+        return self.path / "validation.tsv"
+
     def read_trial(self) -> dict[str, Any]:
         """What `trial.json` says.
 
@@ -119,15 +124,18 @@ class PromotedFolder:
             missing="no such file; a promoted checkpoint is a folder sweeps/SWEEP/promoted/RANK",
         )
 
-    def read_holdout(self) -> dict[str, Any]:
+    def read_holdout(self, *also: str) -> dict[str, Any]:
         """What `holdout.json` says.
+
+        Args:
+            also: Keys that must be there beside those of every phase.
 
         Raises:
             CheckpointError: The file is missing, is not JSON, has another schema or lacks a key; or the scores are not
                 those that it was written with (0.1 kept no digest of them).
         """
         facts = read_json(
-            self.holdout, schema=PROMOTED_SCHEMA, needed=("phase", "unit", "metrics"), error=CheckpointError
+            self.holdout, schema=PROMOTED_SCHEMA, needed=("phase", "unit", "metrics", *also), error=CheckpointError
         )
         if (expected := facts.get("scores_digest")) is not None:
             _check_digest(self.holdout_scores, expected)

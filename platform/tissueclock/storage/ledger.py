@@ -30,9 +30,10 @@ class TrialEntry:
 
     Attributes:
         name: `t0001` and so on, in the order asked.
-        hyperparameters: The configuration, as last changed.
+        hyperparameters: The configuration; where 0.1's population-based training changed it, the last one.
         seed: The trial's own seed.
         asked_s: When it was asked, seconds since the epoch.
+        begun_s: When its attempt began: asked, or taken up anew after it had failed. An attempt's curve is its own.
         started: How many times a worker took it up.
         code: The code that last took it up, as lineage tells it; empty where the ledger does not say.
         metrics: What was reported, by epoch (a repeated epoch overwrites).
@@ -46,6 +47,7 @@ class TrialEntry:
     hyperparameters: dict[str, Any]
     seed: int
     asked_s: float
+    begun_s: float = 0.0
     started: int = 0
     code: dict[str, Any] = field(default_factory=dict)
     metrics: dict[int, dict[str, float]] = field(default_factory=dict)
@@ -75,6 +77,7 @@ class LedgerState:
         codes: The code that opened the sweep and that of each attempt, as lineage tells it; 0.1 wrote the first alone.
         promoted: By rank: the promoted checkpoint's trial and digest.
         closed: Whether the sweep is complete as last asked for.
+        spent_min: The time budget that was used up last, minutes; None where none was.
         n_lines: Lines read.
         busy_s: Seconds between the first and the last line of each attempt, summed.
         bill: What it was to cost at most, as last asked for: `hours`, in the `unit` GPU or CPU; empty where unknown.
@@ -86,6 +89,7 @@ class LedgerState:
     codes: list[dict[str, Any]] = field(default_factory=list)
     promoted: dict[int, dict[str, Any]] = field(default_factory=dict)
     closed: bool = False
+    spent_min: float | None = None
     n_lines: int = 0
     busy_s: float = 0.0
     bill: dict[str, Any] = field(default_factory=dict)
@@ -103,12 +107,15 @@ class LedgerState:
             case {"kind": "billed", **rest}:
                 self.bill = dict(rest)
             case {"kind": "asked", "trial": name}:
-                self.trials[name] = TrialEntry(name, dict(line["hyperparameters"]), line["seed"], line["time_s"])
+                asked_s = line["time_s"]
+                self.trials[name] = TrialEntry(name, dict(line["hyperparameters"]), line["seed"], asked_s, asked_s)
                 self.closed = False
             case {"kind": "promoted", "rank": rank}:
                 self.promoted[rank] = dict(line)
             case {"kind": "shared", "arms": arms}:
                 self.facts["arms"] = list(arms)
+            case {"kind": "spent", "time_budget_min": minutes}:
+                self.spent_min = minutes
             case {"kind": "closed"}:
                 self.closed = True
             case {"kind": "reopened"}:
@@ -119,10 +126,10 @@ class LedgerState:
 
     def _count_time(self, line: Mapping[str, Any]) -> None:
         """Adds up how long the sweep was at work, and what its epochs cost; a report that came twice counts once."""
-        if line["kind"] in ("attempt", "billed", "opened", "reopened"):
-            self._last_s = line["time_s"]
-        elif self._last_s is not None:
+        begins = line["kind"] in ("attempt", "billed", "opened", "reopened")
+        if self._last_s is not None and not begins:
             self.busy_s += line["time_s"] - self._last_s
+        if self._last_s is not None or begins:
             self._last_s = line["time_s"]
         if line["kind"] == "reported" and self.trials[line["trial"]].metrics.get(line["epoch"]) != line["metrics"]:
             self.device_s += line["metrics"].get("epoch_s", 0.0) * self.devices
@@ -168,6 +175,7 @@ def _apply_to_trial(trial: TrialEntry, line: Mapping[str, Any], *, code: dict[st
             trial.recovered.append(line["error"])
         case "retried":
             trial.status = trial.error = trial.ended_s = None
+            trial.begun_s, trial.metrics, trial.recovered = line["time_s"], {}, []
         case "ended":
             trial.status, trial.error, trial.ended_s = line["status"], line.get("error"), line["time_s"]
 

@@ -1,16 +1,12 @@
 """What a sweep costs at most, from an epoch that is measured as a trial of it would run."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import ray
-import torch
-
 from tissueclock.learning.hyperparameters import Hyperparameters
 from tissueclock.records import EpochBill, SweepBill, SweepSpec
-from tissueclock.settings import Resources
 from tissueclock.sweeping.phase import SweptPhase
+from tissueclock.sweeping.room import Nodes, slots
 from tissueclock.sweeping.searcher import wanted_trials
 from tissueclock.sweeping.space import Space
 from tissueclock.sweeping.tasks import run_task
@@ -31,7 +27,7 @@ def measure_on_cluster(task: LearningTask, spec: SweepSpec, offered: Mapping[str
 
 
 def bill_sweep(
-    spec: SweepSpec, phase: SweptPhase, space: Space, *, measure: Measure, have: Mapping[str, float]
+    spec: SweepSpec, phase: SweptPhase, space: Space, *, measure: Measure, nodes: Nodes | None = None
 ) -> SweepBill:
     """What a sweep costs at most.
 
@@ -40,14 +36,14 @@ def bill_sweep(
         phase: Its trainable and space.
         space: The space, as far as the parents are known.
         measure: How an epoch is measured.
-        have: The `CPU`s and `GPU`s that trials share.
+        nodes: Where trials will run; None: on those of the connected cluster.
     """
     budget, resources = spec.budget, spec.budget.resources
     n_trials = wanted_trials(space, spec)
     offered = space.offered()
     defaults = {name: (value,) for name, value in phase.phase.defaults.items()}
     costs = measure(phase.phase.task, spec, {**defaults, **offered})
-    at_once = min(n_trials, budget.max_concurrent or slots(resources, have))
+    at_once = max(1, min(n_trials, budget.max_concurrent or n_trials, slots(resources, nodes)))
     epoch_s = costs.epoch_s / resources.workers
     hours = n_trials * spec.inputs.epochs * epoch_s * resources.devices / 3600
     if budget.time_budget_min is not None:
@@ -66,29 +62,6 @@ def bill_sweep(
         saved_hours=min(hours, saved_s / resources.workers * resources.devices / 3600),
         trunk_bytes=trunk_bytes,
     )
-
-
-def room_on_cluster() -> dict[str, float]:
-    """The `CPU`s and `GPU`s of the connected Ray cluster."""
-    return dict(ray.cluster_resources())
-
-
-def room_here(n_cpus: int | None = None) -> dict[str, float]:
-    """The `CPU`s (None: all) and `GPU`s of a cluster that would be started on this machine."""
-    return {"CPU": n_cpus or os.cpu_count() or 1, "GPU": torch.cuda.device_count()}
-
-
-def slots(resources: Resources, have: Mapping[str, float]) -> int:
-    """How many trials there is room for at once, at least 1.
-
-    Args:
-        resources: What a trial takes.
-        have: The `CPU`s and `GPU`s that trials share, as Ray names them.
-    """
-    room = [have.get("CPU", 0.0) / resources.cpus]
-    if resources.gpus:
-        room.append(have.get("GPU", 0.0) / resources.gpus)
-    return max(1, int(min(room)))
 
 
 def _sharing(

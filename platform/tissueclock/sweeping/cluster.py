@@ -8,13 +8,16 @@ import contextlib
 import logging
 import os
 import re
+import signal
 import socket
 import tempfile
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private.node import Node
 from ray.exceptions import RayError, RayTaskError
 from ray.tune import TuneError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -23,10 +26,14 @@ from tissueclock.errors import InputError, SweepError, TissueclockError
 from tissueclock.records import SweepJob
 from tissueclock.settings import Resources
 from tissueclock.sweeping.phase import SweptPhase
+from tissueclock.sweeping.room import lack_of_room
 from tissueclock.sweeping.sweep import run_sweep
 
 _DRIVER_RETRIES = 3
-_LISTEN_TIMEOUT_S = 5.0
+_LISTEN_TIMEOUT_S, _ANSWER_TIMEOUT_S = 5.0, 30.0
+_HTTP2_SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+"""An empty frame of settings, type 4: what each side of HTTP/2, and so of gRPC, sends first (RFC 9113, 3.4)."""
+_HTTP2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _HTTP2_SETTINGS
 _OUR_NAME = re.compile(r"^tissueclock\.errors\.\w+: ")
 _STDERR, _MOST_READ = 2, 100_000
 _ALLOWED = (
@@ -41,6 +48,8 @@ def connect(
     n_cpus: int | None = None,
     extensions: Path | None = None,
     trials: Iterable[Resources] = (),
+    wait_for_nodes: bool = False,
+    say: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Connects to a Ray cluster, or starts one on this machine.
 
@@ -48,31 +57,40 @@ def connect(
         address: `auto`, `HOST:PORT`, or None: what RAY_ADDRESS says, else a new cluster on this machine.
         n_cpus: CPUs of a new cluster on this machine; None: all.
         extensions: A lab's folder, put on the workers' import path.
-        trials: What trials will take; a cluster started here that is too small for one would leave it waiting for ever.
+        trials: What trials will take: one that no node can hold would wait for ever.
+        wait_for_nodes: Whether it shall, for a node that is to join a cluster that is up.
+        say: Is told, a line each, what is done otherwise than asked.
 
     Raises:
-        InputError: No cluster answers at the address, or this machine is too small for a trial.
+        InputError: No cluster answers at the address, none starts here, or no node can hold a trial.
     """
     named = "" if address or not os.environ.get("RAY_ADDRESS") else " (RAY_ADDRESS)"
     address = address or os.environ.get("RAY_ADDRESS") or "local"
-    _check_listens(address, named)
+    _check_answers(address, named)
     logging.getLogger("ray").setLevel(logging.ERROR)
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     options: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": logging.ERROR}
-    if address == "local":
-        options |= {"include_dashboard": False, "num_cpus": n_cpus}
     if extensions is not None:
         path = os.pathsep.join(filter(None, [str(extensions), os.environ.get("PYTHONPATH")]))
         options["runtime_env"] = {"env_vars": {"PYTHONPATH": path}}
-    with _captured_stderr() as said:
-        try:
-            ray.init(**options)
-        except (ConnectionError, RuntimeError, ValueError, RayError, SystemExit) as error:
-            reason = _reason(error, said())
-            raise InputError(f"Ray at {address}{named}: no cluster lets us in ({reason}); {_ALLOWED}") from error
+    with _own_sigterm(), _captured_stderr() as said:
+        if address == "local":
+            _start({**options, "include_dashboard": False, "num_cpus": n_cpus}, say)
+        else:
+            try:
+                ray.init(**options)
+            except (ConnectionError, RuntimeError, ValueError, RayError, SystemExit) as error:
+                if (
+                    isinstance(error, SystemExit) and not said()
+                ):  # Ray's own handler; where Ray gives up, it has said why
+                    raise KeyboardInterrupt from error
+                reason = _reason(error, said())
+                raise InputError(f"Ray at {address}{named}: no cluster lets us in ({reason}); {_ALLOWED}") from error
+    # Tells of lost nodes in blocks of their logs, between progress lines: the ledger says what a loss cost, and Ray's
+    # own logs why. Ray has no setting for it; the lines of workers are the other thing that this leaves out.
+    ray._private.worker._worker_logs_enabled = False
     _tighten_token()
-    if address == "local":
-        _check_room(trials)
+    _check_room(trials, wait=wait_for_nodes and address != "local", say=say)
 
 
 def disconnect() -> None:
@@ -122,27 +140,75 @@ def _run(job: SweepJob, phase: SweptPhase, retry_failed: bool) -> None:
     run_sweep(job, phase, retry_failed=retry_failed)
 
 
-def _check_listens(address: str, named: str) -> None:
-    """Raises InputError where nothing listens; Ray itself would try for 80 seconds and then end the process."""
+def _check_answers(address: str, named: str) -> None:
+    """Raises InputError where no head node answers; Ray itself would try for minutes, deaf to signals."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not (host and port.isdigit()):
         return
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_LISTEN_TIMEOUT_S).close()
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_LISTEN_TIMEOUT_S) as connection:
+            if os.environ.get("RAY_USE_TLS", "0") != "0":
+                return
+            connection.settimeout(_ANSWER_TIMEOUT_S)
+            connection.sendall(_HTTP2_HELLO)
+            answer = connection.recv(len(_HTTP2_SETTINGS))
     except (OSError, OverflowError) as error:
         raise InputError(f"Ray at {address}{named}: nothing answers there ({error}); {_ALLOWED}") from error
+    if answer[3:4] != _HTTP2_SETTINGS[3:4]:
+        raise InputError(f"Ray at {address}{named}: what listens there is no head node; {_ALLOWED}")
 
 
-def _check_room(trials: Iterable[Resources]) -> None:
-    have = ray.cluster_resources()
-    for trial in trials:
-        for key, unit, wanted in (("cpus_per_trial", "CPU", trial.cpus), ("gpus_per_trial", "GPU", trial.gpus)):
-            if wanted > have.get(unit, 0.0):
-                ray.shutdown()
+def _start(options: dict[str, Any], say: Callable[[str], None]) -> None:
+    """Starts Ray on this machine; once more where it was too slow, elsewhere where TMPDIR is too long.
+
+    Raises:
+        InputError: It did not start.
+    """
+    for is_last in (False, True):
+        try:
+            ray.init(**options)
+        except SystemExit as error:  # Ray's own handler of SIGTERM
+            raise KeyboardInterrupt from error
+        except Exception as error:  # Ray raises bare ones
+            _end_half_started(error)
+            reason = _reason(error, "")
+            if is_last:
                 raise InputError(
-                    f"{key} is {wanted:g}, but the cluster on this machine has {have.get(unit, 0.0):g} {unit}s; "
-                    "ask for less, or name a larger cluster with --ray-address"
-                )
+                    f"Ray did not start on this machine, tried twice ({reason}); the machine is too busy or out of "
+                    "memory: run the same command again when it is quieter"
+                ) from error
+            if "AF_UNIX" in reason:
+                options["_temp_dir"] = f"/tmp/ray-{os.getuid()}"  # noqa: S108 (short is the point)
+                say(f"TMPDIR is too long a path for Ray's sockets; they are in {options['_temp_dir']}")
+            else:
+                say(f"Ray did not start on this machine ({reason}); trying once more")
+        else:
+            return
+
+
+def _end_half_started(error: Exception) -> None:
+    """Ends what Ray had started before it gave up, which nothing but the traceback still holds."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if isinstance(node := frame.f_locals.get("self"), Node):
+            node.kill_all_processes(check_alive=False, allow_graceful=False)
+
+
+def _check_room(trials: Iterable[Resources], *, wait: bool, say: Callable[[str], None]) -> None:
+    for lack in filter(None, map(lack_of_room, trials)):
+        if not wait:
+            disconnect()
+            raise InputError(f"{lack}; ask for less, or name a larger cluster (--ray-address; --wait-for-nodes)")
+        say(f"{lack}; it waits for a node")
+
+
+@contextlib.contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keeps this process's SIGTERM handler: Ray sets one that ends the process on the spot, by an abort."""
+    own = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, own)
 
 
 @contextlib.contextmanager

@@ -42,6 +42,8 @@ def promote(job: SweepJob, writer: LedgerWriter) -> list[PromotedFolder]:
     ranked = _ranked(job.folder, writer.state)
     if not ranked:
         errors = sorted({trial.error for trial in writer.state.with_status("failed") if trial.error})
+        if not errors and writer.state.spent_min is not None:
+            errors = [f"time_budget_min {writer.state.spent_min:g} is too short for one epoch; give more"]
         raise SweepError(
             f"sweep {job.name}: none of {len(writer.state.trials)} trials left a checkpoint; "
             f"{errors[0] if errors else 'none ran an epoch'}"
@@ -128,8 +130,7 @@ def _trial_facts(job: SweepJob, trial: TrialEntry, rank: int) -> dict[str, Any]:
             f"{folder.best.weights}: digest is {digest[:12]}, but {folder.best.facts.name} says {found[:12]}; delete "
             f"{folder.path} and the trial counts as one without weights"
         )
-    own_facts = {"inputs": job.inputs} | ({} if job.spec.inputs.scheduler.name == "pbt" else {"seed": trial.seed})
-    for name, own in own_facts.items():
+    for name, own in (("inputs", job.inputs), ("seed", trial.seed)):
         if (found := learned.get(name, own)) != own:
             raise SweepError(f"{folder.best.path}: {name} is {found}, but the ledger says {own}; it is another trial's")
     return {
@@ -145,6 +146,8 @@ def _trial_facts(job: SweepJob, trial: TrialEntry, rank: int) -> dict[str, Any]:
         "epoch": int(row["epoch"]),
         "metrics": row,
         "network": learned["network"],
+        "folds": job.spec.inputs.folds,
+        "seeds": job.spec.inputs.seeds,
         "lineage": {
             **{key: job.lineage[key] for key in ("cohort", "split", "seed")},
             "code": trial.code or job.lineage["code"],

@@ -1,6 +1,7 @@
 """Tune's events, written to the ledger as they happen."""
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from tissueclock.storage.folders import SweepFolder
 from tissueclock.storage.ledger import LedgerWriter
 from tissueclock.sweeping.promotion import settle_trial
 
+_RAISED = re.compile(r"(?:\w+\.)*(\w*(?:Error|Exception): .*)")
+
 
 class Recorder(Callback):
     """Writes what Tune does with trials to the ledger.
@@ -24,14 +27,12 @@ class Recorder(Callback):
         writer: The sweep's ledger.
         names: Ledger names by Tune's trial ids; the searcher fills it.
         folder: The sweep's; a trial's tracebacks are kept in its folder.
-        settles: Whether a trial that ended is settled at once; not under PBT, where others may still copy it.
     """
 
-    def __init__(self, *, writer: LedgerWriter, names: Mapping[str, str], folder: SweepFolder, settles: bool) -> None:
+    def __init__(self, *, writer: LedgerWriter, names: Mapping[str, str], folder: SweepFolder) -> None:
         self._writer = writer
         self._names = names
         self._folder = folder
-        self._settles = settles
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A worker took the trial up."""
@@ -41,7 +42,7 @@ class Recorder(Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        """An epoch was reported; a changed configuration (PBT) goes before it.
+        """An epoch was reported.
 
         Raises:
             SweepError: What reported it trains for other inputs than the ledger's.
@@ -51,9 +52,6 @@ class Recorder(Callback):
             raise SweepError(
                 f"{self._writer.path}: {name} reported an epoch of inputs {found[:12]}; ours are {own[:12]}"
             )
-        configured = trial.config["hyperparameters"]
-        if configured != self._writer.state.trials[name].hyperparameters:
-            self._writer.append("changed", trial=name, hyperparameters=configured)
         metrics = {key: value for key, value in result["metrics"].items() if math.isfinite(value)}
         self._writer.append(
             "reported", trial=name, epoch=result["epoch"], metrics=metrics, node=result.get("hostname", "")
@@ -66,7 +64,7 @@ class Recorder(Callback):
             return
         status = "finished" if trial.last_result.get("finished") else "pruned"
         self._writer.append("ended", trial=name, status=status)
-        self._settle(name)
+        settle_trial(self._folder.trial(name))
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A failure that the trial is taken up after.
@@ -89,11 +87,7 @@ class Recorder(Callback):
         _stop_if_full(trial)
         self._keep_tracebacks(trial, name)
         self._writer.append("ended", trial=name, status="failed", error=one_line_error(trial))
-        self._settle(name)
-
-    def _settle(self, name: str) -> None:
-        if self._settles:
-            settle_trial(self._folder.trial(name))
+        settle_trial(self._folder.trial(name))
 
     def _keep_tracebacks(self, trial: Trial, name: str) -> None:
         if trial.error_file and Path(trial.error_file).exists():
@@ -106,12 +100,23 @@ def one_line_error(trial: Trial) -> str:
     Tune writes the last error to files on the driver's disk; only some of them reach the storage.
     """
     error = _last_error(trial)
-    if isinstance(error, RayActorError):
-        return "its worker died (killed, or out of memory)"
     if error is None:
         return "unknown: Tune kept no error"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:300]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["no message"]
+    if not isinstance(error, RayActorError):
+        return f"{type(error).__name__}: {lines[0]}"[:300]
+    if error.actor_init_failed:  # a traceback: what was raised stands at its end, and may have further lines
+        raised = [match[1] for match in map(_RAISED.match, lines) if match]
+        return (raised or lines)[-1][:300]
+    return _what_died(error)
+
+
+def _what_died(error: RayActorError) -> str:
+    """Of a trial whose worker is gone: Ray knows a lost node by its address, and of a lost process that it is gone."""
+    if "node has died" not in str(error):
+        return "its worker died (killed, or out of memory)"
+    address = re.search(r"^\s*ip: (\S+)$", str(error), re.MULTILINE)
+    return f"its node was lost ({address[1]})" if address else "its node was lost"
 
 
 def _last_error(trial: Trial) -> BaseException | None:

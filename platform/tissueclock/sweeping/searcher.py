@@ -25,8 +25,7 @@ class LedgerSearcher(Searcher):
     """Suggests what the study still asks for.
 
     A pruned trial reaches Optuna with its best value, as a complete one: leaving it out would let the sampler return to
-    where it was. PBT changes configurations in flight, so there points are drawn at random and
-    Optuna is told nothing.
+    where it was.
 
     Args:
         writer: The sweep's ledger.
@@ -45,17 +44,15 @@ class LedgerSearcher(Searcher):
         self._asked: dict[str, optuna.trial.Trial] = {}
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._study = optuna.create_study(direction="maximize", sampler=_sampler(spec, len(writer.state.trials)))
-        self._learns = spec.inputs.scheduler.name != "pbt"
-        for trial in writer.state.with_status("finished", "pruned", "failed") if self._learns else ():
+        for trial in writer.state.with_status("finished", "pruned", "failed"):
             self._tell_past(trial)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
         """The next trial's configuration, or FINISHED where nothing is left to ask."""
         if self._in_flight:
             trial = self._in_flight.popleft()
-            if self._learns:
-                self._study.enqueue_trial(self._tuned(trial))
-                self._asked[trial.name] = self._study.ask(dict(self._space.distributions))
+            self._study.enqueue_trial(self._tuned(trial))
+            self._asked[trial.name] = self._study.ask(dict(self._space.distributions))
         elif len(self._writer.state.trials) < wanted_trials(self._space, self._spec):
             trial = self._ask()
         else:
@@ -69,7 +66,7 @@ class LedgerSearcher(Searcher):
         name = self.names[trial_id]
         value = self._writer.state.trials[name].best_value
         asked = self._asked.pop(name, None)
-        if asked is None or not self._learns:
+        if asked is None:
             return
         if error or value is None:
             self._study.tell(asked, state=TrialState.FAIL)
@@ -119,7 +116,7 @@ def wanted_trials(space: Space, spec: SweepSpec) -> int:
 def _sampler(spec: SweepSpec, n_asked: int) -> optuna.samplers.BaseSampler:
     # The same seed on a study that has trials would repeat its points, so the seed counts them in.
     seed = derive_seed(spec.inputs.seed, spec.key, "searcher", n_asked) % 2**32
-    if spec.inputs.searcher == "tpe" and spec.inputs.scheduler.name != "pbt":
+    if spec.inputs.searcher == "tpe":
         n_first = min(_N_RANDOM_FIRST, max(2, spec.budget.trials // 3))
         return optuna.samplers.TPESampler(seed=seed, n_startup_trials=n_first)
     return optuna.samplers.RandomSampler(seed=seed)

@@ -1,14 +1,12 @@
 """One sweep, from wherever its ledger stands to its end."""
 
 import os
-import random
 import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import ray
 from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
@@ -19,12 +17,13 @@ from tissueclock.records import SweepJob, SweepSpec
 from tissueclock.settings import Resources
 from tissueclock.storage.files import digest_facts, write_json
 from tissueclock.storage.folders import PromotedFolder
-from tissueclock.storage.ledger import SCHEMA, LedgerWriter, read_ledger
-from tissueclock.sweeping.bill import bill_sweep, measure_on_cluster, room_on_cluster, slots
+from tissueclock.storage.ledger import SCHEMA, LedgerState, LedgerWriter, read_ledger
+from tissueclock.sweeping.bill import bill_sweep, measure_on_cluster
 from tissueclock.sweeping.phase import SweptPhase
 from tissueclock.sweeping.promotion import promote, promotion_fault, settle_trial
 from tissueclock.sweeping.recorder import Recorder
-from tissueclock.sweeping.scheduler import make_scheduler, replay, scheduler_seed
+from tissueclock.sweeping.room import slots
+from tissueclock.sweeping.scheduler import make_scheduler
 from tissueclock.sweeping.searcher import LedgerSearcher, wanted_trials
 from tissueclock.sweeping.space import Space, make_space
 from tissueclock.training.bill import measure_as_trial
@@ -68,7 +67,7 @@ def is_complete(job: SweepJob, phase: SweptPhase) -> bool:
     n_wanted = wanted_trials(job_space(job, phase), job.spec)
     return (
         state.closed
-        and len(state.trials) >= n_wanted
+        and (len(state.trials) >= n_wanted or _is_spent(job.spec, state))
         and not state.with_status(None)
         and state.facts.get("arms") == list(job.spec.arms)
         and promotion_fault(job, state) is None
@@ -95,13 +94,16 @@ def run_sweep(job: SweepJob, phase: SweptPhase, *, retry_failed: bool = False) -
     with LedgerWriter(job.folder.ledger) as writer:
         _open(job, writer, recorded_facts(job.spec, phase, space))
         if retry_failed:
-            for trial in writer.state.with_status("failed"):
-                shutil.rmtree(job.folder.trial(trial.name).best.path, ignore_errors=True)  # it begins anew
+            for trial in writer.state.with_status("failed"):  # it begins anew: nothing of the attempt is kept
+                shutil.rmtree(job.folder.trial(trial.name).path, ignore_errors=True)
                 writer.append("retried", trial=trial.name)
         for trial in writer.state.with_status("finished", "pruned", "failed"):
             settle_trial(job.folder.trial(trial.name))
         searcher = LedgerSearcher(writer=writer, space=space, spec=job.spec)
-        n_left = len(writer.state.with_status(None)) + wanted_trials(space, job.spec) - len(writer.state.trials)
+        n_wanted = wanted_trials(space, job.spec)
+        n_left = len(writer.state.with_status(None)) + n_wanted - len(writer.state.trials)
+        if _is_spent(job.spec, writer.state):
+            n_left = 0
         if is_complete(job, phase):
             return
         if writer.state.closed:
@@ -110,7 +112,9 @@ def run_sweep(job: SweepJob, phase: SweptPhase, *, retry_failed: bool = False) -
             writer.append("shared", arms=list(job.spec.arms))
         if n_left > 0:
             _bill(job, phase, space=space, writer=writer)
-            _fit(job, phase, space=space, writer=writer, searcher=searcher, n_left=n_left)
+            _fit(job, phase, writer=writer, searcher=searcher, n_left=n_left)
+            if len(writer.state.trials) < n_wanted and job.spec.budget.time_budget_min is not None:
+                writer.append("spent", time_budget_min=job.spec.budget.time_budget_min)
         promoted = promote(job, writer)
         _score(job, phase, promoted)
         shutil.rmtree(job.folder.tune, ignore_errors=True)
@@ -148,7 +152,7 @@ def _bill(job: SweepJob, phase: SweptPhase, *, space: Space, writer: LedgerWrite
         return
     try:
         measure = measure_as_trial if _is_small(resources) else measure_on_cluster
-        bill = bill_sweep(spec, phase, space, measure=measure, have=room_on_cluster())
+        bill = bill_sweep(spec, phase, space, measure=measure)
     except Exception:  # of a phase that cannot be measured the trials tell what is wrong
         return
     writer.append("billed", **asked, epochs=bill.epochs, epoch_s=bill.epoch_s, hours=bill.hours)
@@ -159,17 +163,10 @@ def _is_small(resources: Resources) -> bool:
     return resources.cpus <= 1 and not resources.gpus
 
 
-def _fit(
-    job: SweepJob, phase: SweptPhase, *, space: Space, writer: LedgerWriter, searcher: LedgerSearcher, n_left: int
-) -> None:
+def _fit(job: SweepJob, phase: SweptPhase, *, writer: LedgerWriter, searcher: LedgerSearcher, n_left: int) -> None:
     spec = job.spec
-    scheduler = make_scheduler(spec, space.domains)
-    replay(scheduler, writer.state.with_status("finished", "pruned"))
-    random.seed(scheduler_seed(spec))
-    np.random.seed(scheduler_seed(spec))  # noqa: NPY002 (PBT draws from the global generators)
-    recorder = Recorder(
-        writer=writer, names=searcher.names, folder=job.folder, settles=spec.inputs.scheduler.name != "pbt"
-    )
+    scheduler = make_scheduler(spec, past=writer.state.trials.values(), names=searcher.names)
+    recorder = Recorder(writer=writer, names=searcher.names, folder=job.folder)
     trainable = phase.trainable.for_job(job)
     resources = spec.budget.resources
     own = resources if resources.workers == 1 else Resources(cpus=_DRIVER_CPUS)
@@ -182,7 +179,7 @@ def _fit(
             search_alg=searcher,
             scheduler=scheduler,
             num_samples=n_left,
-            max_concurrent_trials=min(n_left, spec.budget.max_concurrent or slots(resources, room_on_cluster())),
+            max_concurrent_trials=min(n_left, spec.budget.max_concurrent or max(1, slots(resources))),
             time_budget_s=budget_s,
             reuse_actors=resources.workers == 1,
             trial_name_creator=_Names(searcher.names, ""),
@@ -193,7 +190,7 @@ def _fit(
             storage_path=str(job.folder.tune),
             callbacks=[recorder],
             failure_config=FailureConfig(max_failures=spec.budget.max_failures),
-            checkpoint_config=CheckpointConfig(num_to_keep=None),  # they hold a path each, no weights
+            checkpoint_config=CheckpointConfig(checkpoint_at_end=False),  # a trial keeps its own
             verbose=0,
         ),
     )
@@ -202,6 +199,7 @@ def _fit(
         if budget_s is None:
             raise SweepError(f"sweep {job.name}: Tune ended before trial {trial.name}; run the same command again")
         writer.append("ended", trial=trial.name, status="pruned", error="the time budget was used up")
+        writer.append("spent", time_budget_min=spec.budget.time_budget_min)
     for trial in writer.state.trials.values():
         settle_trial(job.folder.trial(trial.name))
 
@@ -215,6 +213,12 @@ class _Names:
 
     def __call__(self, trial: Trial) -> str:
         return f"{self._names[trial.trial_id]}{self._suffix}"
+
+
+def _is_spent(spec: SweepSpec, state: LedgerState) -> bool:
+    """Whether the time budget that is asked for was used up: that is an end, until more is asked for."""
+    asked = spec.budget.time_budget_min
+    return asked is not None and state.spent_min is not None and state.spent_min >= asked
 
 
 def _budget_left_s(spec: SweepSpec, writer: LedgerWriter) -> float | None:

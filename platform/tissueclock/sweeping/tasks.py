@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from tissueclock.errors import TissueclockError
+from tissueclock.errors import InputError, TissueclockError
 from tissueclock.settings import Resources
+from tissueclock.sweeping.room import largest_node, n_held
 
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _ITK_THREADS = {"ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"}
@@ -36,7 +37,15 @@ def run_tasks(
 
     Yields:
         As each ends: its place in `jobs`, and how it failed, or None.
+
+    Raises:
+        InputError: No node has so much memory: the calls would wait for ever.
     """
+    if not n_held({"CPU": 1, "memory": memory_mb * 1_000_000}):
+        raise InputError(
+            f"memory_mb is {memory_mb}, but the largest node has {largest_node('memory') / 1e6:.0f} MB for tasks, "
+            f"and {largest_node('CPU'):g} CPUs"
+        )
     remote = ray.remote(
         num_cpus=1,
         memory=memory_mb * 1_000_000,

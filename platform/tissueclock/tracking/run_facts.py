@@ -134,9 +134,9 @@ def trial_facts(log: SweepLog, trial: TrialEntry, *, live: bool) -> RunFacts:
     return RunFacts(
         key=(log.name, trial.name),
         name=f"{facts.get('phase', log.name)} {trial.name}",
-        start_ms=_ms(trial.asked_s),
+        start_ms=_ms(trial.begun_s),
         tags={name: value for name, value in tags.items() if value or name in ("error", "recovered")},
-        params=parameters(log.asked[trial.name]),
+        params=parameters(trial.hyperparameters),
         steps=sorted(trial.metrics),
         point_at=partial(_trial_point, log, trial),
         status=MLFLOW_STATUS[status],
@@ -168,9 +168,6 @@ def _unfinished(log: SweepLog) -> str:
 
 def _trial_point(log: SweepLog, trial: TrialEntry, epoch: int) -> Point:
     metrics = {_fit(name): float(value) for name, value in trial.metrics[epoch].items()}
-    for changed_at, _, hyperparameters in log.changes.get(trial.name, ()):
-        if changed_at < epoch:
-            metrics.update({f"now_{_fit(n)}": float(v) for n, v in hyperparameters.items() if _is_number(v)})
     return Point(_ms(log.reported_s[trial.name, epoch]), {**metrics, "epoch": float(epoch)})
 
 

@@ -74,7 +74,8 @@ class RunMirror:
         """Makes the run if there is none, and sends what it lacks: nothing, if it lacks nothing.
 
         A run that a person deleted stays deleted. A run that began at another millisecond than the ledger says is
-        another ledger's, which was deleted: it is closed, named superseded, and a run of its own is made.
+        another ledger's, which was deleted, or of an attempt that failed: it is named superseded, and a run of its own
+        is made.
 
         Args:
             facts: What the run is to hold.
@@ -146,7 +147,9 @@ class RunMirror:
                 self._client.set_tag(run.run_id, "status", "superseded")
                 if run.status == "RUNNING":
                     self._client.set_terminated(run.run_id, status="KILLED")
-                self._client.set_tag(run.run_id, SUPERSEDED_TAG, "its ledger was deleted, and the sweep was run again")
+                self._client.set_tag(
+                    run.run_id, SUPERSEDED_TAG, "by another attempt of its trial, or another ledger of its sweep"
+                )
 
     def _send(self, run: MirroredRun, facts: RunFacts) -> None:
         steps = self._new_steps(run, facts)

@@ -41,8 +41,6 @@ class SweepLog:
         opened_s: When the sweep was opened, seconds since the epoch.
         last_s: The time of the last line.
         reported_s: When a trial reported an epoch; the first time counts.
-        asked: By trial, the hyperparameters as they were asked, whatever a scheduler changed since.
-        changes: By trial, what a scheduler changed: (epoch, time in seconds, hyperparameters).
         nodes: By trial, the node that reported last.
         summaries: By the number of `ended` lines: the sweep after it.
         dirty: The trials (`SWEEP`: the sweep) whose runs have something new to say.
@@ -56,8 +54,6 @@ class SweepLog:
     opened_s: float = 0.0
     last_s: float = 0.0
     reported_s: dict[tuple[str, int], float] = field(default_factory=dict)
-    asked: dict[str, dict[str, Any]] = field(default_factory=dict)
-    changes: dict[str, list[tuple[int, float, dict[str, Any]]]] = field(default_factory=dict)
     nodes: dict[str, str] = field(default_factory=dict)
     summaries: dict[int, Summary] = field(default_factory=dict)
     dirty: set[str] = field(default_factory=set)
@@ -92,18 +88,16 @@ class SweepLog:
         match line["kind"]:
             case "opened":
                 self.opened_s = line["time_s"]
-            case "asked":
-                self.asked[trial] = dict(line["hyperparameters"])
             case "reported":
                 self.nodes[trial] = str(line.get("node", ""))
                 self.reported_s.setdefault((trial, line["epoch"]), line["time_s"])
                 value = line["metrics"].get("best_value")
                 if value is not None and (self._best is None or value > self._best):
                     self._best = value
-            case "changed":
-                epoch = self.state.trials[trial].last_epoch
-                change = (epoch, line["time_s"], dict(line["hyperparameters"]))
-                self.changes.setdefault(trial, []).append(change)
+            case "retried":  # the curve of the attempt that failed is not the trial's
+                self.reported_s = {key: time_s for key, time_s in self.reported_s.items() if key[0] != trial}
+                values = [entry.best_value for entry in self.state.trials.values() if entry.best_value is not None]
+                self._best = max(values, default=None)
             case "ended":
                 statuses = Counter(str(entry.status) for entry in self.state.trials.values() if entry.status)
                 self.summaries[len(self.summaries) + 1] = Summary(line["time_s"], self._best, dict(statuses))

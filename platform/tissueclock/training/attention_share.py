@@ -1,39 +1,81 @@
-"""Whether a network looks at the lesion: the share of its attention that lies inside, where the lesions are known."""
+"""Where a network that attends to voxels looked, and what it saw there: figures beside its logits."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from jaxtyping import Bool, Float, Int64
+from numpy import ndarray
+from torch import Tensor, nn
 from torch.nn import functional
 
-from tissueclock.learning.samples import Samples, even_batches
+from tissueclock.learning.samples import HemisphereReader, even_batches, read_batches
 from tissueclock.networks.attended_network import AttendedNetwork
+from tissueclock.storage.tsv import MISSING
+
+ATTENTION_IN_LESION = "attention_in_lesion"
 
 _BATCH = 32
 
 
 @torch.inference_mode()
-def attention_in_lesion(
-    network: AttendedNetwork, samples: Samples, masks: npt.NDArray[np.bool_], *, device: torch.device
-) -> float:
-    """The mean, over hemispheres with a lesion, of the attention inside it; even attention gives the lesion's share.
+def look(
+    network: nn.Module,
+    view: HemisphereReader,
+    rows: Int64[ndarray, " sample"],
+    *,
+    masks: Bool[ndarray, "hemisphere slice height width"] | None,
+    device: torch.device,
+) -> dict[str, Float[ndarray, " sample"]]:
+    """Figures of each hemisphere by name, NaN where one cannot be said; none of a network that attends to no voxels.
+
+    `rDWI`, `dADC` and `rFLAIR` (see `side_ratios`) are there if the network reads both halves. `attention_in_lesion`
+    is there if masks are: the share of attention, in [0, 1], that lies inside the lesion; even attention gives the
+    lesion's share of the brain.
 
     Args:
         network: In evaluation mode, on `device`.
-        samples: The hemispheres; those without a lesion do not count.
-        masks: Of every hemisphere of the cohort, `hemisphere slice height width`.
+        view: Gives the hemispheres as the network reads them.
+        rows: Which.
+        masks: The lesions of every hemisphere of the cohort; None where they are not known.
         device: Where the network runs.
-
-    Returns:
-        A share in [0, 1]; NaN, which JSON does not know, is never given: 0 where no hemisphere has a lesion.
     """
-    shares = []
-    for positions in even_batches(np.arange(len(samples)), batch_size=_BATCH):
-        rows = samples.rows[positions]
-        attention = network.read(samples.view.read(rows).to(device).float()).attention
-        mask = torch.from_numpy(np.asarray(masks[rows])).to(device).float()[:, None]
-        n_slices, height, width = attention.shape[1:]
-        inside = functional.adaptive_avg_pool3d(mask, (n_slices, height, width))[:, 0]
-        holds = inside.flatten(1).sum(dim=1) > 0
-        shares.append((attention * inside).flatten(1).sum(dim=1)[holds])
-    found = torch.cat(shares)
-    return float(found.mean()) if len(found) else 0.0
+    found: dict[str, list[Tensor]] = defaultdict(list)
+    if not isinstance(network, AttendedNetwork) or len(rows) == 0:
+        return {}
+    batches = even_batches(rows, batch_size=_BATCH)
+    for some, x in zip(batches, read_batches(view, batches, device=device), strict=True):
+        reading = network.read(x)
+        for name, values in reading.ratios.items():
+            found[name].append(values)
+        if masks is not None:
+            lesion = torch.from_numpy(np.asarray(masks[some])).to(device)
+            found[ATTENTION_IN_LESION].append(_share_inside(reading.attention, lesion))
+    return {name: torch.cat(values).double().cpu().numpy() for name, values in found.items()}
+
+
+def look_with_all(
+    networks: Sequence[nn.Module],
+    view: HemisphereReader,
+    rows: Int64[ndarray, " sample"],
+    *,
+    masks: Bool[ndarray, "hemisphere slice height width"] | None,
+) -> dict[str, Float[ndarray, " sample"]]:
+    """The mean of what each replica of a checkpoint saw, on the device that they are on; see `look`."""
+    device = next(networks[0].parameters()).device
+    each = [look(network, view, rows, masks=masks, device=device) for network in networks]
+    return {name: np.mean([one[name] for one in each], axis=0) for name in each[0]}
+
+
+def format_figures(figures: Mapping[str, Float[ndarray, " sample"]], positions: Sequence[int]) -> dict[str, str]:
+    """Cells of a table: each figure's mean over those of these samples that have one, or `n/a`."""
+    known = {name: values[positions][~np.isnan(values[positions])] for name, values in figures.items()}
+    return {name: f"{values.mean():.4g}" if len(values) else MISSING for name, values in known.items()}
+
+
+def _share_inside(attention: Float[Tensor, "batch slice rows columns"], lesion: Tensor) -> Float[Tensor, " batch"]:
+    _, n_slices, n_rows, n_columns = attention.shape
+    inside = functional.adaptive_avg_pool3d(lesion.float()[:, None], (n_slices, n_rows, n_columns)).flatten(1)
+    share = (attention.flatten(1) * inside).sum(dim=1)
+    return share.masked_fill(~inside.any(dim=1), torch.nan)

@@ -59,7 +59,8 @@ def measure_epoch(network: StagedNetwork, samples: Samples, spec: SweepSpec, *, 
     epoch_s, n_bytes = _measure(learner, len(few), len(samples))
     image = few.view.read(few.rows[:batch_size])
     trunks = {depth: _measure_trunk(network, image, depth, len(samples), spec) for depth in depths if depth > 0}
-    return EpochBill(epoch_s=epoch_s, checkpoint_bytes=n_bytes, trunks=trunks)
+    n = spec.inputs.n_replicas
+    return EpochBill(epoch_s=n * epoch_s, checkpoint_bytes=n * n_bytes, trunks=trunks)
 
 
 def measure_restoring_epoch(network: StagedNetwork, volumes: Volumes, spec: SweepSpec) -> EpochBill:
@@ -74,7 +75,8 @@ def measure_restoring_epoch(network: StagedNetwork, volumes: Volumes, spec: Swee
         conditions=_conditions(spec),
     )
     epoch_s, n_bytes = _measure(learner, len(few.rows), len(volumes.rows))
-    return EpochBill(epoch_s=epoch_s, checkpoint_bytes=n_bytes, trunks={})
+    n = spec.inputs.n_replicas
+    return EpochBill(epoch_s=n * epoch_s, checkpoint_bytes=n * n_bytes, trunks={})
 
 
 def offered_depths(offered: Mapping[str, Sequence[object]]) -> tuple[int, ...]:
@@ -113,9 +115,10 @@ def _measure_trunk(
             elapsed_s.append(time.perf_counter() - started)
     itemsize = np.dtype(np.float16).itemsize
     per_sample = 1.25 / len(image)  # validation has a quarter as many
+    n_rows = n_samples * spec.inputs.n_replicas  # each replica has a trunk of its own
     return TrunkBill(
-        epoch_s=n_samples * per_sample * median(elapsed_s[_N_WARM:]),
-        view_bytes=int(n_samples / len(image) * sum(sizes) * itemsize),
+        epoch_s=n_rows * per_sample * median(elapsed_s[_N_WARM:]),
+        view_bytes=int(n_rows / len(image) * sum(sizes) * itemsize),
     )
 
 

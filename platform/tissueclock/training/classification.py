@@ -5,14 +5,14 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
+from tissueclock.cohort.folds import judged_rows, make_folds
 from tissueclock.cohort.pairs import with_halves
 from tissueclock.cohort.questions import Question
 from tissueclock.cohort.store import Cohort
-from tissueclock.cohort.table import count_classes
 from tissueclock.learning.classifying import Classifier
 from tissueclock.learning.freezing import freeze
 from tissueclock.learning.frozen_features import Sharing
@@ -63,48 +63,63 @@ class Classification(LearningTask):
 
     def open(self, cohort: Cohort, job: SweepJob) -> "Answers":
         """The question's training and validation samples."""
-        view = cohort.sweep_view()
-        halves = with_halves(view, cohort.table, n_halves=job.spec.inputs.network.n_halves)
+        inputs = job.spec.inputs
+        halves = with_halves(cohort.sweep_view(), cohort.table, n_halves=inputs.network.n_halves)
+        folds = make_folds(cohort, n_folds=inputs.folds, seed=inputs.seed)
         return Answers(
             job=job,
             readout=self.readout,
             n_slices=cohort.shape[0],
-            train=samples_of(self.question, cohort.table, halves, view.rows("train")),
-            validation=samples_of(self.question, cohort.table, halves, view.rows("validation")),
+            train=tuple(samples_of(self.question, cohort.table, halves, fold.train) for fold in folds),
+            validation=tuple(samples_of(self.question, cohort.table, halves, fold.validation) for fold in folds),
             sharing=make_sharing(job.spec),
         )
 
-    def check_weights(self, spec: SweepSpec) -> None:
-        """Builds the sweep's network, and loads its weights file, if it has one.
+    def check_network(self, spec: SweepSpec, pinned: Mapping[str, Any]) -> None:
+        """Builds the sweep's network as it is pinned, and loads its weights file, if it has one.
 
         Raises:
             CheckpointError: The file is missing or damaged, or does not fit.
             HyperparameterError: What is pinned to learn is a part that the network has not.
         """
-        settings, pinned = spec.inputs.network, spec.inputs.fix
-        network = build_network(settings.describe(n_slices=Cohort.open(spec.cohort).shape[0], readout=self.readout))
-        learned = pinned.get("learned")
-        if settings.attends and learned and not freeze(network, depth=5, learned=cast("Learned", learned)):
-            raise HyperparameterError(f"phase {spec.phase}: fix learned is {learned!r}; the network has no such part")
+        settings = spec.inputs.network
+        attention: Attention | None = pinned.get("attention")
+        network = build_network(
+            settings.describe(n_slices=Cohort.open(spec.cohort).shape[0], attention=attention, readout=self.readout)
+        )
+        learned: Learned | None = pinned.get("learned")
+        if learned and (attention or settings.attends):  # else trials say whether there is attention
+            try:
+                parts = freeze(network, depth=0, learned=learned)
+            except HyperparameterError as error:
+                raise HyperparameterError(f"phase {spec.phase}: fix {error}") from error
+            if not parts:
+                raise HyperparameterError(
+                    f"phase {spec.phase}: fix learned is {learned!r}; the network has no such part"
+                )
         if spec.inputs.weights_file:
             _load_file(network, spec.inputs.weights_file)
 
-    def count_classes(self, cohort: Path) -> dict[str, tuple[int, int]]:
-        """Hemispheres that answer no and yes, by split.
+    def count_classes(self, spec: SweepSpec) -> dict[str, tuple[int, int]]:
+        """Hemispheres that answer no and yes, by split or fold.
 
         Raises:
-            CohortError: The cohort cannot be opened.
+            CohortError: The cohort cannot be opened, or has fewer patients than folds.
         """
-        counts = count_classes(Cohort.open(cohort).table, label=self.question.label)
-        return {str(split): (n.n_negative, n.n_positive) for split, n in counts.items()}
+        cohort, inputs = Cohort.open(spec.cohort), spec.inputs
+        counts = {}
+        for name, rows in judged_rows(cohort, n_folds=inputs.folds, seed=inputs.seed).items():
+            answers = [self.question.label(cohort.table[row]) for row in rows]
+            counts[name] = (answers.count(False), answers.count(True))
+        return counts
 
     def epoch_bill(self, spec: SweepSpec, offered: Mapping[str, Sequence[Any]]) -> EpochBill:
         """What an epoch costs here, measured over a few steps, and what its frozen stages do at each depth on offer."""
         cohort = Cohort.open(spec.cohort)
-        view = cohort.sweep_view()
         settings = spec.inputs.network
-        halves = with_halves(view, cohort.table, n_halves=settings.n_halves)
-        samples = samples_of(self.question, cohort.table, halves, view.rows("train"))
+        halves = with_halves(cohort.sweep_view(), cohort.table, n_halves=settings.n_halves)
+        fold = make_folds(cohort, n_folds=spec.inputs.folds, seed=spec.inputs.seed)[0]
+        samples = samples_of(self.question, cohort.table, halves, fold.train)
         attention: Attention = "softmax" if settings.attends else "mean_flow"
         network = build_network(settings.describe(n_slices=cohort.shape[0], attention=attention, readout=self.readout))
         return measure_epoch(network, samples, spec, depths=offered_depths(offered))
@@ -125,27 +140,28 @@ class Answers:
         job: The sweep.
         readout: How a network that attends to voxels answers.
         n_slices: Slices of a hemisphere.
-        train: What is learned from.
-        validation: What epochs are judged by.
+        train: What is learned from, by fold.
+        validation: What epochs are judged by, by fold.
         sharing: How frozen stages are shared with other trials.
     """
 
     job: SweepJob
     readout: Readout
     n_slices: int
-    train: Samples
-    validation: Samples
+    train: tuple[Samples, ...]
+    validation: tuple[Samples, ...]
     sharing: Sharing
 
     def make_learner(
-        self, hyperparameters: dict[str, Any], *, conditions: Conditions, shard: Shard
+        self, hyperparameters: dict[str, Any], *, conditions: Conditions, shard: Shard, i_replica: int
     ) -> tuple[Classifier, Mapping[str, Any] | None]:
         """A classifier that starts from drawn weights, from the parent that the trial chose, or from a file.
 
         Raises:
             CheckpointError: The first weights are damaged, altered or do not fit.
         """
-        settings = self.job.spec.inputs.network
+        inputs, settings = self.job.spec.inputs, self.job.spec.inputs.network
+        i_fold = i_replica // inputs.seeds
         hyperparameters = {"attention": settings.own_attention, **hyperparameters}
         of_the_network = {name: hyperparameters[name] for name in ("attention", "sharpness") if name in hyperparameters}
         network = build_network(settings.describe(n_slices=self.n_slices, readout=self.readout, **of_the_network))
@@ -153,15 +169,15 @@ class Answers:
         came_from: dict[str, Any] | None = None
         if self.job.parents:
             parent = self.job.parents[int(hyperparameters.get("parent", 1)) - 1]
-            came_from = {"parent": parent.digest, **load_parent(network, parent.folder)}
-        if self.job.spec.inputs.weights_file:
-            came_from = _load_file(network, self.job.spec.inputs.weights_file)
+            came_from = {"parent": parent.digest, **load_parent(network, parent.folder, i_replica=i_replica)}
+        if inputs.weights_file:
+            came_from = _load_file(network, inputs.weights_file)
         if not any(name.startswith("inputs.") for name in (came_from or {}).get("matched", ())):
-            standardise(network, self.train, device=conditions.device)  # a parent's inputs are its weights' own
+            standardise(network, self.train[i_fold], device=conditions.device)  # a parent's inputs are its weights' own
         learner = Classifier(
             network=network,
-            train=self.train,
-            validation=self.validation,
+            train=self.train[i_fold],
+            validation=self.validation[i_fold],
             hyperparameters=hyperparameters,
             conditions=conditions,
             sharing=self.sharing,

@@ -20,9 +20,16 @@ class Material(Protocol):
     """What all trials of an actor learn from, opened once."""
 
     def make_learner(
-        self, hyperparameters: dict[str, Any], *, conditions: Conditions, shard: Shard
+        self, hyperparameters: dict[str, Any], *, conditions: Conditions, shard: Shard, i_replica: int
     ) -> tuple[Learner, Mapping[str, Any] | None]:
-        """The learner of one trial, and what its first weights were, as JSON facts; None where they were drawn."""
+        """A learner of one trial, and what its first weights were, as JSON facts; None where they were drawn.
+
+        Args:
+            hyperparameters: The trial's.
+            conditions: Of this learner; the seed is its own.
+            shard: This process's part.
+            i_replica: Which of the trial's replicas it is: the fold, and the parent's replica that it starts from.
+        """
 
 
 class LearningTask(abc.ABC):
@@ -47,15 +54,20 @@ class LearningTask(abc.ABC):
         """What trials of a sweep learn from."""
 
     @abc.abstractmethod
-    def check_weights(self, spec: SweepSpec) -> None:
-        """Raises InputError where a trial cannot start from the sweep's first weights."""
+    def check_network(self, spec: SweepSpec, pinned: Mapping[str, Any]) -> None:
+        """Raises InputError where no trial can learn what is pinned, or start from the sweep's first weights.
+
+        Args:
+            spec: The sweep.
+            pinned: The hyperparameters that all its trials share.
+        """
 
     @abc.abstractmethod
-    def count_classes(self, cohort: Path) -> Mapping[str, tuple[int, int]]:
-        """Hemispheres that answer no and yes, by split; nothing where there are no classes.
+    def count_classes(self, spec: SweepSpec) -> Mapping[str, tuple[int, int]]:
+        """Hemispheres that answer no and yes, by split or fold; nothing where there are no classes.
 
         Raises:
-            InputError: The cohort cannot be opened, or a split has nothing to learn from.
+            InputError: The cohort cannot be opened, or a part of it has nothing to learn from.
         """
 
     @abc.abstractmethod

@@ -1,23 +1,27 @@
 """A promoted checkpoint, loaded, and its answers for every hemisphere of a cohort, whatever its split."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from numpy import ndarray
 
-from tissueclock.cohort.pairs import with_halves
+from tissueclock.cohort.pairs import HalfReader, with_halves
 from tissueclock.cohort.store import Cohort
 from tissueclock.errors import CheckpointError, CohortError
 from tissueclock.learning.prediction import predict_logits
 from tissueclock.networks.building import build_network
 from tissueclock.networks.staged import StagedNetwork
-from tissueclock.storage.files import digest_file, write_text
+from tissueclock.storage.files import digest_file
 from tissueclock.storage.folders import PromotedFolder
+from tissueclock.storage.tsv import MISSING, write_rows
+from tissueclock.training.attention_share import format_figures, look_with_all
 from tissueclock.weights.fitting import load_weights
-from tissueclock.weights.tensors import read_tensors
+from tissueclock.weights.tensors import read_tensors, replica_tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,8 @@ class Prediction:
         logit: Higher: rather yes.
         probability: Its logistic.
         positive: Whether it reaches the threshold that was chosen on validation.
+        replica_sd: How far the checkpoint's replicas differ, in units of the logit; None where there is one.
+        figures: What a network that attends to voxels saw, as cells by column; see `look`. The same columns for all.
     """
 
     patient: str
@@ -37,6 +43,8 @@ class Prediction:
     logit: float
     probability: float
     positive: bool
+    replica_sd: float | None
+    figures: Mapping[str, str]
 
 
 def predict(promoted: PromotedFolder, cohort: Path) -> list[Prediction]:
@@ -46,7 +54,7 @@ def predict(promoted: PromotedFolder, cohort: Path) -> list[Prediction]:
         CheckpointError: The folder holds no promoted checkpoint.
         CohortError: The cohort cannot be opened, or has another number of slices.
     """
-    network, facts = load_promoted(promoted)
+    networks, facts = load_promoted(promoted)
     opened = Cohort.open(cohort)
     if opened.shape[0] != facts["network"]["n_slices"]:
         raise CohortError(
@@ -54,40 +62,45 @@ def predict(promoted: PromotedFolder, cohort: Path) -> list[Prediction]:
             f"{facts['network']['n_slices']}"
         )
     rows = np.arange(len(opened.table), dtype=np.int64)
-    halves = with_halves(_Whole(opened), opened.table, n_halves=network.n_halves)
-    logits = predict_logits(network, halves, rows, device=next(network.parameters()).device)
+    halves = with_halves(_Whole(opened), opened.table, n_halves=networks[0].n_halves)
+    each = logits_of_replicas(networks, halves, rows)
+    figures = look_with_all(networks, halves, rows, masks=opened.lesion_masks)
     threshold = threshold_of(promoted, facts)
     return [
         Prediction(
             patient=hemisphere.patient,
             side=hemisphere.side,
-            logit=float(logit),
-            probability=float(1 / (1 + np.exp(-float(logit)))),
-            positive=bool(logit >= threshold),
+            logit=float(logits.mean()),
+            probability=float(1 / (1 + np.exp(-float(logits.mean())))),
+            positive=bool(logits.mean() >= threshold),
+            replica_sd=float(logits.std(ddof=1)) if len(networks) > 1 else None,
+            figures=format_figures(figures, [i]),
         )
-        for hemisphere, logit in zip(opened.table, logits, strict=True)
+        for i, (hemisphere, logits) in enumerate(zip(opened.table, each.T, strict=True))
     ]
 
 
-def load_promoted(promoted: PromotedFolder) -> tuple[StagedNetwork, dict[str, Any]]:
-    """A promoted network and what `trial.json` says of it.
+def load_promoted(promoted: PromotedFolder) -> tuple[tuple[StagedNetwork, ...], dict[str, Any]]:
+    """A promoted checkpoint's networks (its replicas; mostly one) and what `trial.json` says of it.
 
     Raises:
         CheckpointError: The folder holds no promoted checkpoint, or its weights do not fit.
     """
     facts = promoted.read_trial()
     try:
-        network = build_network(facts["network"])
+        networks = tuple(build_network(facts["network"]) for _ in range(facts.get("folds", 1) * facts.get("seeds", 1)))
         expected = str(facts["lineage"]["weights"])
     except (CheckpointError, KeyError, TypeError) as error:
         raise CheckpointError(f"{promoted.trial}: {error}") from error
-    load_weights(network, read_tensors(promoted.weights), source=str(promoted.weights))
+    weights = read_tensors(promoted.weights)
+    for i_replica, network in enumerate(networks):
+        load_weights(network, replica_tensors(weights, i_replica), source=str(promoted.weights))
     if (found := digest_file(promoted.weights)) != expected:
         raise CheckpointError(
             f"{promoted.weights}: digest is {found[:12]}; {promoted.trial} says {expected[:12]}: it was altered"
         )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return network.to(device).eval(), facts
+    return tuple(network.to(device).eval() for network in networks), facts
 
 
 def threshold_of(promoted: PromotedFolder, facts: dict[str, Any]) -> float:
@@ -104,20 +117,33 @@ def threshold_of(promoted: PromotedFolder, facts: dict[str, Any]) -> float:
         ) from error
 
 
+def logits_of_replicas(
+    networks: Sequence[StagedNetwork], view: HalfReader, rows: ndarray
+) -> Float[ndarray, "replica sample"]:
+    """The logit that each replica gives each row; a checkpoint's answer is their mean."""
+    device = next(networks[0].parameters()).device
+    return np.stack([predict_logits(network, view, rows, device=device) for network in networks])
+
+
 def write_predictions(target: Path, predictions: Sequence[Prediction]) -> None:
     """Writes predictions as a tab-separated table, one row a hemisphere.
 
     Raises:
         StorageError: The folder cannot be written.
     """
-    columns = ("patient", "side", "logit", "probability", "positive")
-    lines = ["\t".join(columns)]
-    for prediction in predictions:
-        row = asdict(prediction)
-        lines.append(
-            f"{row['patient']}\t{row['side']}\t{row['logit']:.6f}\t{row['probability']:.6f}\t{int(row['positive'])}"
-        )
-    write_text(target, "\n".join(lines) + "\n")
+    rows = [
+        {
+            "patient": prediction.patient,
+            "side": prediction.side,
+            "logit": f"{prediction.logit:.6f}",
+            "probability": f"{prediction.probability:.6f}",
+            "positive": str(int(prediction.positive)),
+            "replica_sd": MISSING if prediction.replica_sd is None else f"{prediction.replica_sd:.6f}",
+            **prediction.figures,
+        }
+        for prediction in predictions
+    ]
+    write_rows(target, columns=list(rows[0]), rows=rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from tissueclock.cohort.folds import judged_rows, make_folds
 from tissueclock.cohort.store import Cohort
 from tissueclock.errors import InputError
 from tissueclock.learning.learner import Conditions
@@ -42,36 +43,38 @@ class Restoration(LearningTask):
 
     def open(self, cohort: Cohort, job: SweepJob) -> "AllVolumes":
         """All training and validation hemispheres."""
-        view = cohort.sweep_view()
+        view, inputs = cohort.sweep_view(), job.spec.inputs
+        folds = make_folds(cohort, n_folds=inputs.folds, seed=inputs.seed)
         return AllVolumes(
             network=_describe(job.spec, n_slices=cohort.shape[0]),
-            train=Volumes(view, view.rows("train")),
-            validation=Volumes(view, view.rows("validation")),
+            n_seeds=inputs.seeds,
+            train=tuple(Volumes(view, fold.train) for fold in folds),
+            validation=tuple(Volumes(view, fold.validation) for fold in folds),
         )
 
-    def check_weights(self, spec: SweepSpec) -> None:
+    def check_network(self, spec: SweepSpec, pinned: Mapping[str, Any]) -> None:
         """Raises InputError where the first weights are not drawn: the phase is the first of its chain."""
         if spec.inputs.weights != "random":
             raise InputError(f"phase {spec.phase} has weights {spec.inputs.weights!r}; allowed: random")
 
-    def count_classes(self, cohort: Path) -> dict[str, tuple[int, int]]:
+    def count_classes(self, spec: SweepSpec) -> dict[str, tuple[int, int]]:
         """Nothing: there are no classes.
 
         Raises:
-            InputError: A split is empty.
+            InputError: A split is empty, or there are fewer patients than folds.
         """
-        opened = Cohort.open(cohort)
-        for split in ("train", "validation", "holdout"):
-            if not len(opened.split_rows(split)):
-                raise InputError(f"{cohort}: no hemispheres in {split}, and restoration needs some")
+        opened = Cohort.open(spec.cohort)
+        for name, rows in judged_rows(opened, n_folds=spec.inputs.folds, seed=spec.inputs.seed).items():
+            if not len(rows):
+                raise InputError(f"{spec.cohort}: no hemispheres in {name}, and restoration needs some")
         return {}
 
     def epoch_bill(self, spec: SweepSpec, offered: Mapping[str, Sequence[Any]]) -> EpochBill:
         """What an epoch costs here, measured over a few steps."""
         cohort = Cohort.open(spec.cohort)
-        view = cohort.sweep_view()
+        fold = make_folds(cohort, n_folds=spec.inputs.folds, seed=spec.inputs.seed)[0]
         network = build_network(_describe(spec, n_slices=cohort.shape[0]))
-        return measure_restoring_epoch(network, Volumes(view, view.rows("train")), spec)
+        return measure_restoring_epoch(network, Volumes(cohort.sweep_view(), fold.train), spec)
 
     def score_holdout(self, promoted: Sequence[PromotedFolder], cohort: Path) -> None:
         """Measures on the holdout how much promoted networks give back: `holdout.json` beside the weights."""
@@ -80,8 +83,10 @@ class Restoration(LearningTask):
         for folder in promoted:
             if folder.holdout.exists():
                 continue
-            network, facts = load_promoted(folder)
-            metrics = measure_restoration(network, volumes, device=next(network.parameters()).device)
+            networks, facts = load_promoted(folder)
+            device = next(networks[0].parameters()).device
+            each = [measure_restoration(network, volumes, device=device) for network in networks]
+            metrics = {name: float(np.mean([one[name] for one in each])) for name in each[0]}
             write_json(
                 folder.holdout,
                 {
@@ -101,13 +106,15 @@ class AllVolumes:
 
     Attributes:
         network: Description of the U-Net.
-        train: What is learned from.
-        validation: What epochs are judged by.
+        n_seeds: Replicas of each fold.
+        train: What is learned from, by fold.
+        validation: What epochs are judged by, by fold.
     """
 
     network: Mapping[str, Any]
-    train: Volumes
-    validation: Volumes
+    n_seeds: int
+    train: tuple[Volumes, ...]
+    validation: tuple[Volumes, ...]
 
     def make_learner(
         self,
@@ -115,14 +122,15 @@ class AllVolumes:
         *,
         conditions: Conditions,
         shard: Shard,
+        i_replica: int,
     ) -> tuple[Restorer, None]:
         """A restorer that starts from drawn weights."""
         network: StagedNetwork = build_network(self.network)
         network.reset_parameters(torch.Generator().manual_seed(derive_seed(conditions.seed, "weights")))
         learner = Restorer(
             network=network,
-            train=self.train,
-            validation=self.validation,
+            train=self.train[i_replica // self.n_seeds],
+            validation=self.validation[i_replica // self.n_seeds],
             hyperparameters=hyperparameters,
             conditions=conditions,
         )

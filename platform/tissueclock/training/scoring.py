@@ -1,23 +1,25 @@
 """Promoted weights on the holdout: each unit's logit, and the figures at the threshold that validation chose."""
 
-import hashlib
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy import ndarray
 
+from tissueclock.cohort.folds import make_folds
 from tissueclock.cohort.pairs import HalfReader, with_halves
 from tissueclock.cohort.questions import Question
 from tissueclock.cohort.store import Cohort
 from tissueclock.cohort.table import Hemisphere
 from tissueclock.learning.metrics import classification_metrics
-from tissueclock.learning.prediction import predict_logits
 from tissueclock.learning.samples import Samples
-from tissueclock.networks.attended_network import AttendedNetwork
-from tissueclock.storage.files import write_json, write_text
+from tissueclock.networks.staged import StagedNetwork
+from tissueclock.storage.files import digest_file, write_json
 from tissueclock.storage.folders import PROMOTED_SCHEMA, PromotedFolder
-from tissueclock.training.attention_share import attention_in_lesion
-from tissueclock.training.prediction import load_promoted, threshold_of
+from tissueclock.storage.tsv import write_rows
+from tissueclock.training.attention_share import ATTENTION_IN_LESION, format_figures, look_with_all
+from tissueclock.training.prediction import load_promoted, logits_of_replicas, threshold_of
 
 
 def samples_of(
@@ -39,23 +41,30 @@ def samples_of(
 
 
 def score(promoted: PromotedFolder, question: Question, cohort: Cohort) -> None:
-    """Scores the holdout once, with the threshold that validation chose: writes `holdout.tsv`, then `holdout.json`.
+    """Scores a promoted checkpoint once: `validation.tsv`, `holdout.tsv`, then `holdout.json`.
 
-    Where the lesions are known and the network attends to voxels, `attention_in_lesion` is among the metrics: nothing
-    learns from it.
+    The threshold is the one that validation chose. Of several replicas the mean logit counts; `replica_sd` is how far
+    they differ, the mean over the samples of their standard deviation. A network that attends to voxels has its figures
+    in the table (see `look`); where the lesions are known, the mean attention inside them is among the metrics. Nothing
+    learns from either.
     """
-    network, facts = load_promoted(promoted)
+    networks, facts = load_promoted(promoted)
     table, view = cohort.table, cohort.holdout_view()
-    halves = with_halves(view, table, n_halves=network.n_halves)
+    halves = with_halves(view, table, n_halves=networks[0].n_halves)
     samples = samples_of(question, table, halves, view.rows("holdout"))
-    device = next(network.parameters()).device
-    logits = predict_logits(network, halves, samples.rows, device=device)
+    each = logits_of_replicas(networks, halves, samples.rows)
     threshold = threshold_of(promoted, facts)
+    logits = each.mean(axis=0)
     metrics = classification_metrics(samples.labels, logits, threshold=threshold, groups=samples.groups)
-    if isinstance(network, AttendedNetwork) and (masks := cohort.lesion_masks) is not None:
-        metrics["attention_in_lesion"] = attention_in_lesion(network, samples, masks, device=device)
-    scores = _as_tsv(question, table, samples, logits)
-    write_text(promoted.holdout_scores, scores)
+    if len(networks) > 1:
+        metrics["replica_sd"] = float(each.std(axis=0, ddof=1).mean())
+    figures = look_with_all(networks, halves, samples.rows, masks=cohort.lesion_masks)
+    if not np.isnan(inside := figures.get(ATTENTION_IN_LESION, np.array(np.nan))).all():
+        metrics[ATTENTION_IN_LESION] = float(np.nanmean(inside))
+    judged = _judged_units(networks, facts, question, cohort)
+    write_rows(promoted.validation_scores, columns=list(judged[0]), rows=judged)
+    rows = _units(question, table, samples, logits, figures)
+    write_rows(promoted.holdout_scores, columns=list(rows[0]), rows=rows)
     write_json(
         promoted.holdout,
         {
@@ -66,19 +75,48 @@ def score(promoted: PromotedFolder, question: Question, cohort: Cohort) -> None:
             "n": int(metrics.pop("n")),
             "n_positive": int(metrics.pop("n_positive")),
             "threshold": metrics.pop("threshold"),
-            "scores_digest": hashlib.sha256(scores.encode()).hexdigest(),
+            "scores_digest": digest_file(promoted.holdout_scores),
             "metrics": metrics,
         },
     )
 
 
-def _as_tsv(question: Question, table: Sequence[Hemisphere], samples: Samples, logits: np.ndarray) -> str:
-    """One row a unit; a patient's logit is the mean over the hemispheres that take part."""
-    units: dict[str, tuple[str, int, list[float]]] = {}
-    for i, label, logit in zip(samples.rows, samples.labels, logits, strict=True):
-        hemisphere = table[int(i)]
-        unit = hemisphere.patient if question.unit == "patient" else f"{hemisphere.patient}/{hemisphere.side}"
-        units.setdefault(unit, (hemisphere.patient, int(label), []))[2].append(float(logit))
-    lines = ["unit\tpatient\tlabel\tlogit"]
-    lines += [f"{unit}\t{patient}\t{label}\t{np.mean(ls):.9g}" for unit, (patient, label, ls) in units.items()]
-    return "\n".join(lines) + "\n"
+def _judged_units(
+    networks: Sequence[StagedNetwork], facts: dict[str, Any], question: Question, cohort: Cohort
+) -> list[dict[str, str]]:
+    """The units that judged the checkpoint, each scored by the replicas that did not learn from it."""
+    n_folds, n_seeds = facts.get("folds", 1), facts.get("seeds", 1)
+    halves = with_halves(cohort.sweep_view(), cohort.table, n_halves=networks[0].n_halves)
+    logits: dict[int, float] = {}
+    for i_fold, fold in enumerate(make_folds(cohort, n_folds=n_folds, seed=facts["lineage"]["seed"])):
+        samples = samples_of(question, cohort.table, halves, fold.validation)
+        own = networks[i_fold * n_seeds : (i_fold + 1) * n_seeds]
+        mean = logits_of_replicas(own, halves, samples.rows).mean(axis=0)
+        logits |= dict(zip(samples.rows.tolist(), mean.tolist(), strict=True))
+    judged = samples_of(question, cohort.table, halves, sorted(logits))
+    mean = np.array([logits[row] for row in judged.rows.tolist()])
+    return _units(question, cohort.table, judged, mean, {})
+
+
+def _units(
+    question: Question,
+    table: Sequence[Hemisphere],
+    samples: Samples,
+    logits: ndarray,
+    figures: Mapping[str, ndarray],
+) -> list[dict[str, str]]:
+    """One row a unit; a patient's logit and figures are means over the hemispheres that take part."""
+    positions: dict[str, list[int]] = defaultdict(list)
+    for i, row in enumerate(samples.rows):
+        half = table[int(row)]
+        positions[half.patient if question.unit == "patient" else f"{half.patient}/{half.side}"].append(i)
+    return [
+        {
+            "unit": unit,
+            "patient": table[int(samples.rows[own[0]])].patient,
+            "label": str(int(samples.labels[own[0]])),
+            "logit": f"{np.mean(logits[own], dtype=np.float64):.9g}",
+            **format_figures(figures, own),
+        }
+        for unit, own in positions.items()
+    ]

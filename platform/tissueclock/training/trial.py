@@ -6,19 +6,21 @@ lost worker and a lost node are one case. Knows neither Tune nor Ray Train: `tun
 
 import shutil
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from tissueclock.cohort.store import Cohort
 from tissueclock.errors import CheckpointError, CohortError, SweepError
-from tissueclock.learning.learner import Conditions, Learner
+from tissueclock.learning.course import Course
+from tissueclock.learning.learner import Conditions
+from tissueclock.learning.replicas import Replicas
 from tissueclock.learning.shard import Shard
 from tissueclock.records import SweepJob
+from tissueclock.seeds import derive_seed
 from tissueclock.settings import Resources
 from tissueclock.storage.files import read_json, write_json
-from tissueclock.storage.folders import CheckpointFolder, TrialFolder
+from tissueclock.storage.folders import TrialFolder
 from tissueclock.training.phase import Phase
 
 _KEPT = 2
@@ -40,14 +42,14 @@ class Trial:
 
     Attributes:
         folder: The trial's files.
-        learner: What learns.
+        course: What learns, an epoch at a time.
 
     Raises:
         CohortError: The cohort cannot be opened, or was changed since the plan.
     """
 
     folder: TrialFolder
-    learner: Learner
+    course: Course
     _own_facts: dict[str, Any]
     _unreported: Sequence[Mapping[str, float]] = ()
 
@@ -76,24 +78,37 @@ class Trial:
         if (asked := config.get("inputs", self._job.inputs)) != self._job.inputs:
             raise SweepError(f"sweep {self._job.name}: was handed a trial of inputs {asked[:12]}, not its own")
         self.folder = self._job.folder.trial(name)
-        self._own_facts = {"inputs": self._job.inputs}
-        if self._job.spec.inputs.scheduler.name != "pbt":  # PBT hands a clone its donor's seed
-            self._own_facts["seed"] = config["seed"]
-        said = self._job.spec.inputs
-        conditions = Conditions(
-            epochs=said.epochs,
-            patience=said.patience,
-            seed=config["seed"],
-            device=self._device,
-            precision=said.precision,
-        )
-        self.learner, came_from = self._material.make_learner(
-            {**self._phase.defaults, **config["hyperparameters"]}, conditions=conditions, shard=self._shard
-        )
+        self._own_facts = {"inputs": self._job.inputs, "seed": config["seed"]}
+        self.course, came_from = self._make_course(config)
         if came_from is not None and self._shard.rank == 0:  # promotion makes it part of the lineage
-            write_json(self.folder.first_weights, {"from": said.weights, **came_from})
+            write_json(self.folder.first_weights, {"from": self._job.spec.inputs.weights, **came_from})
         self._unreported = ()
         self._go_on()
+
+    def _make_course(self, config: Mapping[str, Any]) -> tuple[Course, Mapping[str, Any] | None]:
+        """A learner, or as many as folds and seeds ask for, and where the (first one's) weights came from."""
+        said = self._job.spec.inputs
+        seeds = [config["seed"], *(derive_seed(config["seed"], "replica", i) for i in range(1, said.n_replicas))]
+        made = [
+            self._material.make_learner(
+                {**self._phase.defaults, **config["hyperparameters"]},
+                conditions=Conditions(
+                    epochs=said.epochs,
+                    patience=said.patience,
+                    seed=seed,
+                    device=self._device,
+                    precision=said.precision,
+                ),
+                shard=self._shard,
+                i_replica=i_replica,
+            )
+            for i_replica, seed in enumerate(seeds)
+        ]
+        if len(made) == 1:
+            return made[0]
+        learners = [learner for learner, _ in made]
+        course = Replicas(learners, n_seeds=said.seeds, epochs=said.epochs, patience=said.patience, seed=config["seed"])
+        return course, made[0][1]
 
     def step(self) -> dict[str, Any]:
         """Trains one epoch, writes the checkpoint, reports.
@@ -108,42 +123,22 @@ class Trial:
         if self._unreported:
             metrics, *self._unreported = self._unreported
         else:
-            metrics = self.learner.run_epoch()
-            due = self.learner.epoch % self._job.spec.budget.checkpoint_every == 0
-            if due or self.learner.finished or metrics["best_epoch"] == metrics["epoch"]:
+            metrics = self.course.run_epoch()
+            due = self.course.epoch % self._job.spec.budget.checkpoint_every == 0
+            if due or self.course.finished or metrics["best_epoch"] == metrics["epoch"]:
                 self._save(metrics)
         return {
             "epoch": int(metrics["epoch"]),
             "best_value": metrics["best_value"],
             "metrics": dict(metrics),
             "inputs": self._job.inputs,
-            "finished": self.learner.finished and not self._unreported,
+            "finished": self.course.finished and not self._unreported,
         }
-
-    @property
-    def latest(self) -> CheckpointFolder | None:
-        """The latest whole checkpoint."""
-        return next(iter(self.folder.checkpoints()), None)
-
-    def load(self, checkpoint: Path) -> None:
-        """Goes on from a checkpoint of this sweep: its own, which it has gone on from already, or one that PBT copies.
-
-        Raises:
-            CheckpointError: It is gone, damaged or does not fit.
-            ForeignCheckpointError: It is another sweep's.
-        """
-        if checkpoint.parent == self.folder.path:
-            return
-        whole = [checkpoint] if checkpoint.exists() else [c.path for c in TrialFolder(checkpoint.parent).checkpoints()]
-        if not whole:
-            raise CheckpointError(f"{checkpoint}: the checkpoint that this trial was to copy is gone")
-        self.learner.restore(whole[0], belongs_to={"inputs": self._job.inputs})
-        self._unreported = ()
 
     def _go_on(self) -> None:
         for i, checkpoint in enumerate(kept := self.folder.checkpoints()):
             try:
-                self.learner.restore(checkpoint.path, belongs_to=self._own_facts)
+                self.course.restore(checkpoint.path, belongs_to=self._own_facts)
             except CheckpointError:
                 continue  # torn by a kill: the one before it is whole
             lost = kept[i : i + (_KEPT if self._shard.size > 1 else 1)]
@@ -153,8 +148,8 @@ class Trial:
     def _save(self, metrics: Mapping[str, float]) -> None:
         if self._shard.rank > 0:
             return  # the first process writes for all
-        target = self.folder.checkpoint(self.learner.epoch)
+        target = self.folder.checkpoint(self.course.epoch)
         write_json(target.metrics, metrics)
-        self.learner.save(target.path, inputs=self._job.inputs)
+        self.course.save(target.path, inputs=self._job.inputs)
         for old in self.folder.checkpoints()[_KEPT:]:
             shutil.rmtree(old.path, ignore_errors=True)

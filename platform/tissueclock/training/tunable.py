@@ -1,6 +1,6 @@
 """The Ray Tune trainable that wraps a phase: a trial in an actor of Tune's.
 
-Tune's checkpoints hold no weights: they name the checkpoint in the trial's folder (PBT copies by them).
+Tune's checkpoints hold no weights: a trial goes on from those in its own folder, and from no other's.
 """
 
 import inspect
@@ -12,12 +12,10 @@ from ray import tune
 from tissueclock.errors import SweepError
 from tissueclock.lineage import code_digests
 from tissueclock.records import SweepJob
-from tissueclock.storage.files import digest_facts, read_json, write_json
+from tissueclock.storage.files import digest_facts
 from tissueclock.training.distributed import train_distributed
 from tissueclock.training.phase import Phase
 from tissueclock.training.trial import Trial
-
-_WHERE = "where.json"
 
 
 class PhaseTrainable(tune.Trainable):  # type: ignore[misc, unused-ignore]
@@ -86,12 +84,15 @@ class PhaseTrainable(tune.Trainable):  # type: ignore[misc, unused-ignore]
         result = self.trial.step()
         return {**result, "done": result["finished"]}
 
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Notes where the weights are, for Tune (HyperBand pauses by it, PBT copies by it)."""
-        latest = self.trial.latest
-        write_json(Path(checkpoint_dir) / _WHERE, {"checkpoint": str(latest.path) if latest else None})
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+        """Names the trial, for Tune; its folder holds the weights."""
+        return {"trial": self.trial_name}
 
-    def load_checkpoint(self, checkpoint_dir: str) -> None:
-        """Goes on from where a Tune checkpoint points; see `Trial.load`."""
-        if (where := read_json(Path(checkpoint_dir) / _WHERE)["checkpoint"]) is not None:
-            self.trial.load(Path(where))
+    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+        """Does nothing: the trial has gone on from its folder already.
+
+        Raises:
+            SweepError: It is another trial's: population-based training copies weights between trials.
+        """
+        if checkpoint is not None and (found := checkpoint["trial"]) != self.trial_name:
+            raise SweepError(f"trial {self.trial_name}: cannot go on from {found}; take a scheduler that copies none")

@@ -11,7 +11,7 @@ from tissueclock.storage.files import digest_file
 from tissueclock.storage.folders import PromotedFolder
 from tissueclock.weights.fitting import LoadReport, load_weights
 from tissueclock.weights.layouts import Layout, adapt_series
-from tissueclock.weights.tensors import read_tensors
+from tissueclock.weights.tensors import read_tensors, replica_tensors
 from tissueclock.weights.weights_file import load_weights_file
 
 _OF_RESTORATION = ("decoder.", "to_series.")
@@ -19,12 +19,13 @@ _NEW_AFTER_RESTORATION = ("gate.", "attention_head.", "head.", "readout.", "inpu
 _FIRST = "trunk.stem.conv.weight"
 
 
-def load_parent(network: StagedNetwork, promoted: PromotedFolder) -> dict[str, Any]:
+def load_parent(network: StagedNetwork, promoted: PromotedFolder, *, i_replica: int = 0) -> dict[str, Any]:
     """Loads a promoted checkpoint, whole; of one that restored volumes, the trunk.
 
     Args:
         network: Overwritten in place. What a restoration network has not stays as it was drawn.
         promoted: The parent's folder.
+        i_replica: Which of its replicas: of the same fold, so that no patient who validates it was learned from.
 
     Returns:
         How each tensor fitted, as JSON facts.
@@ -32,7 +33,7 @@ def load_parent(network: StagedNetwork, promoted: PromotedFolder) -> dict[str, A
     Raises:
         CheckpointError: The weights are damaged, or do not fit.
     """
-    weights = read_tensors(promoted.weights)
+    weights = replica_tensors(read_tensors(promoted.weights), i_replica)
     restored = any(name.startswith(_OF_RESTORATION) for name in weights)
     may_differ = (*_OF_RESTORATION, *_NEW_AFTER_RESTORATION) if restored else ()
     if restored and (sources := network.sources):  # it has more inputs than the series that were restored

@@ -1,6 +1,6 @@
 """Named tensors in a safetensors file, which runs no code when it is read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import safetensors
@@ -42,3 +42,16 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except (OSError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{path}: is truncated or no safetensors file ({error})") from error
     return tensors
+
+
+def join_replicas(each: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors of several networks under one roof: `replica1.NAME` and so on."""
+    return {f"replica{i}.{name}": tensor for i, part in enumerate(each, start=1) for name, tensor in part.items()}
+
+
+def replica_tensors(tensors: Mapping[str, Tensor], i_replica: int) -> dict[str, Tensor]:
+    """The tensors of one network, counted from 0, under its own names; all, where only one network was written."""
+    prefix = f"replica{i_replica + 1}."
+    if not any(name.startswith("replica1.") for name in tensors):
+        return dict(tensors)
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

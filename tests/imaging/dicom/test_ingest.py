@@ -484,7 +484,7 @@ def test_a_full_disk_leaves_nothing_half_written(lab, monkeypatch):
 
     scanner.siemens_trace(lab.scans)
     monkeypatch.setattr("tissueclock.imaging.dicom.conversion.write_text", full)
-    with pytest.raises(StorageError, match=r"sub-0001: cannot be written \(No space left on device\)"):
+    with pytest.raises(StorageError, match=r"disk full: \S+sub-0001 cannot be written; make room"):
         lab.ingest()
     assert lab.files() == ["dataset_description.json"]
     monkeypatch.undo()

@@ -20,8 +20,8 @@ class Faulty(PhaseTrainable):
     phase = Phase(name="faulty", title="detection with faults", task=Classification(HoldsLesion()))
 
     def step(self) -> dict[str, Any]:
-        fault = self.trial.learner.hyperparameters.dropout
-        if self.trial.learner.epoch == 1:
+        fault = self.trial.course.hyperparameters.dropout
+        if self.trial.course.epoch == 1:
             if fault == 0.2:
                 raise RuntimeError("this trial always raises")
             if fault == 0.3:

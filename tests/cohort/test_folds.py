@@ -1,0 +1,40 @@
+"""Folds: every patient that a sweep may see validates once, and a holdout patient never."""
+
+import numpy as np
+import pytest
+
+from tissueclock.cohort.folds import make_folds
+from tissueclock.cohort.store import Cohort
+from tissueclock.errors import CohortError
+
+
+@pytest.mark.parametrize("n_folds", [2, 5])
+def test_every_patient_but_the_holdouts_validates_exactly_once(toy_cohort: Cohort, n_folds: int) -> None:
+    folds = make_folds(toy_cohort, n_folds=n_folds, seed=3)
+    seen = {h.patient for h in toy_cohort.table if h.split != "holdout"}
+    judged = []
+    for fold in folds:
+        validates = {toy_cohort.table[row].patient for row in fold.validation}
+        learned_from = {toy_cohort.table[row].patient for row in fold.train}
+        assert not validates & learned_from
+        assert validates | learned_from == seen
+        judged += sorted(validates)
+    assert sorted(judged) == sorted(seen)
+
+
+def test_folds_are_alike_in_onset_and_size(toy_cohort: Cohort) -> None:
+    folds = make_folds(toy_cohort, n_folds=4, seed=3)
+    early = [np.mean([(toy_cohort.table[r].onset_to_mri_min or 9e9) < 180 for r in f.validation]) for f in folds]
+    assert max(len(f.validation) for f in folds) - min(len(f.validation) for f in folds) <= 2
+    assert max(early) - min(early) < 0.17  # two patients of twelve
+
+
+def test_one_fold_is_the_cohorts_own_split(toy_cohort: Cohort) -> None:
+    (fold,) = make_folds(toy_cohort, n_folds=1, seed=3)
+    assert np.array_equal(fold.train, toy_cohort.split_rows("train"))
+    assert np.array_equal(fold.validation, toy_cohort.split_rows("validation"))
+
+
+def test_more_folds_than_patients_are_refused(toy_cohort: Cohort) -> None:
+    with pytest.raises(CohortError, match="48 patients for 49 folds"):
+        make_folds(toy_cohort, n_folds=49, seed=3)
