@@ -58,10 +58,10 @@ def test_a_step_that_had_to_wait_does_not_count(samples: Samples, monkeypatch: p
 
 
 @pytest.mark.parametrize("batch_size", [1, 1000])
-def test_any_batch_size_can_be_measured(samples: Samples, batch_size: int) -> None:
-    network = SliceNetwork(width=4, n_slices=SHAPE[0])
+def test_any_batch_size_can_be_measured(toy_cohort: Cohort, batch_size: int) -> None:
+    spec = vary(cohort=toy_cohort.folder, fix={"batch_size": batch_size})
 
-    bill = measure_epoch(network, samples, vary(fix={"batch_size": batch_size}), depths=(1, 5))
+    bill = measure_as_trial(Classification(HoldsLesion()), spec, {"freeze_depth": (0, 1, 5)})
 
     assert 0 < bill.epoch_s < 600
     assert set(bill.trunks) == {1, 5}
