@@ -6,7 +6,7 @@ from tissueclock.checking import PhaseLoader, check_space
 from tissueclock.records import SweepBill
 from tissueclock.study import Study
 from tissueclock.sweeping.bill import bill_sweep, measure_on_cluster
-from tissueclock.sweeping.room import this_machine
+from tissueclock.sweeping.room import lack_of_room, this_machine
 from tissueclock.training.bill import measure_as_trial
 
 
@@ -31,6 +31,19 @@ def bill_study(
         phase = load_phase(spec)
         lines.append(bill_sweep(spec, phase, check_space(study, spec, phase), measure=measure, nodes=nodes))
     return lines
+
+
+def room_faults(study: Study, *, n_cpus: int | None = None) -> list[str]:
+    """Which sweeps have trials that a cluster on this machine could not hold, a line each.
+
+    Args:
+        study: The study.
+        n_cpus: CPUs of that cluster; None: all.
+    """
+    lacks = {name: lack_of_room(spec.budget.resources, this_machine(n_cpus)) for name, spec in study.vertices.items()}
+    return [
+        f"{name}: {lack}, this machine; --ray-address names a larger cluster" for name, lack in lacks.items() if lack
+    ]
 
 
 def budget_faults(study: Study, bill: Sequence[SweepBill]) -> list[str]:

@@ -211,6 +211,16 @@ def test_plan_says_that_a_time_budget_ends_before_the_first_epoch(
     assert "Nothing else is wrong." in answer.out
 
 
+def test_plan_says_that_this_machine_holds_no_trial_and_bills_it_all_the_same(
+    study_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = call(capsys, "plan", write_study(study_dir, sweep={"cpus_per_trial": 3.0}), "--cpus", 2)
+
+    assert answer.code == 0, answer.err
+    assert "no room for a trial of 3 CPUs (cpus_per_trial, gpus_per_trial) on 1 node, which has 2 CPUs" in answer.out
+    assert "2 trials" in answer.out
+
+
 def test_predict_gives_a_row_a_hemisphere_and_agrees_with_the_holdout_s_scores(
     study_dir: Path, toy_cohort: Cohort, capsys: pytest.CaptureFixture[str]
 ) -> None:

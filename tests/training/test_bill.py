@@ -31,8 +31,11 @@ class TellsThreads(Classification):
         return EpochBill(epoch_s=torch.get_num_threads(), checkpoint_bytes=0, trunks={})
 
 
-@pytest.mark.parametrize(("cpus", "workers", "threads"), [(1, 1, 1), (0.5, 1, 1), (3, 1, 3), (4, 2, 2)])
-def test_an_epoch_is_measured_on_a_trial_s_threads(cpus: float, workers: int, threads: int) -> None:
+@pytest.mark.parametrize(("cpus", "workers", "threads"), [(1, 1, 1), (0.5, 1, 1), (3, 1, 3), (4, 2, 2), (64, 1, 8)])
+def test_an_epoch_is_measured_on_a_trial_s_threads(
+    cpus: float, workers: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
     before = torch.get_num_threads()
     torch.set_num_threads(7)
     try:

@@ -23,7 +23,7 @@ _TRACKER_PATIENCE_S = 60.0
 
 def plan(study_file: StudyFile, ray_address: RayAddress = None, cpus: Cpus = None) -> None:
     """Check everything that can be wrong, start no trial, and print the bill."""
-    from tissueclock.billing import bill_study, budget_faults
+    from tissueclock.billing import bill_study, budget_faults, room_faults
     from tissueclock.catalog import load_phase
     from tissueclock.checking import check_disk, promoted_faults
     from tissueclock.cli.tables import bill_table
@@ -42,6 +42,8 @@ def plan(study_file: StudyFile, ray_address: RayAddress = None, cpus: Cpus = Non
     free_bytes = check_disk(study, wanted_bytes=sum(line.disk_bytes for line in lines))
     console.print(bill_table(lines, free_bytes=free_bytes, on_gpu=on_gpu, on_cluster=on_cluster))
     faults = [*promoted_faults(study), *budget_faults(study, lines)]
+    if not on_cluster:
+        faults += room_faults(study, n_cpus=cpus)
     for fault in faults:
         say(fault, style="red")
     say(f"{'Nothing else' if faults else 'Nothing'} is wrong. To run it: tissueclock sweep {study_file}")

@@ -52,11 +52,17 @@ def n_held(bundle: Mapping[str, float], nodes: Nodes | None = None) -> int:
     return sum(min(_units(has.get(name, 0.0)) // units for name, units in wanted.items()) for has in has_each)
 
 
-def lack_of_room(resources: Resources) -> str | None:
-    """Why no trial will ever start, with what the largest node has; None where one may."""
-    if slots(resources):
+def lack_of_room(resources: Resources, nodes: Nodes | None = None) -> str | None:
+    """Why no trial will ever start, with what the largest node has; None where one may.
+
+    Args:
+        resources: What a trial takes.
+        nodes: The cluster's; None: those of the connected one.
+    """
+    nodes = _nodes() if nodes is None else nodes
+    if slots(resources, nodes):
         return None
-    worker, nodes = _worker(resources), _nodes()
+    worker = _worker(resources)
     wanted = _said({name: share for name, share in worker.items() if share})
     if resources.workers > 1:
         wanted = f"{resources.workers} workers with {wanted} each"

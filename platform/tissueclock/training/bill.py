@@ -1,5 +1,6 @@
 """What an epoch costs where this runs, found by running a few steps of it as a trial would."""
 
+import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -28,10 +29,10 @@ def measure_as_trial(task: LearningTask, spec: SweepSpec, offered: Mapping[str, 
     """What an epoch costs in this process, on as many threads as one of a trial's processes has.
 
     With all of a machine's threads, a step waits for the slowest: one core that is busy elsewhere made it many times
-    slower than it is in a trial.
+    slower than it is in a trial. A machine with fewer cores than that lends all of them.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(worker_threads(spec.budget.resources))
+    torch.set_num_threads(min(worker_threads(spec.budget.resources), os.cpu_count() or 1))
     try:
         return task.epoch_bill(spec, offered)
     finally:
