@@ -64,6 +64,22 @@ def test_an_edited_study_is_told_for_each_sweep(begun: Path) -> None:
     assert all("(and 2 more)" in line for line in lines), "fixed.batch_size, and the space without it"
 
 
+def test_of_two_arms_with_one_phase_each_is_told_of_its_own(begun: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = {**ARMS, "wide": {"network": "wide", "phases": {"detection": "random"}}}
+    monkeypatch.setattr("tests.test_checking.ARMS", both)
+    monkeypatch.setattr("tissueclock.checking.code_facts", lambda: {"version": "0.2.0"})
+    networks = {"slice": {"width": 4}, "wide": {"width": 8}}
+
+    lines = told(begun, networks=networks)
+    assert [line.partition(":")[0] for line in lines] == ["detection-1", "tss_3h-1"], "wide never had another sweep"
+
+    lines = told(begun, networks={**networks, "slice": {"width": 12}})
+    assert [line.partition(" is ")[0] for line in lines] == [
+        "detection of chain: network.width",
+        "tss_3h of chain: network.width",
+    ]
+
+
 def test_what_follows_from_the_sweep_before_is_left_to_its_line(begun: Path) -> None:
     (line,) = told(begun, phases={"detection": {"epochs": 3, "promote": 1}})
 

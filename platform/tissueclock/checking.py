@@ -23,7 +23,7 @@ from tissueclock.study import Study
 from tissueclock.sweeping.phase import SweptPhase
 from tissueclock.sweeping.scheduler import make_scheduler
 from tissueclock.sweeping.space import Space, make_space
-from tissueclock.sweeping.sweep import recorded_facts
+from tissueclock.sweeping.sweep import has_trials_asked_for, recorded_facts
 
 _NAMES_NO_SWEEP = {*Budget.model_fields, "cohort", "arms", "extensions", "trunks", "upstream"}
 
@@ -110,19 +110,23 @@ def describe_changes(study: Study, load_phase: PhaseLoader) -> list[str]:
     before is left to that sweep's line), or it goes on under other code than it was begun with.
     """
     there = {folder.path.name: facts for folder in study.folder.sweeps() if (facts := _recorded(folder))}
-    changes: dict[str, dict[str, list[str]]] = {}
-    for vertex, spec in study.vertices.items():
+    lines: list[str] = []
+    kept: set[str] = set()
+    to_begin: list[tuple[SweepSpec, dict[str, list[str]]]] = []
+    for spec in study.vertices.values():
         phase = load_phase(spec)
-        facts = recorded_facts(spec, phase, check_space(study, spec, phase))
+        space = check_space(study, spec, phase)
+        facts = recorded_facts(spec, phase, space)
         same_phase = {name: old for name, old in there.items() if old["phase"] == spec.phase}
-        changes[vertex] = {name: list(_changes(old, facts, phase, name)) for name, old in same_phase.items()}
-    kept = {name for found in changes.values() for name, changed in found.items() if not changed}
-    lines = []
-    for vertex, found in changes.items():
-        spec = study.vertices[vertex]
-        lines += [_describe_code(study.folder.sweep(name), spec) for name in sorted(kept & found.keys())]
-        left = [name for name in found.keys() - kept if set(there[name]["arms"]) & set(spec.arms)]
-        if left and not kept & found.keys():
+        found = {name: list(_changes(old, facts, phase, name)) for name, old in same_phase.items()}
+        own = [name for name, changed in found.items() if not changed]
+        lines += [_describe_code(study.folder.sweep(name), spec, space) for name in own if name not in kept]
+        kept |= set(own)
+        if not own:
+            to_begin.append((spec, found))
+    for spec, found in to_begin:
+        left = [name for name in found if name not in kept and set(there[name]["arms"]) & set(spec.arms)]
+        if left:
             first, *others = found[min(left, key=lambda name: (len(found[name]), name))]
             more = f" (and {len(others)} more)" if others else ""
             lines.append(f"{spec.phase} of {', '.join(spec.arms)}: {first}{more}; that sweep stays, this is another")
@@ -163,12 +167,11 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any], above: str = ""
             yield f"{above}{key}", before, after
 
 
-def _describe_code(folder: SweepFolder, spec: SweepSpec) -> str:
+def _describe_code(folder: SweepFolder, spec: SweepSpec, space: Space) -> str:
     """That a sweep goes on under other code than it was begun with; nothing where it does not, or need not go on."""
     state = read_ledger(folder.ledger)
     begun, now = state.facts.get("lineage", {}).get("code"), code_facts()
-    done = state.closed and len(state.trials) >= spec.budget.trials
-    if done or not begun or begun == now:
+    if not begun or begun == now or has_trials_asked_for(state, spec, space):
         return ""
     return f"{folder.path.name}: begun with {describe_code(begun)}; goes on with {describe_code(now)}"
 

@@ -34,7 +34,8 @@ def test_faulty_trials_are_recorded_and_the_sweep_goes_on(study_dir: Path) -> No
     assert "in step" in (ledger_file.parent / "trials" / ended[0.2].name / "error.txt").read_text()
     assert ended[0.3].error is not None
     assert "memory" in ended[0.3].error.lower()
-    assert ended[0.4].recovered == ["its worker died (killed, or out of memory)"]
+    (lost,) = ended[0.4].recovered
+    assert lost.startswith("its worker died")
     assert sorted(ended[0.4].metrics) == [1, 2], "the killed trial went on from its checkpoint"
     assert "2 failed" in done.stdout
     assert "3 taken up again" in done.stdout, "each of the three faults once"

@@ -13,7 +13,7 @@ from tissueclock.tracking.connection import open_client
 
 pytestmark = [pytest.mark.ray, pytest.mark.e2e]
 
-EPOCHS = 40
+EPOCHS = 20
 
 
 def n_epochs(folder: Path) -> int:

@@ -60,6 +60,7 @@ def init_raises(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
         (ConnectionError("Failed to connect\nto Ray"), "Failed to connect"),
         (AuthenticationError("Token authentication is required"), "Token authentication is required"),
         (RuntimeError(), "RuntimeError"),
+        (Exception("Head node temp_dir not found in NodeInfo"), "Head node temp_dir not found in NodeInfo"),
     ],
 )
 def test_whatever_ray_raises_is_one_line_that_tells_of_tokens(
@@ -159,7 +160,7 @@ def test_whoever_asks_to_wait_for_a_node_is_told_what_is_waited_for(
     told: list[str] = []
     starts(monkeypatch, None)
 
-    cluster.connect(address=listener, trials=[Resources(gpus=1.0)], wait_for_nodes=True, say=told.append)
+    cluster.connect(address=listener, trials=[Resources(gpus=1.0)] * 4, wait_for_nodes=True, say=told.append)
 
     assert told == [
         "no room for a trial of 1 CPU and 1 GPU (cpus_per_trial, gpus_per_trial) on 1 node, which has 2 CPUs and "

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from ray import cloudpickle
-from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayTaskError
 
 from tissueclock.errors import CohortError, SweepError
 from tissueclock.storage.folders import SweepFolder
@@ -41,6 +41,10 @@ CHANGED = "Traceback (most recent call last): ...\ntissueclock.errors.CohortErro
         (
             RayActorError("5f", f"{ACTOR}The actor is dead because its worker process has died."),
             "its worker died (killed, or out of memory)",
+        ),
+        (
+            ActorUnavailableError("RpcError: Socket closed rpc_code: 14", bytes(16)),
+            "its worker died, or its node was lost (the connection broke)",
         ),
         (RayTaskError("train", "Traceback ...", ValueError("lr is -1\nallowed: above 0")), "ValueError: lr is -1"),
         (

@@ -26,7 +26,7 @@ from tissueclock.training.reservation import ReturningTrainer
 
 pytestmark = pytest.mark.ray
 
-TWO = {"cpus_per_trial": 1.0, "workers_per_trial": 2}
+TWO = {"cpus_per_trial": 2.0, "workers_per_trial": 2}  # all that there are
 EXACT = {"batch_size": 16, "augmentation": 0.0, "dropout": 0.0}
 
 

@@ -79,7 +79,7 @@ def connect(
         else:
             try:
                 ray.init(**options)
-            except (ConnectionError, RuntimeError, ValueError, RayError, SystemExit) as error:
+            except (Exception, SystemExit) as error:  # Ray raises bare ones too
                 if (
                     isinstance(error, SystemExit) and not said()
                 ):  # Ray's own handler; where Ray gives up, it has said why
@@ -95,7 +95,8 @@ def connect(
 
 def disconnect() -> None:
     """Leaves the cluster; one that was started here ends."""
-    ray.shutdown()
+    with _captured_stderr():  # what Ray's C++ half had still to tell the driver of tasks that end with it
+        ray.shutdown()
 
 
 class RunningSweep:
@@ -190,11 +191,11 @@ def _end_half_started(error: Exception) -> None:
     """Ends what Ray had started before it gave up, which nothing but the traceback still holds."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         if isinstance(node := frame.f_locals.get("self"), Node):
-            node.kill_all_processes(check_alive=False, allow_graceful=False)
+            node.kill_all_processes(check_alive=False, allow_graceful=True)
 
 
 def _check_room(trials: Iterable[Resources], *, wait: bool, say: Callable[[str], None]) -> None:
-    for lack in filter(None, map(lack_of_room, trials)):
+    for lack in filter(None, map(lack_of_room, dict.fromkeys(trials))):
         if not wait:
             disconnect()
             raise InputError(f"{lack}; ask for less, or name a larger cluster (--ray-address; --wait-for-nodes)")

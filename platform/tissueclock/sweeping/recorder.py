@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ray import cloudpickle as pickle
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
@@ -112,7 +112,9 @@ def one_line_error(trial: Trial) -> str:
 
 
 def _what_died(error: RayActorError) -> str:
-    """Of a trial whose worker is gone: Ray knows a lost node by its address, and of a lost process that it is gone."""
+    """Of a trial whose worker is gone: the process, its node, or, before Ray has found out, the connection to it."""
+    if isinstance(error, ActorUnavailableError):
+        return "its worker died, or its node was lost (the connection broke)"
     if "node has died" not in str(error):
         return "its worker died (killed, or out of memory)"
     address = re.search(r"^\s*ip: (\S+)$", str(error), re.MULTILINE)

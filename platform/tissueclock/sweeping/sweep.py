@@ -14,7 +14,6 @@ from ray.tune.experiment import Trial
 
 from tissueclock.errors import SweepError
 from tissueclock.records import SweepJob, SweepSpec
-from tissueclock.settings import Resources
 from tissueclock.storage.files import digest_facts, write_json
 from tissueclock.storage.folders import PromotedFolder
 from tissueclock.storage.ledger import SCHEMA, LedgerState, LedgerWriter, read_ledger
@@ -36,8 +35,8 @@ _QUIET = {
 }
 
 
-_DRIVER_CPUS = 0.01
-"""Of a trial on several workers, whose own Ray Train takes; Tune wants some."""
+_DRIVER = {"cpu": 0, "memory": 1}
+"""Of a trial on several workers, for which Ray Train reserves: all CPUs may be theirs, and Tune wants something."""
 
 
 def inputs_digest(spec: SweepSpec, phase: SweptPhase, space: Space, parents: tuple[str, ...]) -> str:
@@ -61,14 +60,17 @@ def job_space(job: SweepJob, phase: SweptPhase) -> Space:
     )
 
 
+def has_trials_asked_for(state: LedgerState, spec: SweepSpec, space: Space) -> bool:
+    """Whether the ledger says that no trial of what is asked for is left to run."""
+    enough = len(state.trials) >= wanted_trials(space, spec) or _is_spent(spec, state)
+    return state.closed and enough and not state.with_status(None)
+
+
 def is_complete(job: SweepJob, phase: SweptPhase) -> bool:
     """Whether the ledger says that all that is asked for was done, and the promoted checkpoints are there, whole."""
     state = read_ledger(job.folder.ledger)
-    n_wanted = wanted_trials(job_space(job, phase), job.spec)
     return (
-        state.closed
-        and (len(state.trials) >= n_wanted or _is_spent(job.spec, state))
-        and not state.with_status(None)
+        has_trials_asked_for(state, job.spec, job_space(job, phase))
         and state.facts.get("arms") == list(job.spec.arms)
         and promotion_fault(job, state) is None
     )
@@ -169,12 +171,12 @@ def _fit(job: SweepJob, phase: SweptPhase, *, writer: LedgerWriter, searcher: Le
     recorder = Recorder(writer=writer, names=searcher.names, folder=job.folder)
     trainable = phase.trainable.for_job(job)
     resources = spec.budget.resources
-    own = resources if resources.workers == 1 else Resources(cpus=_DRIVER_CPUS)
+    reserved = {"cpu": resources.cpus, "gpu": resources.gpus} if resources.workers == 1 else _DRIVER
     attempt = f"{job.name}-{time.strftime('%Y%m%d-%H%M%S')}"  # Tune's working folder on a node: shared by all sweeps
     budget_s = _budget_left_s(spec, writer)
     writer.append("attempt", trials_left=n_left, code=job.lineage["code"])
     tuner = Tuner(
-        tune.with_resources(trainable, {"cpu": own.cpus, "gpu": own.gpus}),
+        tune.with_resources(trainable, reserved),
         tune_config=TuneConfig(
             search_alg=searcher,
             scheduler=scheduler,
