@@ -14,6 +14,7 @@ from ray.tune.experiment import Trial
 
 from tissueclock.errors import SweepError
 from tissueclock.records import SweepJob, SweepSpec
+from tissueclock.settings import Resources
 from tissueclock.storage.files import digest_facts, write_json
 from tissueclock.storage.folders import PromotedFolder
 from tissueclock.storage.ledger import SCHEMA, LedgerState, LedgerWriter, read_ledger
