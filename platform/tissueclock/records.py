@@ -171,7 +171,7 @@ class TrunkBill:
 
 @dataclass(frozen=True, slots=True)
 class EpochBill:
-    """What an epoch of a sweep costs on this machine's device.
+    """What an epoch of a sweep costs in one of a trial's processes.
 
     Attributes:
         epoch_s: Seconds, with nothing frozen.
@@ -182,6 +182,36 @@ class EpochBill:
     epoch_s: float
     checkpoint_bytes: int
     trunks: Mapping[int, TrunkBill]
+
+
+@dataclass(frozen=True, slots=True)
+class SweepBill:
+    """What one sweep costs at most: no trial stopped early, nothing frozen.
+
+    Attributes:
+        vertex: The sweep's name in the graph.
+        arms: The arms that share it.
+        trials: Trials asked for; a grid may have fewer points.
+        at_once: Trials that run at once where no other sweep is at work.
+        epochs: Most epochs of a trial.
+        epoch_s: Seconds of one epoch of a trial; several workers share it evenly.
+        hours: Hours of device time: trials * epochs * seconds, times the devices that a trial takes; not more than a
+            time budget leaves.
+        disk_bytes: Checkpoints of running trials, and the best weights of every trial.
+        saved_hours: Hours of these that sharing frozen trunks is expected to save, freeze depths drawn evenly.
+        trunk_bytes: Disk that the shared trunks take on each node, at most.
+    """
+
+    vertex: str
+    arms: tuple[str, ...]
+    trials: int
+    at_once: int
+    epochs: int
+    epoch_s: float
+    hours: float
+    disk_bytes: int
+    saved_hours: float
+    trunk_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,6 +137,16 @@ class Resources:
     gpus: float = 0.0
     workers: int = 1
 
+    @property
+    def devices(self) -> float:
+        """What its hours are counted in: its GPUs, or its CPUs where it takes none."""
+        return self.gpus or self.cpus
+
+    @property
+    def unit(self) -> str:
+        """The unit of these: `GPU` or `CPU`."""
+        return "GPU" if self.gpus else "CPU"
+
 
 class Budget(Strict):
     """How much of a sweep is wanted, and on what.

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
+from sklearn.metrics import roc_curve as roc_curve_of_scikit_learn
 
 from tissueclock.comparing.statistics import (
     AucDifference,
@@ -13,6 +14,7 @@ from tissueclock.comparing.statistics import (
     compare_aucs,
     estimate_auc,
     estimate_rate,
+    roc_curve,
 )
 from tissueclock.errors import InputError
 
@@ -51,6 +53,14 @@ def _brute_force(labels, scores_of):
 def test_auc_is_scikit_learns_ties_included(n_positive, n_negative):
     labels, scores, _ = _sample(n_positive, n_positive, n_negative)
     assert estimate_auc(labels, scores).auc == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 8])
+def test_the_curve_is_scikit_learns_ties_included(decimals):
+    labels, scores, _ = _sample(decimals, 30, 20, decimals=decimals)
+
+    expected = roc_curve_of_scikit_learn(labels, scores, drop_intermediate=False)
+    np.testing.assert_allclose(roc_curve(labels, scores), expected[:2], atol=1e-15)
 
 
 @pytest.mark.parametrize(("n_positive", "n_negative", "decimals"), [(5, 4, 0), (37, 37, 1), (60, 25, 8)])

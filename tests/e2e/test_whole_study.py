@@ -33,6 +33,8 @@ def test_a_study_runs_to_its_report_rests_when_nothing_changed_and_goes_on_when_
     page = (study_dir / "toy/report/index.html").read_text()
     assert "<script src" not in page, "the page opens without a server"
     assert all(name in page for name in after_first)
+    billed = [read_ledger(path) for path in study_dir.glob("toy/sweeps/*/ledger.jsonl")]
+    assert all(ledger.bill["trials"] == 2 and ledger.bill["hours"] > 0 and ledger.device_s > 0 for ledger in billed)
 
     again = run("sweep", study, cwd=study_dir)
 
@@ -46,6 +48,7 @@ def test_a_study_runs_to_its_report_rests_when_nothing_changed_and_goes_on_when_
         assert ledgers(study_dir)[name].startswith(before), "a ledger only grows"
     detection = next(path for path in study_dir.glob("toy/sweeps/detection-*/ledger.jsonl"))
     assert len(read_ledger(detection).trials) == 3
+    assert read_ledger(detection).bill["trials"] == 3
 
     client = open_client(f"sqlite:///{study_dir}/toy/mlflow.db")
     (experiment,) = (found for found in client.search_experiments() if found.name == "toy")

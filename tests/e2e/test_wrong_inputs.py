@@ -413,7 +413,7 @@ def test_a_disk_that_fills_up_where_nobody_looked(
 ) -> None:
     study = write_study(study_dir)
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp/scratch")
 
     monkeypatch.setattr("tissueclock.billing.bill_study", full)

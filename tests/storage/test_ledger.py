@@ -118,6 +118,23 @@ def test_a_trial_is_of_the_code_that_last_took_it_up(path: Path) -> None:
     assert ledger.codes == [old, new]
 
 
+def test_the_cost_is_every_epoch_s_once_at_the_devices_that_trials_took_then(path: Path) -> None:
+    with LedgerWriter(path) as writer:
+        writer.append("opened", spec={"cpus_per_trial": 2.0, "gpus_per_trial": 0.0})
+        writer.append("asked", trial="t0001", hyperparameters={}, seed=1)
+        first, second = {"best_value": 0.5, "epoch_s": 10.0}, {"best_value": 0.6, "epoch_s": 11.0}
+        writer.append("reported", trial="t0001", epoch=1, metrics=first)
+        writer.append("reported", trial="t0001", epoch=1, metrics=first)  # its report may have been lost
+        writer.append("billed", hours=3.0, devices=4.0, unit="CPU")
+        writer.append("reported", trial="t0001", epoch=2, metrics=second)
+        writer.append("reported", trial="t0001", epoch=2, metrics={**second, "epoch_s": 12.0})  # trained once more
+
+    ledger = read_ledger(path)
+
+    assert ledger.device_s == 2 * 10 + 4 * 11 + 4 * 12
+    assert (ledger.bill["hours"], ledger.unit) == (3.0, "CPU")
+
+
 def test_a_retry_begins_an_empty_curve(path: Path) -> None:
     with LedgerWriter(path) as writer:
         writer.append("asked", trial="t0001", hyperparameters={}, seed=1)

@@ -21,7 +21,7 @@ from tissueclock.storage.folders import SweepFolder
 from tissueclock.storage.ledger import LedgerWriter, read_ledger
 from tissueclock.sweeping.promotion import read_parents
 from tissueclock.sweeping.sweep import is_complete, run_sweep
-from tissueclock.training.scoring import load_promoted
+from tissueclock.training.prediction import load_promoted
 from tissueclock.training.trial import Trial
 from tissueclock.training.tunable import PhaseTrainable
 from tissueclock.weights.tensors import read_tensors

@@ -129,6 +129,19 @@ def progress_table(rows: Iterable[SweepProgress], *, caption: str = "") -> Table
     return table
 
 
+def cost_lines(ledgers: Iterable[LedgerState]) -> list[str]:
+    """What the sweeps begun have cost beside what they were to cost at most, a line each unit of hours."""
+    begun = [ledger for ledger in ledgers if ledger.n_lines]
+    lines = []
+    for unit in dict.fromkeys(ledger.unit for ledger in begun):
+        same = [ledger for ledger in begun if ledger.unit == unit]
+        bills = [ledger.bill["hours"] for ledger in same if ledger.bill]
+        billed = f"; their bill is at most {sum(bills):.3f}" if len(bills) == len(same) else ""
+        spent_h = sum(ledger.device_s for ledger in same) / 3600
+        lines.append(f"the sweeps begun have cost {spent_h:.3f} {unit}-hours{billed}")
+    return lines
+
+
 class ProgressDisplay:
     """Shows a study's run while it goes on: a live table on a terminal, a line an event elsewhere.
 

@@ -1,6 +1,7 @@
 """The commands on a study: `plan`, `sweep`, `status`, `report`, `ui`; and `predict`, on what it promoted."""
 
 import contextlib
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,23 +17,33 @@ if TYPE_CHECKING:
     from tissueclock.study_run import StudyRun
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="The study file (YAML).", show_default=False)]
+Cpus = Annotated[int | None, typer.Option(min=1, help="CPUs of a cluster started on this machine; default: all.")]
 _TRACKER_PATIENCE_S = 60.0
 
 
-def plan(study_file: StudyFile) -> None:
-    """Check everything that can be wrong, start nothing, and print the bill."""
-    from tissueclock.billing import bill_study
+def plan(study_file: StudyFile, ray_address: RayAddress = None, cpus: Cpus = None) -> None:
+    """Check everything that can be wrong, start no trial, and print the bill."""
+    from tissueclock.billing import bill_study, budget_faults, room_faults
     from tissueclock.catalog import load_phase
     from tissueclock.checking import check_disk, promoted_faults
     from tissueclock.cli.tables import bill_table
+    from tissueclock.sweeping import cluster
 
     study, _ = _read_checked(study_file)
-    with console.status("timing an epoch of each sweep"):
-        lines = bill_study(study, load_phase)
+    on_cluster = bool(ray_address or os.environ.get("RAY_ADDRESS"))
+    with contextlib.ExitStack() as stack:
+        if on_cluster:
+            trials = [spec.budget.resources for spec in study.vertices.values()]
+            stack.callback(cluster.disconnect)
+            cluster.connect(address=ray_address, n_cpus=cpus, extensions=study.extensions, trials=trials)
+        stack.enter_context(console.status("timing an epoch of each sweep"))
+        lines = bill_study(study, load_phase, on_cluster=on_cluster, n_cpus=cpus)
     on_gpu = any(spec.budget.resources.gpus for spec in study.vertices.values())
     free_bytes = check_disk(study, wanted_bytes=sum(line.disk_bytes for line in lines))
-    console.print(bill_table(lines, free_bytes=free_bytes, on_gpu=on_gpu))
-    faults = promoted_faults(study)
+    console.print(bill_table(lines, free_bytes=free_bytes, on_gpu=on_gpu, on_cluster=on_cluster))
+    faults = [*promoted_faults(study), *budget_faults(study, lines)]
+    if not on_cluster:
+        faults += room_faults(study, n_cpus=cpus)
     for fault in faults:
         say(fault, style="red")
     say(f"{'Nothing else' if faults else 'Nothing'} is wrong. To run it: tissueclock sweep {study_file}")
@@ -41,9 +52,7 @@ def plan(study_file: StudyFile) -> None:
 def sweep(
     study_file: StudyFile,
     ray_address: RayAddress = None,
-    cpus: Annotated[
-        int | None, typer.Option(min=1, help="CPUs of a cluster started on this machine; default: all.")
-    ] = None,
+    cpus: Cpus = None,
     retry_failed: Annotated[bool, typer.Option(help="Take up trials that failed once more.")] = False,
     wait_for_nodes: Annotated[
         bool, typer.Option("--wait-for-nodes", help="Wait where no node of the cluster can hold a trial yet.")
@@ -101,7 +110,7 @@ def sweep(
 
 def status(study_file: StudyFile) -> None:
     """Say how far a study is; reads only, at any moment."""
-    from tissueclock.cli.progress import progress_table, sweep_progress
+    from tissueclock.cli.progress import cost_lines, progress_table, sweep_progress
     from tissueclock.storage.ledger import read_ledger
     from tissueclock.storage.locks import is_held
     from tissueclock.study import read_study
@@ -112,11 +121,12 @@ def status(study_file: StudyFile) -> None:
         return
     at_work = is_held(study.folder.lock)
     graph = study.folder.read_graph()
-    rows = []
+    rows, ledgers = [], []
     for name in dict.fromkeys(name for names in graph["arms"].values() for name in names):  # in the order trained
         facts, folder = graph["sweeps"][name], study.folder.sweep(name)
         state = facts["state"] if at_work or facts["state"] != "running" else "interrupted"
         ledger, error = read_ledger(folder.ledger), facts["error"]
+        ledgers.append(ledger)
         weights = [folder.promoted(rank).weights for rank in sorted(ledger.promoted)]
         if state == "complete" and (lost := [path for path in weights if not (path.is_file() and path.stat().st_size)]):
             state, error = "damaged", f"{lost[0]} is missing or empty; run tissueclock sweep {study_file} again"
@@ -135,6 +145,8 @@ def status(study_file: StudyFile) -> None:
     for row in rows:
         if row.error:
             say(f"{row.name}: {row.state}: {row.error}", style="red")
+    for line in cost_lines(ledgers):
+        say(line)
     say("a process is at work on it" if at_work else "no process is at work on it")
 
 

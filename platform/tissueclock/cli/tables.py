@@ -6,17 +6,18 @@ from rich.console import JustifyMethod
 from rich.markup import escape
 from rich.table import Table
 
-from tissueclock.billing import BillLine
 from tissueclock.comparing.results_table import COLUMNS, QUESTION, ResultRow
+from tissueclock.records import SweepBill
 
 
-def bill_table(lines: Sequence[BillLine], *, free_bytes: int, on_gpu: bool) -> Table:
+def bill_table(lines: Sequence[SweepBill], *, free_bytes: int, on_gpu: bool, on_cluster: bool) -> Table:
     """The bill: at most this many trials, hours and gigabytes."""
     unit = "GPU-hours" if on_gpu else "CPU-hours"
     total_h, total_gb = sum(line.hours for line in lines), sum(line.disk_bytes for line in lines) / 1e9
     saved_h, trunks_gb = sum(line.saved_hours for line in lines), sum(line.trunk_bytes for line in lines) / 1e9
     table = Table(
-        title="The bill, at most (no trial stopped early, nothing frozen; epochs timed on this machine)",
+        title="The bill, at most (no trial stopped early, nothing frozen; epochs timed with a trial's threads "
+        f"{'on the cluster' if on_cluster else 'on this machine'})",
         title_justify="left",
         caption=f"{sum(line.trials for line in lines)} trials, {total_h:.2f} {unit}, {total_gb:.2f} GB of "
         f"{free_bytes / 1e9:.0f} GB free; of these hours shared trunks should save {saved_h:.2f}, and take "
@@ -24,13 +25,14 @@ def bill_table(lines: Sequence[BillLine], *, free_bytes: int, on_gpu: bool) -> T
         caption_justify="left",
     )
     shared = ("trunks\nsave, h", "trunks\ntake, GB")
-    for column in ("sweep", "arms", "trials", "epochs", "s/epoch", unit, "disk, GB", *shared):
+    for column in ("sweep", "arms", "trials", "at\nonce", "epochs", "s/epoch", unit, "disk, GB", *shared):
         table.add_column(column, justify="left" if column in ("sweep", "arms") else "right")
     for line in lines:
         table.add_row(
             line.vertex,
             ", ".join(line.arms),
             str(line.trials),
+            str(line.at_once),
             str(line.epochs),
             f"{line.epoch_s:.2f}",
             f"{line.hours:.3f}",

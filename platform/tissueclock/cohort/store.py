@@ -1,19 +1,16 @@
 """A packed cohort, opened: facts, tables and one memory map, checked at this border and trusted inside.
 
-However many trials of a node read it, the page cache holds one copy. What a sweep may see and what is kept for the end
-are two views; neither gives out the other's hemispheres.
+However many trials of a node read it, the page cache holds one copy. Tensors are given out by its views
+(`tissueclock.cohort.views`); whoever wants patients, tables or the split alone loads no torch.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from jaxtyping import Float16
-from torch import Tensor
 
 from tissueclock.channels import SERIES
 from tissueclock.cohort.arrayfile import read_array_header
@@ -22,10 +19,12 @@ from tissueclock.cohort.manifest import Patient, read_manifest
 from tissueclock.cohort.split import Split, split_digest
 from tissueclock.cohort.table import Hemisphere, make_table, read_table
 from tissueclock.cohort.writer import FACTS, HEMISPHERES, MANIFEST, TABLE
-from tissueclock.errors import CohortError, HoldoutLeakError
+from tissueclock.errors import CohortError
 from tissueclock.storage.files import digest_facts, digest_file
 
-Rows = npt.NDArray[np.int64] | Tensor
+if TYPE_CHECKING:
+    from tissueclock.cohort.views import HoldoutView, SweepView
+
 TRUTH, LESION_MASKS = "truth", "masks.npy"
 """What lies beside a phantom's hemispheres: the truth about them, among it the lesions."""
 
@@ -45,6 +44,7 @@ class Cohort:
         hemispheres: The memory map (hemisphere, series, slice, height, width), float16, read-only.
         table: One row per hemisphere, in the order of the array.
         patients: The manifest.
+        copy_on_write: The same as torch takes it without complaint; nothing is ever written, pages stay shared.
     """
 
     folder: Path
@@ -57,7 +57,7 @@ class Cohort:
     hemispheres: npt.NDArray[np.float16]
     table: tuple[Hemisphere, ...]
     patients: tuple[Patient, ...]
-    _tensor: Tensor
+    copy_on_write: npt.NDArray[np.float16]
 
     @classmethod
     def open(cls, folder: Path, *, verify: bool = False) -> "Cohort":
@@ -94,7 +94,7 @@ class Cohort:
             hemispheres=readonly,
             table=table,
             patients=patients,
-            _tensor=torch.from_numpy(array),
+            copy_on_write=array,
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -122,131 +122,19 @@ class Cohort:
 
     def sweep_view(self) -> "SweepView":
         """What a sweep gets: train and validation, never the holdout."""
+        from tissueclock.cohort.views import SweepView
+
         return SweepView(self)
 
     def holdout_view(self) -> "HoldoutView":
         """What scoring of promoted checkpoints gets: the holdout alone."""
+        from tissueclock.cohort.views import HoldoutView
+
         return HoldoutView(self)
 
     def split_rows(self, split: Split) -> npt.NDArray[np.int64]:
         """The rows of a split, ascending."""
         return np.array([i for i, hemisphere in enumerate(self.table) if hemisphere.split == split], dtype=np.int64)
-
-
-class SweepView:
-    """The train and validation hemispheres of a cohort; a holdout patient asked of it raises."""
-
-    def __init__(self, cohort: Cohort) -> None:
-        self._cohort = cohort
-        self._holdout = np.array([hemisphere.split == "holdout" for hemisphere in cohort.table])
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (SweepView, (self._cohort,))
-
-    def rows(self, split: Split) -> npt.NDArray[np.int64]:
-        """The rows of `train` or `validation`, ascending.
-
-        Raises:
-            HoldoutLeakError: The holdout was asked for.
-        """
-        if split == "holdout":
-            raise HoldoutLeakError(
-                f"{self._cohort.folder}: a sweep asked for the holdout; it may see train and validation"
-            )
-        return self._cohort.split_rows(split)
-
-    def read(self, rows: Rows) -> Float16[Tensor, "row series slice height width"]:
-        """Gathers hemispheres from the memory map in one copy.
-
-        Args:
-            rows: Integers, in any order, repeats allowed.
-
-        Returns:
-            Hemispheres on the CPU in the order of `rows`.
-
-        Raises:
-            HoldoutLeakError: A row belongs to a holdout patient.
-            CohortError: A row does not exist.
-        """
-        return _gather(self._cohort, self._checked(rows))
-
-    def facts(self, rows: Rows) -> tuple[Hemisphere, ...]:
-        """The table's rows, under the same guard as `read`.
-
-        Raises:
-            HoldoutLeakError: A row belongs to a holdout patient.
-            CohortError: A row does not exist.
-        """
-        return tuple(self._cohort.table[row] for row in self._checked(rows))
-
-    def _checked(self, rows: Rows) -> npt.NDArray[np.int64]:
-        index = _index(self._cohort, rows)
-        if (leaks := self._holdout[index]).any():
-            patient = self._cohort.table[int(index[leaks][0])].patient
-            raise HoldoutLeakError(
-                f"{self._cohort.folder}: a sweep asked for holdout patient {patient} (row {int(index[leaks][0])}); "
-                "it may see train and validation"
-            )
-        return index
-
-
-class HoldoutView:
-    """The holdout hemispheres of a cohort, for scoring promoted checkpoints; other patients asked of it raise."""
-
-    def __init__(self, cohort: Cohort) -> None:
-        self._cohort = cohort
-        self._holdout = np.array([hemisphere.split == "holdout" for hemisphere in cohort.table])
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (HoldoutView, (self._cohort,))
-
-    def rows(self, split: Split = "holdout") -> npt.NDArray[np.int64]:
-        """The holdout's rows, ascending.
-
-        Raises:
-            CohortError: Another split was asked for.
-        """
-        if split != "holdout":
-            raise CohortError(f"{self._cohort.folder}: the holdout view was asked for {split}; it has the holdout only")
-        return self._cohort.split_rows(split)
-
-    def read(self, rows: Rows) -> Float16[Tensor, "row series slice height width"]:
-        """Gathers hemispheres as `SweepView.read` does.
-
-        Raises:
-            CohortError: A row does not exist or is not of the holdout.
-        """
-        return _gather(self._cohort, self._checked(rows))
-
-    def facts(self, rows: Rows) -> tuple[Hemisphere, ...]:
-        """The table's rows, under the same guard as `read`.
-
-        Raises:
-            CohortError: A row does not exist or is not of the holdout.
-        """
-        return tuple(self._cohort.table[row] for row in self._checked(rows))
-
-    def _checked(self, rows: Rows) -> npt.NDArray[np.int64]:
-        index = _index(self._cohort, rows)
-        if (others := ~self._holdout[index]).any():
-            row = int(index[others][0])
-            raise CohortError(
-                f"{self._cohort.folder}: row {row} is of {self._cohort.table[row].split}, not the holdout"
-            )
-        return index
-
-
-def _index(cohort: Cohort, rows: Rows) -> npt.NDArray[np.int64]:
-    index: npt.NDArray[np.int64] = np.asarray(rows, dtype=np.int64)
-    n_rows = len(cohort.table)
-    if index.size and (index.min() < 0 or index.max() >= n_rows):
-        bad = int(index.min() if index.min() < 0 else index.max())
-        raise CohortError(f"{cohort.folder}: row {bad} asked for; there are rows 0 to {n_rows - 1}")
-    return index
-
-
-def _gather(cohort: Cohort, index: npt.NDArray[np.int64]) -> Tensor:
-    return cohort._tensor.index_select(0, torch.from_numpy(index))
 
 
 def _check_digest(path: Path, *, expected: str) -> None:
@@ -262,7 +150,6 @@ def _map_array(path: Path, *, shape: tuple[int, ...]) -> npt.NDArray[np.float16]
         raise CohortError(
             f"{path}: {header.dtype} {header.shape} found; {FACTS} says float16 {shape}: the file is another's"
         )
-    # Copy-on-write, so that torch takes it without complaint; nothing is ever written, the pages stay shared.
     return np.memmap(path, dtype=np.float16, mode="c", offset=header.offset_bytes, shape=shape)
 
 

@@ -14,12 +14,12 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from sklearn.metrics import roc_curve
 
 from tissueclock.comparing.formats import format_auc
 from tissueclock.comparing.observers import OBSERVER, ReaderResult
 from tissueclock.comparing.results import ComparedQuestion, StudyResult, SweepResult
 from tissueclock.comparing.scores import Scores
+from tissueclock.comparing.statistics import roc_curve
 from tissueclock.storage.files import atomic_path
 from tissueclock.storage.ledger import TrialEntry
 
@@ -161,8 +161,7 @@ def _draw_sweep(panel: Axes, sweep: SweepResult, *, colour: int, dash: int) -> N
 
 
 def _draw_curve(panel: Axes, scores: Scores, **style: Any) -> None:
-    false_positive, true_positive, _ = roc_curve(scores.labels, scores.logits, drop_intermediate=False)
-    panel.plot(false_positive, true_positive, **style)
+    panel.plot(*roc_curve(scores.labels, scores.logits), **style)
 
 
 def _draw_reader(panel: Axes, reader: ReaderResult, *, marker: str) -> None:

@@ -12,10 +12,12 @@ import jinja2
 
 from tissueclock.comparing.figures import draw_roc, draw_trials, save_figure
 from tissueclock.comparing.report_tables import (
+    COST_COLUMNS,
     LINEAGE_COLUMNS,
     SWEEP_COLUMNS,
     TEST_COLUMNS,
     tabulate_configurations,
+    tabulate_costs,
     trace_lineage,
 )
 from tissueclock.comparing.report_words import describe_study
@@ -96,6 +98,8 @@ def _render(study: StudyResult, rows: list[ResultRow], *, images: dict[str, str]
         test_columns=TEST_COLUMNS,
         sweeps=study.sweeps,
         sweep_columns=SWEEP_COLUMNS,
+        costs=tabulate_costs(study),
+        cost_columns=COST_COLUMNS,
         configurations=tabulate_configurations(study),
         lineage=trace_lineage(study),
         lineage_columns=LINEAGE_COLUMNS,

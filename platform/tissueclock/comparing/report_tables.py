@@ -17,7 +17,7 @@ from tissueclock.comparing.formats import (
     format_signed,
     format_value,
 )
-from tissueclock.comparing.results import PairedTest, Promoted, StudyResult, SweepResult
+from tissueclock.comparing.results import Cost, PairedTest, Promoted, StudyResult, SweepResult
 from tissueclock.storage.ledger import Status, TrialEntry
 
 
@@ -60,6 +60,20 @@ def tabulate_configurations(study: StudyResult) -> dict[str, Any]:
         values = [best.facts["hyperparameters"].get(name, NOTHING) for _, best in chosen]
         rows.append((name, [format_value(value) for value in values]))
     return {"columns": [sweep.label for sweep, _ in chosen], "rows": rows if chosen else []}
+
+
+def tabulate_costs(study: StudyResult) -> list[Cost]:
+    """The cost of every sweep begun, and of all of a unit together; a sum of bills leaves out what is not known."""
+    rows = list(study.costs)
+    for unit in dict.fromkeys(cost.unit for cost in rows):
+        costs = [cost for cost in study.costs if cost.unit == unit]
+        bills = [cost.billed_h for cost in costs if cost.billed_h is not None]
+        rows.append(Cost("all", (), unit, sum(bills) if bills else None, sum(cost.spent_h for cost in costs)))
+    return rows
+
+
+def _hours_of(hours: float | None) -> str:
+    return NOTHING if hours is None else f"{hours:.3f}"
 
 
 def _first_weights(sweep: SweepResult) -> str:
@@ -119,6 +133,18 @@ SWEEP_COLUMNS: tuple[Column[SweepResult], ...] = (
         is_number=True,
     ),
     Column("time", lambda sweep: _hours(list(sweep.ledger.trials.values())), is_number=True),
+)
+COST_COLUMNS: tuple[Column[Cost], ...] = (
+    Column("sweep", lambda cost: cost.sweep),
+    Column("arm", lambda cost: ", ".join(cost.arms)),
+    Column("unit", lambda cost: f"{cost.unit}-hours"),
+    Column("bill, at most", lambda cost: _hours_of(cost.billed_h), is_number=True),
+    Column("cost", lambda cost: _hours_of(cost.spent_h), is_number=True),
+    Column(
+        "cost / bill",
+        lambda cost: f"{cost.spent_h / cost.billed_h:.0%}" if cost.billed_h else NOTHING,
+        is_number=True,
+    ),
 )
 LINEAGE_COLUMNS: tuple[Column[Heritage], ...] = (
     Column("sweep", lambda heritage: heritage.sweep),

@@ -93,6 +93,25 @@ class SweepResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Cost:
+    """What a sweep was to cost at most, and what it has cost.
+
+    Attributes:
+        sweep: Its name.
+        arms: The arms that share it.
+        unit: What the hours are of, `GPU` or `CPU`.
+        billed_h: The bill when it was last started; None where it is not known.
+        spent_h: Its epochs' hours, those of lost attempts too.
+    """
+
+    sweep: str
+    arms: tuple[str, ...]
+    unit: str
+    billed_h: float | None
+    spent_h: float
+
+
+@dataclass(frozen=True, slots=True)
 class PairedTest:
     """Two rows of the table, tested on the units that both scored.
 
@@ -144,6 +163,7 @@ class StudyResult:
         readers: By question, where there are any.
         tests: Within a question: arms that share the phase, phases that share an arm, and rows against the observer.
         gaps: What is missing or does not fit, a line each.
+        costs: Of every sweep that was begun, those that answer no question too.
     """
 
     name: str
@@ -153,6 +173,7 @@ class StudyResult:
     readers: Mapping[ComparedQuestion, tuple[ReaderResult, ...]]
     tests: tuple[PairedTest, ...]
     gaps: tuple[str, ...]
+    costs: tuple[Cost, ...] = ()
 
     @property
     def questions(self) -> tuple[ComparedQuestion, ...]:

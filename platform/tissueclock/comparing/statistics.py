@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.optimize import brentq
-from scipy.stats import norm, rankdata
+from scipy.special import ndtr, ndtri
 
 from tissueclock.errors import InputError
 
@@ -146,7 +146,7 @@ def compare_aucs(
         z = difference / math.sqrt(variance)
         half = _z(confidence) * math.sqrt(variance)
         interval = Interval(max(-1.0, difference - half), min(1.0, difference + half))
-        return AucDifference(difference, variance, interval, z, float(2 * norm.sf(abs(z))))
+        return AucDifference(difference, variance, interval, z, float(2 * ndtr(-abs(z))))
     if difference == 0:
         return AucDifference(0.0, 0.0, Interval(0.0, 0.0), 0.0, 1.0)
     one = estimate_auc(labels, first, patients=patients, confidence=confidence)
@@ -176,6 +176,25 @@ def estimate_rate(n_hits: int, n: int, *, confidence: float = CONFIDENCE) -> Rat
     low = 0.0 if n_hits == 0 else centre - half
     high = 1.0 if n_hits == n else centre + half
     return Rate(n_hits, n, Interval(low, high))
+
+
+def roc_curve(
+    labels: Bool[np.ndarray, " unit"], scores: Float[np.ndarray, " unit"]
+) -> tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]]:
+    """The false and the true positive rate at each threshold, from (0, 0) to (1, 1); equal scores are one step.
+
+    Args:
+        labels: True is positive.
+        scores: Higher is more positive.
+
+    Raises:
+        InputError: One class only, or a score that is not finite.
+    """
+    _check(labels, scores)
+    order = np.argsort(-scores, kind="stable")
+    steps = np.flatnonzero(np.diff(scores[order], append=-np.inf))
+    false_positive, true_positive = (np.cumsum(which[order])[steps] / which.sum() for which in (~labels, labels))
+    return np.concatenate([[0.0], false_positive]), np.concatenate([[0.0], true_positive])
 
 
 def bootstrap_auc(
@@ -226,12 +245,18 @@ def bootstrap_auc(
 
 def _placements(labels: Bool[np.ndarray, " unit"], scores: Float[np.ndarray, " unit"]) -> Float[np.ndarray, " unit"]:
     """Of each unit the fraction of the other class that it is ranked rightly against, ties counting half."""
-    ranks = rankdata(scores)
+    ranks = _midranks(scores)
     n_positive = int(labels.sum())
     placements = np.empty(len(labels))
-    placements[labels] = (ranks[labels] - rankdata(scores[labels])) / (len(labels) - n_positive)
-    placements[~labels] = 1 - (ranks[~labels] - rankdata(scores[~labels])) / n_positive
+    placements[labels] = (ranks[labels] - _midranks(scores[labels])) / (len(labels) - n_positive)
+    placements[~labels] = 1 - (ranks[~labels] - _midranks(scores[~labels])) / n_positive
     return placements
+
+
+def _midranks(scores: Float[np.ndarray, " unit"]) -> Float[np.ndarray, " unit"]:
+    """Each score's rank, from 1; equal scores share the mean of theirs."""
+    _, group, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[group]
 
 
 def _variance(
@@ -302,7 +327,7 @@ def _check(labels: Bool[np.ndarray, " unit"], scores: Float[np.ndarray, " unit"]
 
 
 def _z(confidence: float) -> float:
-    return float(norm.ppf((1 + confidence) / 2))
+    return float(ndtri((1 + confidence) / 2))
 
 
 def _logistic(logit: float) -> float:

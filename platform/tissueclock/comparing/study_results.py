@@ -24,6 +24,7 @@ from tissueclock.comparing.results import (
     CohortFacts,
     ComparedQuestion,
     Completeness,
+    Cost,
     PairedTest,
     Promoted,
     StudyResult,
@@ -54,6 +55,7 @@ def read_results(folder: StudyFolder) -> StudyResult:
     cohort = _open_cohort(Path(graph["cohort"]), gaps)
     names = list(dict.fromkeys(name for sweeps in graph["arms"].values() for name in sweeps))
     names += [name for name in graph["sweeps"] if name not in names]
+    costs = tuple(_cost(folder.sweep(name), graph["sweeps"][name]) for name in names)
     names = [name for name in names if graph["sweeps"][name].get("objective", _COMPARED) == _COMPARED]
     sweeps = _by_question([_read_sweep(folder.sweep(name), graph, gaps) for name in names])
     if cohort and (strangers := _swept_on_another(sweeps, cohort.digest)):
@@ -72,7 +74,17 @@ def read_results(folder: StudyFolder) -> StudyResult:
         readers=_readers(sweeps, cohort) if cohort else {},
         tests=_tests(sweeps),
         gaps=tuple(gaps),
+        costs=tuple(cost for cost in costs if cost is not None),
     )
+
+
+def _cost(folder: SweepFolder, spec: Mapping[str, Any]) -> Cost | None:
+    """What a sweep was to cost and has cost; None where it has not been begun."""
+    ledger = read_ledger(folder.ledger)
+    if not ledger.n_lines:
+        return None
+    billed_h = ledger.bill.get("hours")
+    return Cost(folder.path.name, tuple(spec["arms"]), ledger.unit, billed_h, ledger.device_s / 3600)
 
 
 def _read_sweep(folder: SweepFolder, graph: Mapping[str, Any], gaps: list[str]) -> SweepResult:

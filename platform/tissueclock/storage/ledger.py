@@ -80,6 +80,8 @@ class LedgerState:
         spent_min: The time budget that was used up last, minutes; None where none was.
         n_lines: Lines read.
         busy_s: Seconds between the first and the last line of each attempt, summed.
+        bill: What it was to cost at most, as last asked for: `hours`, in the `unit` GPU or CPU; empty where unknown.
+        device_s: What it has cost: seconds of all epochs, those of lost attempts too, times the devices of a trial.
     """
 
     facts: dict[str, Any] = field(default_factory=dict)
@@ -90,6 +92,8 @@ class LedgerState:
     spent_min: float | None = None
     n_lines: int = 0
     busy_s: float = 0.0
+    bill: dict[str, Any] = field(default_factory=dict)
+    device_s: float = 0.0
     _last_s: float | None = None
 
     def apply(self, line: Mapping[str, Any]) -> None:
@@ -100,6 +104,8 @@ class LedgerState:
         match line:
             case {"kind": "opened", **rest}:
                 self.facts = dict(rest)
+            case {"kind": "billed", **rest}:
+                self.bill = dict(rest)
             case {"kind": "asked", "trial": name}:
                 asked_s = line["time_s"]
                 self.trials[name] = TrialEntry(name, dict(line["hyperparameters"]), line["seed"], asked_s, asked_s)
@@ -119,11 +125,26 @@ class LedgerState:
                 _apply_to_trial(self.trials[name], line, code=self.codes[-1] if self.codes else {})
 
     def _count_time(self, line: Mapping[str, Any]) -> None:
-        begins = line["kind"] in ("attempt", "opened", "reopened")
+        """Adds up how long the sweep was at work, and what its epochs cost; a report that came twice counts once."""
+        begins = line["kind"] in ("attempt", "billed", "opened", "reopened")
         if self._last_s is not None and not begins:
             self.busy_s += line["time_s"] - self._last_s
         if self._last_s is not None or begins:
             self._last_s = line["time_s"]
+        if line["kind"] == "reported" and self.trials[line["trial"]].metrics.get(line["epoch"]) != line["metrics"]:
+            self.device_s += line["metrics"].get("epoch_s", 0.0) * self.devices
+
+    @property
+    def devices(self) -> float:
+        """How many devices a trial takes: GPUs, or CPUs where it takes none."""
+        spec = self.facts.get("spec", {})
+        return float(self.bill.get("devices") or spec.get("gpus_per_trial") or spec.get("cpus_per_trial", 1.0))
+
+    @property
+    def unit(self) -> str:
+        """The unit of these: `GPU` or `CPU`."""
+        on_gpu = self.facts.get("spec", {}).get("gpus_per_trial")
+        return str(self.bill.get("unit") or ("GPU" if on_gpu else "CPU"))
 
     def with_status(self, *statuses: Status | None) -> list[TrialEntry]:
         """The trials that ended so (None: that have not ended), in the order asked."""

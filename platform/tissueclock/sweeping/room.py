@@ -1,9 +1,14 @@
-"""What the nodes of the connected cluster hold, counted node by node: what none of them holds would wait for ever."""
+"""What the nodes of a cluster hold, counted node by node: what none of them holds would wait for ever.
 
-from collections.abc import Mapping
+A node is its resources by Ray's names: CPU, GPU, memory in bytes.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
+import torch
 
 from tissueclock.settings import Resources
 
@@ -11,29 +16,53 @@ _UNITS_PER_ONE = 10_000
 """Ray counts shares of a CPU or GPU in ten-thousandths."""
 
 
-def slots(resources: Resources) -> int:
-    """How many trials the cluster holds at once where nothing else runs on it; 0: none will ever start.
+Nodes = Sequence[Mapping[str, Any]]
+
+
+def slots(resources: Resources, nodes: Nodes | None = None) -> int:
+    """How many trials a cluster holds at once where nothing else runs on it; 0: none will ever start.
 
     The workers of one trial may be on different nodes; a worker is on one.
+
+    Args:
+        resources: What a trial takes.
+        nodes: The cluster's; None: those of the connected one.
     """
-    return n_held(_worker(resources)) // resources.workers
+    return n_held(_worker(resources), nodes) // resources.workers
 
 
-def n_held(bundle: Mapping[str, float]) -> int:
+def this_machine(n_cpus: int | None = None) -> Nodes:
+    """The one node of a cluster that would be started here.
+
+    Args:
+        n_cpus: Its CPUs; None: all.
+    """
+    return [{"CPU": n_cpus or os.cpu_count() or 1, "GPU": torch.cuda.device_count()}]
+
+
+def n_held(bundle: Mapping[str, float], nodes: Nodes | None = None) -> int:
     """How many such bundles all nodes hold at once, each on one node.
 
     Args:
-        bundle: Resources by Ray's names: CPU, GPU, memory in bytes.
+        bundle: Resources by Ray's names.
+        nodes: The cluster's; None: those of the connected one.
     """
+    has_each = _nodes() if nodes is None else nodes
     wanted = {name: _units(share) for name, share in bundle.items() if share}
-    return sum(min(_units(has.get(name, 0.0)) // units for name, units in wanted.items()) for has in _nodes())
+    return sum(min(_units(has.get(name, 0.0)) // units for name, units in wanted.items()) for has in has_each)
 
 
-def lack_of_room(resources: Resources) -> str | None:
-    """Why no trial will ever start, with what the largest node has; None where one may."""
-    if slots(resources):
+def lack_of_room(resources: Resources, nodes: Nodes | None = None) -> str | None:
+    """Why no trial will ever start, with what the largest node has; None where one may.
+
+    Args:
+        resources: What a trial takes.
+        nodes: The cluster's; None: those of the connected one.
+    """
+    nodes = _nodes() if nodes is None else nodes
+    if slots(resources, nodes):
         return None
-    worker, nodes = _worker(resources), _nodes()
+    worker = _worker(resources)
     wanted = _said({name: share for name, share in worker.items() if share})
     if resources.workers > 1:
         wanted = f"{resources.workers} workers with {wanted} each"

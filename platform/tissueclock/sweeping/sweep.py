@@ -14,9 +14,11 @@ from ray.tune.experiment import Trial
 
 from tissueclock.errors import SweepError
 from tissueclock.records import SweepJob, SweepSpec
+from tissueclock.settings import Resources
 from tissueclock.storage.files import digest_facts, write_json
 from tissueclock.storage.folders import PromotedFolder
 from tissueclock.storage.ledger import SCHEMA, LedgerState, LedgerWriter, read_ledger
+from tissueclock.sweeping.bill import bill_sweep, measure_on_cluster
 from tissueclock.sweeping.phase import SweptPhase
 from tissueclock.sweeping.promotion import promote, promotion_fault, settle_trial
 from tissueclock.sweeping.recorder import Recorder
@@ -24,6 +26,7 @@ from tissueclock.sweeping.room import slots
 from tissueclock.sweeping.scheduler import make_scheduler
 from tissueclock.sweeping.searcher import LedgerSearcher, wanted_trials
 from tissueclock.sweeping.space import Space, make_space
+from tissueclock.training.bill import measure_as_trial
 from tissueclock.training.phase import LearningTask
 
 _QUIET = {
@@ -110,6 +113,7 @@ def run_sweep(job: SweepJob, phase: SweptPhase, *, retry_failed: bool = False) -
         if writer.state.facts.get("arms") != list(job.spec.arms):
             writer.append("shared", arms=list(job.spec.arms))
         if n_left > 0:
+            _bill(job, phase, space=space, writer=writer)
             _fit(job, phase, writer=writer, searcher=searcher, n_left=n_left)
         promoted = promote(job, writer)
         _score(job, phase, promoted)
@@ -133,6 +137,30 @@ def _open(job: SweepJob, writer: LedgerWriter, facts: dict[str, Any]) -> None:
         )
     elif writer.state.facts["inputs"] != job.inputs:
         raise SweepError(f"{job.folder.ledger}: was opened for other inputs; move the folder away")
+
+
+def _bill(job: SweepJob, phase: SweptPhase, *, space: Space, writer: LedgerWriter) -> None:
+    """Writes to the ledger what the sweep costs at most, as asked for now, for the report to hold the cost against."""
+    spec, resources = job.spec, job.spec.budget.resources
+    asked = {
+        "trials": wanted_trials(space, spec),
+        "devices": resources.devices,
+        "unit": resources.unit,
+        "time_budget_min": spec.budget.time_budget_min,
+    }
+    if asked.items() <= writer.state.bill.items():
+        return
+    try:
+        measure = measure_as_trial if _is_small(resources) else measure_on_cluster
+        bill = bill_sweep(spec, phase, space, measure=measure)
+    except Exception:  # of a phase that cannot be measured the trials tell what is wrong
+        return
+    writer.append("billed", **asked, epochs=bill.epochs, epoch_s=bill.epoch_s, hours=bill.hours)
+
+
+def _is_small(resources: Resources) -> bool:
+    """Whether a process would take longer to start than what is done in it."""
+    return resources.cpus <= 1 and not resources.gpus
 
 
 def _fit(job: SweepJob, phase: SweptPhase, *, writer: LedgerWriter, searcher: LedgerSearcher, n_left: int) -> None:
@@ -203,7 +231,7 @@ def _budget_left_s(spec: SweepSpec, writer: LedgerWriter) -> float | None:
 
 def _score(job: SweepJob, phase: SweptPhase, promoted: Sequence[PromotedFolder]) -> None:
     budget = job.spec.budget
-    if budget.resources.cpus <= 1 and not budget.resources.gpus:  # a process would take longer to start than to score
+    if _is_small(budget.resources):
         phase.phase.task.score_holdout(promoted, job.spec.cohort)
         return
     score = ray.remote(num_cpus=budget.resources.cpus, num_gpus=budget.resources.gpus, max_retries=budget.max_failures)(

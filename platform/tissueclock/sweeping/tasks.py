@@ -1,6 +1,6 @@
-"""Independent pieces of work as Ray tasks, on this machine or on a cluster: one thread each, memory reserved.
+"""Independent pieces of work as Ray tasks, on this machine or on a cluster.
 
-Knows neither what the work is nor what comes of it: it is handed a function, and tells how each call ended.
+Knows not what the work is: it is handed a function, and tells how each call ended.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +10,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from tissueclock.errors import InputError, TissueclockError
+from tissueclock.settings import Resources
 from tissueclock.sweeping.room import largest_node, n_held
 
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -17,6 +18,7 @@ _ITK_THREADS = {"ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"}
 _RETRIES = 1
 
 Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 
 class TaskError(TissueclockError, RuntimeError):
@@ -26,7 +28,7 @@ class TaskError(TissueclockError, RuntimeError):
 def run_tasks(
     function: Callable[[Job], None], jobs: Sequence[Job], *, memory_mb: int
 ) -> Iterator[tuple[int, TissueclockError | None]]:
-    """Calls `function` once with each job, as many at a time as the cluster has CPUs and memory for.
+    """Calls `function` once with each job, as many at a time as the cluster has CPUs and memory for; one thread each.
 
     Args:
         function: Of a module that workers can import; what it returns is dropped.
@@ -55,6 +57,29 @@ def run_tasks(
         (ended,), _ = ray.wait(list(places), num_returns=1)
         place = places.pop(ended)
         yield place, _failure(ended)
+
+
+def run_task(function: Callable[..., Result], *arguments: Any, resources: Resources) -> Result:
+    """Calls `function` once, as a Ray task with what one of a trial's processes takes.
+
+    Args:
+        function: Of a module that workers can import.
+        arguments: What it is called with; can be pickled.
+        resources: The trial's.
+
+    Raises:
+        TissueclockError: What it raised; a `TaskError` where that is none of ours, or its process died.
+    """
+    remote = ray.remote(
+        num_cpus=resources.cpus / resources.workers,
+        num_gpus=resources.gpus / resources.workers,
+        max_retries=_RETRIES,
+    )(function)
+    called = remote.remote(*arguments)
+    if (failure := _failure(called)) is not None:
+        raise failure
+    result: Result = ray.get(called)
+    return result
 
 
 def _failure(ended: Any) -> TissueclockError | None:

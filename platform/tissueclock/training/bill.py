@@ -1,9 +1,12 @@
-"""What an epoch costs on this machine, found by running a few steps of it."""
+"""What an epoch costs where this runs, found by running a few steps of it as a trial would."""
 
+import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +18,25 @@ from tissueclock.learning.restoring import Restorer, Volumes
 from tissueclock.learning.samples import Samples
 from tissueclock.networks.staged import StagedNetwork
 from tissueclock.records import EpochBill, SweepSpec, TrunkBill
+from tissueclock.training.phase import LearningTask
+from tissueclock.training.trial import worker_threads
 
-_N_STEPS = 3
+_N_WARM, _N_STEPS = 1, 3
+"""Steps that pay for allocation and are not timed, and steps that are; an odd number, so that one of them counts."""
+
+
+def measure_as_trial(task: LearningTask, spec: SweepSpec, offered: Mapping[str, Sequence[Any]]) -> EpochBill:
+    """What an epoch costs in this process, on as many threads as one of a trial's processes has.
+
+    With all of a machine's threads, a step waits for the slowest: one core that is busy elsewhere made it many times
+    slower than it is in a trial. A machine with fewer cores than that lends all of them.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(worker_threads(spec.budget.resources), os.cpu_count() or 1))
+    try:
+        return task.epoch_bill(spec, offered)
+    finally:
+        torch.set_num_threads(before)
 
 
 def measure_epoch(network: StagedNetwork, samples: Samples, spec: SweepSpec, *, depths: Sequence[int]) -> EpochBill:
@@ -29,7 +49,7 @@ def measure_epoch(network: StagedNetwork, samples: Samples, spec: SweepSpec, *, 
         depths: Freeze depths to measure.
     """
     batch_size = _batch_size(spec)
-    few = _few(samples, batch_size * _N_STEPS)
+    few = _few(samples, batch_size)
     learner = Classifier(
         network=network,
         train=few,
@@ -47,7 +67,7 @@ def measure_epoch(network: StagedNetwork, samples: Samples, spec: SweepSpec, *, 
 def measure_restoring_epoch(network: StagedNetwork, volumes: Volumes, spec: SweepSpec) -> EpochBill:
     """The same for a network that restores hemispheres; it has no frozen stages."""
     batch_size = _batch_size(spec)
-    few = Volumes(volumes.view, volumes.rows[: batch_size * _N_STEPS])
+    few = Volumes(volumes.view, volumes.rows[:batch_size])
     learner = Restorer(
         network=network,
         train=few,
@@ -70,14 +90,12 @@ def offered_depths(offered: Mapping[str, Sequence[object]]) -> tuple[int, ...]:
 def _measure(learner: Learner, n_few: int, n_samples: int) -> tuple[float, int]:
     """Seconds of an epoch (training, and a quarter as much validation), and bytes of a checkpoint.
 
-    An estimate from above: frozen stages and early stopping make trials cheaper.
+    An estimate from above: frozen stages and early stopping make trials cheaper. The learner's few samples are one
+    batch, so that each of its epochs is a step; the median of some is not moved by one that had to wait.
     """
-    learner.run_epoch()  # the first pays for allocation
-    started = time.perf_counter()
-    metrics = learner.run_epoch()
-    elapsed_s = time.perf_counter() - started
-    training_s = n_few / metrics["train_samples_per_s"]
-    validation_s = max(0.0, elapsed_s - training_s)
+    steps = [learner.run_epoch() for _ in range(_N_WARM + _N_STEPS)][_N_WARM:]
+    training_s = median(n_few / step["train_samples_per_s"] for step in steps)
+    validation_s = median(step["epoch_s"] - n_few / step["train_samples_per_s"] for step in steps)
     with tempfile.TemporaryDirectory() as folder:
         learner.save(Path(folder))
         n_bytes = sum(path.stat().st_size for path in Path(folder).iterdir())
@@ -90,16 +108,18 @@ def _measure_trunk(
     device = next(network.parameters()).device
     network.eval()
     with torch.no_grad(), autocast(spec.inputs.precision, device=device):
-        for _ in range(2):  # the first pays for allocation
+        elapsed_s = []
+        for _ in range(_N_WARM + _N_STEPS):
             started = time.perf_counter()
             maps = network.before(image.to(device).float(), depth)
             sizes = [map_.float().cpu().numel() for map_ in maps]
-            elapsed_s = time.perf_counter() - started
+            elapsed_s.append(time.perf_counter() - started)
     itemsize = np.dtype(np.float16).itemsize
     per_sample = 1.25 / len(image)  # validation has a quarter as many
     n_rows = n_samples * spec.inputs.n_replicas  # each replica has a trunk of its own
     return TrunkBill(
-        epoch_s=n_rows * per_sample * elapsed_s, view_bytes=int(n_rows / len(image) * sum(sizes) * itemsize)
+        epoch_s=n_rows * per_sample * median(elapsed_s[_N_WARM:]),
+        view_bytes=int(n_rows / len(image) * sum(sizes) * itemsize),
     )
 
 
@@ -109,12 +129,14 @@ def _batch_size(spec: SweepSpec) -> int:
 
 def _conditions(spec: SweepSpec) -> Conditions:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return Conditions(epochs=2, patience=2, seed=0, device=device, precision=spec.inputs.precision)
+    return Conditions(
+        epochs=_N_WARM + _N_STEPS, patience=_N_WARM + _N_STEPS, seed=0, device=device, precision=spec.inputs.precision
+    )
 
 
 def _few(samples: Samples, n: int) -> Samples:
-    """The first samples of both classes, at most `n`."""
+    """The first samples of both classes, `n` or (where there are fewer) less; one of each at least."""
     positive = [i for i in range(len(samples)) if samples.labels[i] > 0]
     negative = [i for i in range(len(samples)) if samples.labels[i] <= 0]
-    chosen = sorted(positive[: n // 2] + negative[: n - n // 2])
+    chosen = sorted(positive[: max(1, n // 2)] + negative[: max(1, n - n // 2)])
     return Samples(view=samples.view, rows=samples.rows[chosen], labels=samples.labels[chosen])

@@ -1,4 +1,4 @@
-"""A promoted checkpoint's answers for every hemisphere of a cohort, whatever its split."""
+"""A promoted checkpoint, loaded, and its answers for every hemisphere of a cohort, whatever its split."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,14 +7,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from numpy import ndarray
 
-from tissueclock.cohort.pairs import with_halves
+from tissueclock.cohort.pairs import HalfReader, with_halves
 from tissueclock.cohort.store import Cohort
-from tissueclock.errors import CohortError
+from tissueclock.errors import CheckpointError, CohortError
+from tissueclock.learning.prediction import predict_logits
+from tissueclock.networks.building import build_network
+from tissueclock.networks.staged import StagedNetwork
+from tissueclock.storage.files import digest_file
 from tissueclock.storage.folders import PromotedFolder
 from tissueclock.storage.tsv import MISSING, write_rows
 from tissueclock.training.attention_share import format_figures, look_with_all
-from tissueclock.training.scoring import load_promoted, logits_of_replicas, threshold_of
+from tissueclock.weights.fitting import load_weights
+from tissueclock.weights.tensors import read_tensors, replica_tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,51 @@ def predict(promoted: PromotedFolder, cohort: Path) -> list[Prediction]:
         )
         for i, (hemisphere, logits) in enumerate(zip(opened.table, each.T, strict=True))
     ]
+
+
+def load_promoted(promoted: PromotedFolder) -> tuple[tuple[StagedNetwork, ...], dict[str, Any]]:
+    """A promoted checkpoint's networks (its replicas; mostly one) and what `trial.json` says of it.
+
+    Raises:
+        CheckpointError: The folder holds no promoted checkpoint, or its weights do not fit.
+    """
+    facts = promoted.read_trial()
+    try:
+        networks = tuple(build_network(facts["network"]) for _ in range(facts.get("folds", 1) * facts.get("seeds", 1)))
+        expected = str(facts["lineage"]["weights"])
+    except (CheckpointError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{promoted.trial}: {error}") from error
+    weights = read_tensors(promoted.weights)
+    for i_replica, network in enumerate(networks):
+        load_weights(network, replica_tensors(weights, i_replica), source=str(promoted.weights))
+    if (found := digest_file(promoted.weights)) != expected:
+        raise CheckpointError(
+            f"{promoted.weights}: digest is {found[:12]}; {promoted.trial} says {expected[:12]}: it was altered"
+        )
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return tuple(network.to(device).eval() for network in networks), facts
+
+
+def threshold_of(promoted: PromotedFolder, facts: dict[str, Any]) -> float:
+    """The logit that validation chose.
+
+    Raises:
+        CheckpointError: The checkpoint answers no question.
+    """
+    try:
+        return float(facts["metrics"]["threshold"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{promoted.path}: a checkpoint of phase {facts['phase']}, which answers no question; name one that does"
+        ) from error
+
+
+def logits_of_replicas(
+    networks: Sequence[StagedNetwork], view: HalfReader, rows: ndarray
+) -> Float[ndarray, "replica sample"]:
+    """The logit that each replica gives each row; a checkpoint's answer is their mean."""
+    device = next(networks[0].parameters()).device
+    return np.stack([predict_logits(network, view, rows, device=device) for network in networks])
 
 
 def write_predictions(target: Path, predictions: Sequence[Prediction]) -> None:

@@ -22,7 +22,7 @@ from tissueclock.storage.files import write_json
 from tissueclock.storage.folders import PROMOTED_SCHEMA, PromotedFolder
 from tissueclock.training.bill import measure_restoring_epoch
 from tissueclock.training.phase import LearningTask
-from tissueclock.training.scoring import load_promoted
+from tissueclock.training.prediction import load_promoted
 
 _ACCEPTED = (
     "optimiser", "lr", "final_lr", "gamma", "beta1", "beta2", "weight_decay", "batch_size",

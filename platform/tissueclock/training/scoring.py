@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import Float
 from numpy import ndarray
 
 from tissueclock.cohort.folds import make_folds
@@ -14,18 +12,14 @@ from tissueclock.cohort.pairs import HalfReader, with_halves
 from tissueclock.cohort.questions import Question
 from tissueclock.cohort.store import Cohort
 from tissueclock.cohort.table import Hemisphere
-from tissueclock.errors import CheckpointError
 from tissueclock.learning.metrics import classification_metrics
-from tissueclock.learning.prediction import predict_logits
 from tissueclock.learning.samples import Samples
-from tissueclock.networks.building import build_network
 from tissueclock.networks.staged import StagedNetwork
 from tissueclock.storage.files import digest_file, write_json
 from tissueclock.storage.folders import PROMOTED_SCHEMA, PromotedFolder
 from tissueclock.storage.tsv import write_rows
 from tissueclock.training.attention_share import ATTENTION_IN_LESION, format_figures, look_with_all
-from tissueclock.weights.fitting import load_weights
-from tissueclock.weights.tensors import read_tensors, replica_tensors
+from tissueclock.training.prediction import load_promoted, logits_of_replicas, threshold_of
 
 
 def samples_of(
@@ -44,51 +38,6 @@ def samples_of(
         labels=np.array([float(answers[int(i)]) for i in chosen]),
         groups=tuple(table[i].patient for i in chosen) if question.unit == "patient" else None,
     )
-
-
-def load_promoted(promoted: PromotedFolder) -> tuple[tuple[StagedNetwork, ...], dict[str, Any]]:
-    """A promoted checkpoint's networks (its replicas; mostly one) and what `trial.json` says of it.
-
-    Raises:
-        CheckpointError: The folder holds no promoted checkpoint, or its weights do not fit.
-    """
-    facts = promoted.read_trial()
-    try:
-        networks = tuple(build_network(facts["network"]) for _ in range(facts.get("folds", 1) * facts.get("seeds", 1)))
-        expected = str(facts["lineage"]["weights"])
-    except (CheckpointError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{promoted.trial}: {error}") from error
-    weights = read_tensors(promoted.weights)
-    for i_replica, network in enumerate(networks):
-        load_weights(network, replica_tensors(weights, i_replica), source=str(promoted.weights))
-    if (found := digest_file(promoted.weights)) != expected:
-        raise CheckpointError(
-            f"{promoted.weights}: digest is {found[:12]}; {promoted.trial} says {expected[:12]}: it was altered"
-        )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return tuple(network.to(device).eval() for network in networks), facts
-
-
-def threshold_of(promoted: PromotedFolder, facts: dict[str, Any]) -> float:
-    """The logit that validation chose.
-
-    Raises:
-        CheckpointError: The checkpoint answers no question.
-    """
-    try:
-        return float(facts["metrics"]["threshold"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"{promoted.path}: a checkpoint of phase {facts['phase']}, which answers no question; name one that does"
-        ) from error
-
-
-def logits_of_replicas(
-    networks: Sequence[StagedNetwork], view: HalfReader, rows: ndarray
-) -> Float[ndarray, "replica sample"]:
-    """The logit that each replica gives each row; a checkpoint's answer is their mean."""
-    device = next(networks[0].parameters()).device
-    return np.stack([predict_logits(network, view, rows, device=device) for network in networks])
 
 
 def score(promoted: PromotedFolder, question: Question, cohort: Cohort) -> None:

@@ -18,12 +18,18 @@ from tissueclock.learning.replicas import Replicas
 from tissueclock.learning.shard import Shard
 from tissueclock.records import SweepJob
 from tissueclock.seeds import derive_seed
+from tissueclock.settings import Resources
 from tissueclock.storage.files import read_json, write_json
 from tissueclock.storage.folders import TrialFolder
 from tissueclock.training.phase import Phase
 
 _KEPT = 2
 """Checkpoints of a trial that are kept: one may be torn by a kill."""
+
+
+def worker_threads(resources: Resources) -> int:
+    """Threads of each of a trial's processes: its part of the CPUs, at least 1."""
+    return max(1, int(resources.cpus / resources.workers))
 
 
 class Trial:
@@ -50,9 +56,8 @@ class Trial:
     def __init__(self, phase: Phase, job: SweepJob, *, shard: Shard = Shard()) -> None:  # noqa: B008 (frozen)
         self._phase, self._job, self._shard = phase, job, shard
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        resources = job.spec.budget.resources
         if self._device.type == "cpu":
-            torch.set_num_threads(max(1, int(resources.cpus / resources.workers)))
+            torch.set_num_threads(worker_threads(job.spec.budget.resources))
         cohort = Cohort.open(job.spec.cohort)
         if cohort.digest != job.spec.inputs.cohort_digest:
             raise CohortError(f"{cohort.folder}: the cohort was changed since the study was planned; run it again")
