@@ -192,11 +192,12 @@ class SweepBill:
         vertex: The sweep's name in the graph.
         arms: The arms that share it.
         trials: Trials asked for; a grid may have fewer points.
+        confirming: Runs that confirm the best of them.
         at_once: Trials that run at once where no other sweep is at work.
         epochs: Most epochs of a trial.
         epoch_s: Seconds of one epoch of a trial; several workers share it evenly.
-        hours: Hours of device time: trials * epochs * seconds, times the devices that a trial takes; not more than a
-            time budget leaves.
+        hours: Hours of device time: runs * epochs * seconds, times the devices that a trial takes; of the search not
+            more than a time budget leaves.
         disk_bytes: Checkpoints of running trials, and the best weights of every trial.
         saved_hours: Hours of these that sharing frozen trunks is expected to save, freeze depths drawn evenly.
         trunk_bytes: Disk that the shared trunks take on each node, at most.
@@ -205,6 +206,7 @@ class SweepBill:
     vertex: str
     arms: tuple[str, ...]
     trials: int
+    confirming: int
     at_once: int
     epochs: int
     epoch_s: float

@@ -154,6 +154,9 @@ class Budget(Strict):
     Attributes:
         trials: Trials asked for.
         promote: How many best checkpoints are promoted.
+        confirm: How many of the best trials are learned again, from fresh seeds, before promotion ranks them by what
+            these reach: the best of many owes part of its value to its seed. 0: none.
+        confirm_seeds: Fresh seeds of each.
         max_concurrent: Most trials at once; None lets the resources decide.
         cpus_per_trial: See `Resources`.
         gpus_per_trial: See `Resources`.
@@ -165,6 +168,8 @@ class Budget(Strict):
 
     trials: Count = 24
     promote: Count = 3
+    confirm: Annotated[int, Field(ge=0)] = 0
+    confirm_seeds: Count = 2
     max_concurrent: Count | None = None
     cpus_per_trial: Annotated[float, Field(ge=0.1)] = 1.0
     gpus_per_trial: Annotated[float, Field(ge=0.0)] = 0.0

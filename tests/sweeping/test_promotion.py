@@ -17,7 +17,13 @@ from tissueclock.records import Parent, SweepJob
 from tissueclock.storage.files import digest_file
 from tissueclock.storage.folders import PromotedFolder, SweepFolder
 from tissueclock.storage.ledger import LedgerWriter, read_ledger
-from tissueclock.sweeping.promotion import promote, promotion_fault, read_parents, settle_trial
+from tissueclock.sweeping.promotion import (
+    confirmations_to_ask,
+    promote,
+    promotion_fault,
+    read_parents,
+    settle_trial,
+)
 
 LINEAGE: dict[str, Any] = {"cohort": "c", "split": "s", "seed": 3, "code": {"version": "0"}}
 
@@ -34,8 +40,11 @@ def write_checkpoint(folder: SweepFolder, trial: str, epoch: int, *, best: str) 
     checkpoint.facts.write_text(json.dumps({"network": {"kind": "slice"}, "seed": 1, "inputs": "i"}))
 
 
-def report(writer: LedgerWriter, trial: str, values: list[float], **hyperparameters: Any) -> None:
-    writer.append("asked", trial=trial, hyperparameters=hyperparameters, seed=1)
+def report(
+    writer: LedgerWriter, trial: str, values: list[float], *, confirms: str | None = None, **hyperparameters: Any
+) -> None:
+    whom = {"confirms": confirms} if confirms else {}
+    writer.append("asked", trial=trial, **whom, hyperparameters=hyperparameters, seed=1)
     best_epoch = values.index(max(values)) + 1
     for epoch, value in enumerate(values, start=1):
         metrics = {"epoch": epoch, "val_auc": value, "val_loss": 1 - value, "threshold": 0.1 * epoch}
@@ -61,6 +70,34 @@ def test_the_k_best_are_promoted_by_their_best_epoch(tmp_path: Path) -> None:
     assert promoted[1].weights.read_text() == "one t0001"
     second = promoted[1].read_trial()
     assert (second["epoch"], second["metrics"]["val_auc"], second["metrics"]["threshold"]) == (2, 0.9, 0.2)
+
+
+def test_what_fresh_seeds_reach_decides_before_what_the_search_found(tmp_path: Path) -> None:
+    folder = tmp_path / "one"
+    run_sweep(folder)
+    budget = SPEC.budget.model_copy(update={"confirm": 2, "confirm_seeds": 2})
+    with LedgerWriter(job(folder).folder.ledger) as writer:
+        asked = confirmations_to_ask(writer.state, budget)
+        assert [(name, trial.name) for name, trial in asked] == [
+            ("t0003c1", "t0003"),
+            ("t0003c2", "t0003"),
+            ("t0001c1", "t0001"),
+            ("t0001c2", "t0001"),
+        ]
+        for name, value in (("t0003c1", 0.6), ("t0003c2", 0.7), ("t0001c1", 0.68)):
+            report(writer, name, [value], confirms=name[:5])
+        writer.append("asked", trial="t0001c2", confirms="t0001", hyperparameters={}, seed=1)
+        writer.append("ended", trial="t0001c2", status="failed", error="boom")
+        writer.append("reopened")
+        assert confirmations_to_ask(writer.state, budget) == []
+        assert len(writer.state.trials) == 3, "the search knows nothing of them"
+
+        promoted = promote(job(folder), writer)
+
+    assert [each.read_trial()["trial"] for each in promoted] == ["t0001", "t0003"]
+    assert [each.read_trial()["confirmed"]["values"] for each in promoted] == [[0.68], [0.6, 0.7]]
+    assert promoted[1].read_trial()["metrics"]["val_auc"] == 0.95, "metrics are of the weights that are promoted"
+    assert promoted[1].weights.read_text() == "one t0003"
 
 
 def test_a_settled_trial_keeps_its_best_weights_alone(tmp_path: Path) -> None:

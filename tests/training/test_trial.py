@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from tissueclock.records import Parent, SweepJob
 from tissueclock.settings import SchedulerSettings
 from tissueclock.storage.folders import SweepFolder
 from tissueclock.storage.ledger import LedgerWriter, read_ledger
-from tissueclock.sweeping.promotion import read_parents
+from tissueclock.sweeping.promotion import confirmations_to_ask, read_parents
 from tissueclock.sweeping.sweep import is_complete, run_sweep
 from tissueclock.training.prediction import load_promoted
 from tissueclock.training.trial import Trial
@@ -289,6 +290,36 @@ def test_a_time_budget_that_was_used_up_is_an_end(ray_here: None, toy_cohort: Co
         run_sweep(job, phase, retry_failed=retry_failed)
         assert read_ledger(job.folder.ledger).n_lines == n_lines
     assert not is_complete(make_job(toy_cohort, tmp_path, time_budget_min=1.0, **few), phase), "more is asked for"
+
+
+@pytest.mark.ray
+def test_the_best_trials_are_confirmed_each_seed_once_also_after_an_interruption(
+    ray_here: None, toy_cohort: Cohort, tmp_path: Path
+) -> None:
+    few: dict[str, Any] = {"trials": 3, "epochs": 2, "promote": 1, "scheduler": SchedulerSettings(name="none")}
+    searched = make_job(toy_cohort, tmp_path, **few)
+    phase = load_phase(searched.spec)
+    run_sweep(searched, phase)
+    job = make_job(toy_cohort, tmp_path, confirm=2, confirm_seeds=2, **few)  # asked for once the search has been seen
+    assert not is_complete(job, phase)
+    with LedgerWriter(job.folder.ledger) as writer:  # as a driver leaves it that was killed
+        name, best = confirmations_to_ask(writer.state, job.spec.budget)[0]
+        writer.append("asked", trial=name, confirms=best.name, hyperparameters=best.hyperparameters, seed=17)
+        writer.append("started", trial=name, node="n", epoch=0)
+    run_sweep(job, phase)
+
+    ledger = read_ledger(job.folder.ledger)
+    assert is_complete(job, phase)
+    assert (len(ledger.trials), len(ledger.confirmations)) == (3, 4)
+    assert len({trial.seed for trial in ledger.entries()}) == 7
+    for again in ledger.confirmations.values():
+        assert again.status == "finished"
+        assert again.hyperparameters == ledger.trials[str(again.confirms)].hyperparameters
+    (promoted,) = ledger.promoted.values()
+    means = {name: fmean(values) for name in ledger.trials if (values := ledger.confirmed(name))}
+    assert means[promoted["trial"]] == max(means.values())
+    run_sweep(job, phase)
+    assert read_ledger(job.folder.ledger).n_lines == ledger.n_lines
 
 
 @pytest.mark.ray

@@ -33,6 +33,8 @@ class SweepProgress:
         pruned: Trials stopped early.
         failed: Trials that failed.
         running: Trials at work.
+        confirmed: Runs that confirm the best trials, ended.
+        confirming: Such runs in all.
         recovered: Failures after which a trial was taken up again.
         best: The best value of the objective at any epoch so far.
         left_s: Seconds left, from the trials that ended.
@@ -48,6 +50,8 @@ class SweepProgress:
     pruned: int
     failed: int
     running: int
+    confirmed: int
+    confirming: int
     recovered: int
     best: float | None
     left_s: float | None
@@ -71,7 +75,7 @@ def sweep_progress(
 ) -> SweepProgress:
     """How far a sweep is, from its ledger."""
     n = {status: len(ledger.with_status(status)) for status in ("finished", "pruned", "failed")}
-    in_flight = [trial for trial in ledger.with_status(None) if trial.started]
+    in_flight = [trial for trial in ledger.entries() if trial.status is None and trial.started]
     best = ledger.best()
     if ledger.closed:
         wanted = len(ledger.trials)
@@ -85,7 +89,9 @@ def sweep_progress(
         pruned=n["pruned"],
         failed=n["failed"],
         running=len(in_flight) if state == "running" else 0,
-        recovered=sum(len(trial.recovered) for trial in ledger.trials.values()),
+        confirmed=sum(trial.status is not None for trial in ledger.confirmations.values()),
+        confirming=len(ledger.confirmations),
+        recovered=sum(len(trial.recovered) for trial in ledger.entries()),
         best=best.best_value if best else None,
         left_s=_left_s(ledger, wanted=wanted) if state == "running" else None,
         error=error,
@@ -199,6 +205,8 @@ def _event_line(row: SweepProgress) -> str:
     parts = [f"{row.name} ({', '.join(row.arms)}): {row.state}, {row.ended}/{row.wanted} trials"]
     if row.best is not None:
         parts.append(f"best {_best(row)}")
+    if row.confirming:
+        parts.append(f"{row.confirmed}/{row.confirming} confirmations")
     if row.failed:
         parts.append(f"{row.failed} failed")
     if row.recovered:
@@ -215,16 +223,19 @@ def _left_s(ledger: LedgerState, *, wanted: int) -> float | None:
     ]
     if not spent:
         return None
-    running = [trial for trial in ledger.with_status(None) if trial.started]
+    running = [trial for trial in ledger.entries() if trial.status is None and trial.started]
     done_s = sum(sum(metrics.get("epoch_s", 0.0) for metrics in trial.metrics.values()) for trial in running)
     mean_s = sum(spent) / len(spent)
     n_left = wanted - len(spent) - len(ledger.with_status("failed"))
+    n_left += int(ledger.bill.get("confirming", 0)) - sum(bool(trial.status) for trial in ledger.confirmations.values())
     return max(0.0, n_left * mean_s - done_s) / max(1, len(running))
 
 
 def _trials(row: SweepProgress) -> str:
     parts = [f"{row.ended}/{row.wanted}"]
     parts += [f"{n} {what}" for n, what in ((row.running, "running"), (row.pruned, "stopped early")) if n]
+    if row.confirming:
+        parts.append(f"{row.confirmed}/{row.confirming} confirmations")
     if row.failed:
         parts.append(f"[red]{row.failed} failed[/red]")
     if row.recovered:

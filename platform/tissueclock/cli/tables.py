@@ -13,13 +13,14 @@ from tissueclock.records import SweepBill
 def bill_table(lines: Sequence[SweepBill], *, free_bytes: int, on_gpu: bool, on_cluster: bool) -> Table:
     """The bill: at most this many trials, hours and gigabytes."""
     unit = "GPU-hours" if on_gpu else "CPU-hours"
+    n_runs = sum(line.trials + line.confirming for line in lines)
     total_h, total_gb = sum(line.hours for line in lines), sum(line.disk_bytes for line in lines) / 1e9
     saved_h, trunks_gb = sum(line.saved_hours for line in lines), sum(line.trunk_bytes for line in lines) / 1e9
     table = Table(
         title="The bill, at most (no trial stopped early, nothing frozen; epochs timed with a trial's threads "
         f"{'on the cluster' if on_cluster else 'on this machine'})",
         title_justify="left",
-        caption=f"{sum(line.trials for line in lines)} trials, {total_h:.2f} {unit}, {total_gb:.2f} GB of "
+        caption=f"{n_runs} trials, {total_h:.2f} {unit}, {total_gb:.2f} GB of "
         f"{free_bytes / 1e9:.0f} GB free; of these hours shared trunks should save {saved_h:.2f}, and take "
         f"{trunks_gb:.2f} GB on each node",
         caption_justify="left",
@@ -31,7 +32,7 @@ def bill_table(lines: Sequence[SweepBill], *, free_bytes: int, on_gpu: bool, on_
         table.add_row(
             line.vertex,
             ", ".join(line.arms),
-            str(line.trials),
+            f"{line.trials} + {line.confirming}" if line.confirming else str(line.trials),
             str(line.at_once),
             str(line.epochs),
             f"{line.epoch_s:.2f}",

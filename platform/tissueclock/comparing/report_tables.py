@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from markupsafe import Markup
@@ -94,6 +95,12 @@ def _hours(trials: Sequence[TrialEntry]) -> str:
     return f"{minutes:.1f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
+def _confirmed(sweep: SweepResult) -> str:
+    """What the promoted configuration reached from fresh seeds: mean, and how many."""
+    values = sweep.best.confirmed if sweep.best else ()
+    return f"{format_number(fmean(values))} ({len(values)} seeds)" if values else NOTHING
+
+
 def _parents(heritage: Heritage) -> str:
     if not heritage.parents:
         return "none: from its first weights"
@@ -129,10 +136,14 @@ SWEEP_COLUMNS: tuple[Column[SweepResult], ...] = (
     Column("open", lambda sweep: _n_trials(sweep, None), is_number=True),
     Column(
         "recoveries",
-        lambda sweep: str(sum(len(trial.recovered) for trial in sweep.ledger.trials.values())),
+        lambda sweep: str(sum(len(trial.recovered) for trial in sweep.ledger.entries())),
         is_number=True,
     ),
-    Column("time", lambda sweep: _hours(list(sweep.ledger.trials.values())), is_number=True),
+    Column(
+        "best on validation", lambda sweep: format_number(sweep.best.value) if sweep.best else NOTHING, is_number=True
+    ),
+    Column("confirmed", _confirmed, is_number=True),
+    Column("time", lambda sweep: _hours(sweep.ledger.entries()), is_number=True),
 )
 COST_COLUMNS: tuple[Column[Cost], ...] = (
     Column("sweep", lambda cost: cost.sweep),

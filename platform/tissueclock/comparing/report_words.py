@@ -1,5 +1,6 @@
 """The report's words: what was run, what to take, how far to trust it."""
 
+from statistics import fmean
 from typing import Any
 
 from markupsafe import Markup
@@ -127,6 +128,13 @@ def _notes(study: StudyResult) -> list[str]:
                 "Where hemispheres are scored, AUC intervals and tests count both of a patient as one observation; "
                 "those of sensitivity, specificity and accuracy (Wilson) count them as two."
             )
+    notes += [
+        f"{sweep.label}: the promoted configuration reached {fmean(again):.3f} on validation from {len(again)} fresh "
+        f"seeds, where the search had {sweep.best.value:.3f}: choosing the best of many flattered it by "
+        f"{format_signed(sweep.best.value - fmean(again))}."
+        for sweep in study.sweeps
+        if sweep.best and (again := sweep.best.confirmed)
+    ]
     if failed := sum(len(sweep.ledger.with_status("failed")) for sweep in study.sweeps):
         notes.append(
             f"{failed} of {sum(len(s.ledger.trials) for s in study.sweeps)} trials failed; they are listed below."

@@ -49,6 +49,11 @@ class Promoted:
     facts: Mapping[str, Any]
     holdout: HoldoutResult | None
 
+    @property
+    def confirmed(self) -> tuple[float, ...]:
+        """The best validation AUC of its configuration from each fresh seed; empty where it was not confirmed."""
+        return tuple(self.facts.get("confirmed", {}).get("values", ()))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SweepResult:

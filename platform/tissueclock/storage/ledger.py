@@ -41,6 +41,7 @@ class TrialEntry:
         status: How it ended; None while it has not.
         error: One line, where it failed.
         ended_s: When it ended.
+        confirms: The trial whose configuration it learns again, from another seed; None: it is one of the search.
     """
 
     name: str
@@ -55,6 +56,7 @@ class TrialEntry:
     status: Status | None = None
     error: str | None = None
     ended_s: float | None = None
+    confirms: str | None = None
 
     @property
     def best_value(self) -> float | None:
@@ -73,7 +75,8 @@ class LedgerState:
 
     Attributes:
         facts: What the opening line says: inputs, lineage, arms.
-        trials: By name, in the order asked.
+        trials: Those of the search, by name, in the order asked.
+        confirmations: Trials that learn the configuration of one of these again, from fresh seeds; likewise.
         codes: The code that opened the sweep and that of each attempt, as lineage tells it; 0.1 wrote the first alone.
         promoted: By rank: the promoted checkpoint's trial and digest.
         closed: Whether the sweep is complete as last asked for.
@@ -86,6 +89,7 @@ class LedgerState:
 
     facts: dict[str, Any] = field(default_factory=dict)
     trials: dict[str, TrialEntry] = field(default_factory=dict)
+    confirmations: dict[str, TrialEntry] = field(default_factory=dict)
     codes: list[dict[str, Any]] = field(default_factory=list)
     promoted: dict[int, dict[str, Any]] = field(default_factory=dict)
     closed: bool = False
@@ -107,8 +111,10 @@ class LedgerState:
             case {"kind": "billed", **rest}:
                 self.bill = dict(rest)
             case {"kind": "asked", "trial": name}:
-                asked_s = line["time_s"]
-                self.trials[name] = TrialEntry(name, dict(line["hyperparameters"]), line["seed"], asked_s, asked_s)
+                asked_s, confirms = line["time_s"], line.get("confirms")
+                entry = TrialEntry(name, dict(line["hyperparameters"]), line["seed"], asked_s, asked_s)
+                entry.confirms = confirms
+                (self.trials if confirms is None else self.confirmations)[name] = entry
                 self.closed = False
             case {"kind": "promoted", "rank": rank}:
                 self.promoted[rank] = dict(line)
@@ -122,7 +128,7 @@ class LedgerState:
                 self.closed = False
                 self.promoted.clear()
             case {"trial": name}:
-                _apply_to_trial(self.trials[name], line, code=self.codes[-1] if self.codes else {})
+                _apply_to_trial(self.entry(name), line, code=self.codes[-1] if self.codes else {})
 
     def _count_time(self, line: Mapping[str, Any]) -> None:
         """Adds up how long the sweep was at work, and what its epochs cost; a report that came twice counts once."""
@@ -131,7 +137,7 @@ class LedgerState:
             self.busy_s += line["time_s"] - self._last_s
         if self._last_s is not None or begins:
             self._last_s = line["time_s"]
-        if line["kind"] == "reported" and self.trials[line["trial"]].metrics.get(line["epoch"]) != line["metrics"]:
+        if line["kind"] == "reported" and self.entry(line["trial"]).metrics.get(line["epoch"]) != line["metrics"]:
             self.device_s += line["metrics"].get("epoch_s", 0.0) * self.devices
 
     @property
@@ -146,8 +152,21 @@ class LedgerState:
         on_gpu = self.facts.get("spec", {}).get("gpus_per_trial")
         return str(self.bill.get("unit") or ("GPU" if on_gpu else "CPU"))
 
+    def entry(self, name: str) -> TrialEntry:
+        """A trial of the search, or one that confirms one."""
+        return self.trials.get(name) or self.confirmations[name]
+
+    def entries(self) -> list[TrialEntry]:
+        """All trials: those of the search, then those that confirm them."""
+        return [*self.trials.values(), *self.confirmations.values()]
+
+    def confirmed(self, name: str) -> list[float]:
+        """The best values that a trial's configuration reached from the fresh seeds that ended so far."""
+        again = [entry for entry in self.confirmations.values() if entry.confirms == name and entry.status is not None]
+        return [entry.best_value for entry in again if entry.best_value is not None]
+
     def with_status(self, *statuses: Status | None) -> list[TrialEntry]:
-        """The trials that ended so (None: that have not ended), in the order asked."""
+        """The trials of the search that ended so (None: that have not ended), in the order asked."""
         return [trial for trial in self.trials.values() if trial.status in statuses]
 
     def best(self) -> TrialEntry | None:

@@ -1,12 +1,15 @@
 """The end of a trial and of a sweep: the best epoch's weights kept, the k best promoted with their lineage."""
 
+import math
 import shutil
 from collections.abc import Collection
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from tissueclock.errors import CheckpointError, SweepError
 from tissueclock.records import Parent, SweepJob
+from tissueclock.settings import Budget
 from tissueclock.storage.files import atomic_path, digest_file, read_json, write_json
 from tissueclock.storage.folders import PROMOTED_SCHEMA, CheckpointFolder, PromotedFolder, SweepFolder, TrialFolder
 from tissueclock.storage.ledger import LedgerState, LedgerWriter, TrialEntry, read_ledger
@@ -32,7 +35,10 @@ def settle_trial(trial: TrialFolder) -> None:
 
 
 def promote(job: SweepJob, writer: LedgerWriter) -> list[PromotedFolder]:
-    """Promotes the k trials with the best validation AUC at any epoch; a tie goes to the lower validation loss.
+    """Promotes the k best trials, with the weights that each had at its best epoch.
+
+    Trials that were confirmed come first, by the mean of what their configurations reached from fresh seeds; then the
+    others, by their best value. A tie goes to the lower validation loss.
 
     Returns:
         The promoted folders, best first.
@@ -54,10 +60,10 @@ def promote(job: SweepJob, writer: LedgerWriter) -> list[PromotedFolder]:
     for rank, trial in enumerate(ranked[: job.spec.budget.promote], start=1):
         target = job.folder.promoted(rank)
         if _holds(target, trial, job.folder.trial(trial.name)):
-            facts = {**target.read_trial(), "arms": list(job.spec.arms)}
+            facts = {**target.read_trial(), "arms": list(job.spec.arms), **_confirmation(writer.state, trial)}
             write_json(target.trial, facts)
         else:
-            facts = _trial_facts(job, trial, rank)
+            facts = {**_trial_facts(job, trial, rank), **_confirmation(writer.state, trial)}
             _place(job.folder.trial(trial.name).best.weights, facts, target)
         digest = facts["lineage"]["weights"]
         if (target.holdout.exists() or target.holdout_scores.exists()) and target.fault(digest):
@@ -66,6 +72,16 @@ def promote(job: SweepJob, writer: LedgerWriter) -> list[PromotedFolder]:
             writer.append("promoted", rank=rank, trial=trial.name, digest=digest, value=trial.best_value)
         promoted.append(target)
     return promoted
+
+
+def confirmations_to_ask(state: LedgerState, budget: Budget) -> list[tuple[str, TrialEntry]]:
+    """Which runs of the best trials from fresh seeds have not been asked: each one's name, and the trial it confirms.
+
+    Needs the search at its end. What was asked before counts, whatever `confirm` was then.
+    """
+    best = _by_best_value(state)[: budget.confirm]
+    runs = [(f"{trial.name}c{i}", trial) for trial in best for i in range(1, budget.confirm_seeds + 1)]
+    return [(name, trial) for name, trial in runs if name not in state.confirmations]
 
 
 def promotion_fault(job: SweepJob, state: LedgerState) -> str | None:
@@ -104,15 +120,28 @@ def _ranked(folder: SweepFolder, state: LedgerState, *, placed: Collection[str |
     """The trials whose weights are there: in their own folder, or at least among the promoted ones (`placed`)."""
     usable = [
         trial
-        for trial in state.with_status("finished", "pruned", "failed")
-        if trial.best_value is not None and (folder.trial(trial.name).best.weights.exists() or trial.name in placed)
+        for trial in _by_best_value(state)
+        if folder.trial(trial.name).best.weights.exists() or trial.name in placed
     ]
-    return sorted(usable, key=lambda trial: (-(trial.best_value or 0.0), _best_row(trial)["val_loss"], trial.name))
+    confirmed = {trial.name: fmean(values) for trial in usable if (values := state.confirmed(trial.name))}
+    return sorted(usable, key=lambda trial: -confirmed.get(trial.name, -math.inf))  # others keep their order
+
+
+def _by_best_value(state: LedgerState) -> list[TrialEntry]:
+    """The trials of the search that ended with a value, as they chose themselves."""
+    valued = [trial for trial in state.with_status("finished", "pruned", "failed") if trial.best_value is not None]
+    return sorted(valued, key=lambda trial: (-(trial.best_value or 0.0), _best_row(trial)["val_loss"], trial.name))
 
 
 def _best_row(trial: TrialEntry) -> dict[str, float]:
     last = trial.metrics[trial.last_epoch]
     return trial.metrics.get(int(last["best_epoch"]), last)
+
+
+def _confirmation(state: LedgerState, trial: TrialEntry) -> dict[str, Any]:
+    """What `trial.json` says of a trial that was confirmed; nothing of others."""
+    values = state.confirmed(trial.name)
+    return {"confirmed": {"values": values, "mean": fmean(values)}} if values else {}
 
 
 def _trial_facts(job: SweepJob, trial: TrialEntry, rank: int) -> dict[str, Any]:

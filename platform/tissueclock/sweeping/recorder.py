@@ -37,7 +37,7 @@ class Recorder(Callback):
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A worker took the trial up."""
         name = self._names[trial.trial_id]
-        self._writer.append("started", trial=name, epoch=self._writer.state.trials[name].last_epoch)
+        self._writer.append("started", trial=name, epoch=self._writer.state.entry(name).last_epoch)
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -60,7 +60,7 @@ class Recorder(Callback):
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """The trial ended: by itself, or stopped by the scheduler."""
         name = self._names[trial.trial_id]
-        if self._writer.state.trials[name].status is not None:
+        if self._writer.state.entry(name).status is not None:
             return
         status = "finished" if trial.last_result.get("finished") else "pruned"
         self._writer.append("ended", trial=name, status=status)

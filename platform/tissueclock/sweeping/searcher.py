@@ -1,4 +1,4 @@
-"""The searcher that Tune asks: Optuna's suggestions, remembered in the ledger and nowhere else.
+"""The searchers that Tune asks: Optuna's suggestions, and what confirms them; remembered in the ledger alone.
 
 Optuna keeps no storage of its own. A fresh study is told the ledger's trials each time the sweep is taken up, so there
 is nothing that could disagree with the ledger; trials in flight are handed out first, under the name they had.
@@ -63,8 +63,7 @@ class LedgerSearcher(Searcher):
         else:
             return str(Searcher.FINISHED)
         self.names[trial_id] = trial.name
-        asked = {"hyperparameters": trial.hyperparameters, "seed": trial.seed}
-        return asked | {name: value for name, value in self._writer.state.facts.items() if name == "inputs"}
+        return _config(trial, self._writer)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tells Optuna the trial's best value, from the ledger."""
@@ -110,6 +109,46 @@ class LedgerSearcher(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Does nothing: a sweep is taken up from its ledger, never by `Tuner.restore`."""
+
+
+class ConfirmingSearcher(Searcher):
+    """Hands out the runs that confirm trials, as the ledger has them, those in flight included.
+
+    Args:
+        writer: The sweep's ledger, in which they were asked.
+
+    Attributes:
+        names: Ledger names by Tune's trial ids.
+    """
+
+    def __init__(self, writer: LedgerWriter) -> None:
+        super().__init__(metric=METRIC, mode="max")
+        self.names: dict[str, str] = {}
+        self._writer = writer
+        self._open = deque(entry for entry in writer.state.confirmations.values() if entry.status is None)
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        """The next run's configuration, or FINISHED where none is left."""
+        if not self._open:
+            return str(Searcher.FINISHED)
+        trial = self._open.popleft()
+        self.names[trial_id] = trial.name
+        return _config(trial, self._writer)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Does nothing: nobody learns from it."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Does nothing: the ledger is what is saved."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Does nothing, likewise."""
+
+
+def _config(trial: TrialEntry, writer: LedgerWriter) -> dict[str, Any]:
+    """What a worker is handed of a trial."""
+    asked = {"hyperparameters": trial.hyperparameters, "seed": trial.seed}
+    return asked | {name: value for name, value in writer.state.facts.items() if name == "inputs"}
 
 
 def wanted_trials(space: Space, spec: SweepSpec) -> int:

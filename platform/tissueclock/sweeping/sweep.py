@@ -11,20 +11,22 @@ import ray
 from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
 from ray.tune.experiment import Trial
+from ray.tune.schedulers import TrialScheduler
 
 from tissueclock.errors import SweepError
 from tissueclock.records import SweepJob, SweepSpec
+from tissueclock.seeds import derive_seed
 from tissueclock.settings import Resources
 from tissueclock.storage.files import digest_facts, write_json
 from tissueclock.storage.folders import PromotedFolder
 from tissueclock.storage.ledger import SCHEMA, LedgerState, LedgerWriter, read_ledger
-from tissueclock.sweeping.bill import bill_sweep, measure_on_cluster
+from tissueclock.sweeping.bill import bill_sweep, measure_on_cluster, n_confirming
 from tissueclock.sweeping.phase import SweptPhase
-from tissueclock.sweeping.promotion import promote, promotion_fault, settle_trial
+from tissueclock.sweeping.promotion import confirmations_to_ask, promote, promotion_fault, settle_trial
 from tissueclock.sweeping.recorder import Recorder
 from tissueclock.sweeping.room import slots
 from tissueclock.sweeping.scheduler import make_scheduler
-from tissueclock.sweeping.searcher import LedgerSearcher, wanted_trials
+from tissueclock.sweeping.searcher import ConfirmingSearcher, LedgerSearcher, wanted_trials
 from tissueclock.sweeping.space import Space, make_space
 from tissueclock.training.bill import measure_as_trial
 from tissueclock.training.phase import LearningTask
@@ -64,7 +66,8 @@ def job_space(job: SweepJob, phase: SweptPhase) -> Space:
 def has_trials_asked_for(state: LedgerState, spec: SweepSpec, space: Space) -> bool:
     """Whether the ledger says that no trial of what is asked for is left to run."""
     enough = len(state.trials) >= wanted_trials(space, spec) or _is_spent(spec, state)
-    return state.closed and enough and not state.with_status(None)
+    is_confirmed = not confirmations_to_ask(state, spec.budget)
+    return state.closed and enough and is_confirmed and all(trial.status for trial in state.entries())
 
 
 def is_complete(job: SweepJob, phase: SweptPhase) -> bool:
@@ -98,10 +101,11 @@ def run_sweep(job: SweepJob, phase: SweptPhase, *, retry_failed: bool = False) -
         _open(job, writer, recorded_facts(job.spec, phase, space))
         is_spent = _is_spent(job.spec, writer.state)
         if retry_failed and not is_spent:
-            for trial in writer.state.with_status("failed"):  # it begins anew: nothing of the attempt is kept
+            for trial in [trial for trial in writer.state.entries() if trial.status == "failed"]:
+                # it begins anew: nothing of the attempt is kept
                 shutil.rmtree(job.folder.trial(trial.name).path, ignore_errors=True)
                 writer.append("retried", trial=trial.name)
-        for trial in writer.state.with_status("finished", "pruned", "failed"):
+        for trial in [trial for trial in writer.state.entries() if trial.status is not None]:
             settle_trial(job.folder.trial(trial.name))
         searcher = LedgerSearcher(writer=writer, space=space, spec=job.spec)
         n_open = len(writer.state.with_status(None))
@@ -112,9 +116,10 @@ def run_sweep(job: SweepJob, phase: SweptPhase, *, retry_failed: bool = False) -
             writer.append("reopened")
         if writer.state.facts.get("arms") != list(job.spec.arms):
             writer.append("shared", arms=list(job.spec.arms))
+        _bill(job, phase, space=space, writer=writer)
         if n_left > 0:
-            _bill(job, phase, space=space, writer=writer)
-            _fit(job, phase, writer=writer, searcher=searcher, n_left=n_left)
+            _search(job, phase, writer=writer, searcher=searcher, n_left=n_left)
+        _confirm(job, phase, writer=writer)
         promoted = promote(job, writer)
         _score(job, phase, promoted)
         shutil.rmtree(job.folder.tune, ignore_errors=True)
@@ -147,6 +152,7 @@ def _bill(job: SweepJob, phase: SweptPhase, *, space: Space, writer: LedgerWrite
         "devices": resources.devices,
         "unit": resources.unit,
         "time_budget_min": spec.budget.time_budget_min,
+        "confirming": n_confirming(spec.budget),
     }
     if asked.items() <= writer.state.bill.items():
         return
@@ -163,15 +169,54 @@ def _is_small(resources: Resources) -> bool:
     return resources.cpus <= 1 and not resources.gpus
 
 
-def _fit(job: SweepJob, phase: SweptPhase, *, writer: LedgerWriter, searcher: LedgerSearcher, n_left: int) -> None:
+def _search(job: SweepJob, phase: SweptPhase, *, writer: LedgerWriter, searcher: LedgerSearcher, n_left: int) -> None:
+    """Runs what is left of the search, within the time budget."""
     spec = job.spec
     scheduler = make_scheduler(spec, past=writer.state.trials.values(), names=searcher.names)
+    budget_s = _budget_left_s(spec, writer)
+    _fit(job, phase, writer=writer, searcher=searcher, scheduler=scheduler, n_left=n_left, budget_s=budget_s)
+    cut_off = writer.state.with_status(None)
+    if cut_off and budget_s is None:
+        raise SweepError(f"sweep {job.name}: Tune ended before trial {cut_off[0].name}; run the same command again")
+    for trial in cut_off:
+        writer.append("ended", trial=trial.name, status="pruned", error="the time budget was used up")
+    if budget_s is not None and (cut_off or len(writer.state.trials) < searcher.n_wanted):
+        writer.append("spent", time_budget_min=spec.budget.time_budget_min)
+    for trial in writer.state.trials.values():
+        settle_trial(job.folder.trial(trial.name))
+
+
+def _confirm(job: SweepJob, phase: SweptPhase, *, writer: LedgerWriter) -> None:
+    """Learns the best trials' configurations again, from fresh seeds; none is stopped early, nor by a time budget."""
+    for name, trial in confirmations_to_ask(writer.state, job.spec.budget):
+        seed = derive_seed(job.spec.inputs.seed, job.spec.key, name)
+        writer.append("asked", trial=name, confirms=trial.name, hyperparameters=trial.hyperparameters, seed=seed)
+    n_left = sum(trial.status is None for trial in writer.state.confirmations.values())
+    if not n_left:
+        return
+    _fit(job, phase, writer=writer, searcher=ConfirmingSearcher(writer), n_left=n_left)
+    for trial in writer.state.confirmations.values():
+        if trial.status is None:
+            raise SweepError(f"sweep {job.name}: Tune ended before trial {trial.name}; run the same command again")
+        settle_trial(job.folder.trial(trial.name))
+
+
+def _fit(
+    job: SweepJob,
+    phase: SweptPhase,
+    *,
+    writer: LedgerWriter,
+    searcher: LedgerSearcher | ConfirmingSearcher,
+    n_left: int,
+    scheduler: TrialScheduler | None = None,
+    budget_s: float | None = None,
+) -> None:
+    spec = job.spec
     recorder = Recorder(writer=writer, names=searcher.names, folder=job.folder)
     trainable = phase.trainable.for_job(job)
     resources = spec.budget.resources
     reserved = {"cpu": resources.cpus, "gpu": resources.gpus} if resources.workers == 1 else _DRIVER
     attempt = f"{job.name}-{time.strftime('%Y%m%d-%H%M%S')}"  # Tune's working folder on a node: shared by all sweeps
-    budget_s = _budget_left_s(spec, writer)
     writer.append("attempt", trials_left=n_left, code=job.lineage["code"])
     tuner = Tuner(
         tune.with_resources(trainable, reserved),
@@ -195,15 +240,6 @@ def _fit(job: SweepJob, phase: SweptPhase, *, writer: LedgerWriter, searcher: Le
         ),
     )
     tuner.fit()
-    cut_off = writer.state.with_status(None)
-    if cut_off and budget_s is None:
-        raise SweepError(f"sweep {job.name}: Tune ended before trial {cut_off[0].name}; run the same command again")
-    for trial in cut_off:
-        writer.append("ended", trial=trial.name, status="pruned", error="the time budget was used up")
-    if budget_s is not None and (cut_off or len(writer.state.trials) < searcher.n_wanted):
-        writer.append("spent", time_budget_min=spec.budget.time_budget_min)
-    for trial in writer.state.trials.values():
-        settle_trial(job.folder.trial(trial.name))
 
 
 class _Names:

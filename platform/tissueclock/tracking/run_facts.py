@@ -130,6 +130,7 @@ def trial_facts(log: SweepLog, trial: TrialEntry, *, live: bool) -> RunFacts:
         "node": log.nodes.get(trial.name, ""),
         "error": trial.error or "",
         "recovered": "; ".join(trial.recovered),
+        "confirms": trial.confirms or "",
     }
     return RunFacts(
         key=(log.name, trial.name),

@@ -92,7 +92,8 @@ class SweepLog:
                 self.nodes[trial] = str(line.get("node", ""))
                 self.reported_s.setdefault((trial, line["epoch"]), line["time_s"])
                 value = line["metrics"].get("best_value")
-                if value is not None and (self._best is None or value > self._best):
+                is_better = value is not None and (self._best is None or value > self._best)
+                if is_better and trial in self.state.trials:  # what confirms a trial is none of the search
                     self._best = value
             case "retried":  # the curve of the attempt that failed is not the trial's
                 self.reported_s = {key: time_s for key, time_s in self.reported_s.items() if key[0] != trial}

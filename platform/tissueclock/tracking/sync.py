@@ -105,15 +105,15 @@ class StudySync:
         if not log.state.facts:
             return
         everything = not live or log.name not in self._synced
-        names = {SWEEP, *log.state.trials} if everything else set(log.dirty)
+        names = {SWEEP, *(trial.name for trial in log.state.entries())} if everything else set(log.dirty)
         if not names:
             return
         sweep = self._runs.sync(sweep_facts(log, live=live), parent=study.run_id)
-        for name in [name for name in log.state.trials if name in names]:
+        for trial in [trial for trial in log.state.entries() if trial.name in names]:
             self.check()
-            facts = trial_facts(log, log.state.trials[name], live=live)
+            facts = trial_facts(log, trial, live=live)
             self._columns.update(dict.fromkeys(facts.params))
-            self._unless_refused(log, name, partial(self._runs.sync, facts, parent=sweep.run_id))
+            self._unless_refused(log, trial.name, partial(self._runs.sync, facts, parent=sweep.run_id))
         if SWEEP in names:
             self._unless_refused(log, SWEEP, partial(self._finish_sweep, log, study, sweep, current))
         self._show_columns()
