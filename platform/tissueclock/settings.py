@@ -187,6 +187,11 @@ class Budget(Strict):
         return self
 
     @property
+    def confirming(self) -> int:
+        """Runs that confirm the best trials, where there are as many."""
+        return self.confirm * self.confirm_seeds
+
+    @property
     def resources(self) -> Resources:
         """What one trial takes."""
         workers = self.workers_per_trial or max(1, int(self.gpus_per_trial))

@@ -3,10 +3,12 @@
 Knows what a study says, not what a phase does: whether phases and spaces exist is for `plan` to ask.
 """
 
+import shlex
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import AfterValidator, Field, ValidationError
@@ -59,6 +61,35 @@ class TrackingSettings(Strict):
     uri: Annotated[str, AfterValidator(_tracking_uri)] | None = None
 
 
+def _command(text: str) -> str:
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise ValueError(f"cannot be read as a command line ({error})") from None
+    if not words:
+        raise ValueError("allowed: a program and its arguments")
+    return text
+
+
+def _web_address(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme in ("http", "https") and parts.hostname:
+        return text
+    raise ValueError("allowed: an address that begins with http:// or https://")
+
+
+class NotifySettings(Strict):
+    """Whom to tell that a study ended; each is told once, with how it stands as JSON.
+
+    Attributes:
+        command: A program with arguments, as a shell would read them (but no shell does); JSON on its standard input.
+        url: An address that takes a POST.
+    """
+
+    command: Annotated[str, AfterValidator(_command)] | None = None
+    url: Annotated[str, AfterValidator(_web_address)] | None = None
+
+
 class StudySettings(Strict):
     """The study file.
 
@@ -72,6 +103,7 @@ class StudySettings(Strict):
     extensions: AnyPath | None = None
     tracking: TrackingSettings = TrackingSettings()
     trunks: TrunkSettings = TrunkSettings()
+    notify: NotifySettings = NotifySettings()
     parallel_sweeps: Count = 2
     networks: Annotated[dict[Name, AnyNetwork], Field(min_length=1)]
     weights: dict[Name, WeightsSettings] = Field(default_factory=dict)

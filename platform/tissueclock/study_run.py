@@ -116,6 +116,11 @@ class StudyRun:
                 vertex.state, vertex.error = ("failed", str(error)) if error else ("complete", None)
 
     @property
+    def has_worked(self) -> bool:
+        """Whether there was something to do: a sweep was run, or could not be."""
+        return self._connected or self.failed
+
+    @property
     def failed(self) -> bool:
         """Whether a sweep failed."""
         return any(vertex.state in ("failed", "skipped") for vertex in self.vertices.values())
@@ -206,7 +211,7 @@ def _promised(phase: Phase) -> dict[str, Any]:
 def _resolved(study: Study, *, tracker: str) -> dict[str, Any]:
     """What a study says, its paths absolute, and the vertices of each arm in the order trained."""
     base = study.file.resolve().parent
-    settings = study.settings.model_dump(mode="json")
+    settings = study.settings.model_dump(mode="json", exclude={"notify"})  # changes no result, and may hold secrets
     settings |= {
         "cohort": str(study.cohort),
         "folder": str(study.folder.path),

@@ -1,5 +1,6 @@
 """A study from its file to its report, run again, and continued."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,9 @@ def ledgers(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_study_runs_to_its_report_rests_when_nothing_changed_and_goes_on_when_more_is_asked(study_dir: Path) -> None:
-    study = write_study(study_dir, arms=ARMS)
+    told = study_dir / "told.jsonl"
+    notified = {"command": f"sh -c 'cat >> {told}; echo >> {told}'"}
+    study = write_study(study_dir, arms=ARMS, notify=notified)
 
     first = run("sweep", study, cwd=study_dir)
 
@@ -41,9 +44,16 @@ def test_a_study_runs_to_its_report_rests_when_nothing_changed_and_goes_on_when_
     assert again.returncode == 0, again.stderr
     assert ledgers(study_dir) == after_first
 
-    more = run("sweep", write_study(study_dir, arms=ARMS, sweep={"trials": 3}), cwd=study_dir)
+    more = run(
+        "sweep", write_study(study_dir, arms=ARMS, notify=notified, sweep={"trials": 3, "confirm": 1}), cwd=study_dir
+    )
 
     assert more.returncode == 0, more.stderr
+    said = [json.loads(line) for line in told.read_text().splitlines()]
+    assert [(each["study"], each["status"], {sweep["ended"] for sweep in each["sweeps"]}) for each in said] == [
+        ("toy", "complete", {2}),
+        ("toy", "complete", {3}),
+    ], "told once whenever it worked"
     for name, before in after_first.items():
         assert ledgers(study_dir)[name].startswith(before), "a ledger only grows"
     detection = next(path for path in study_dir.glob("toy/sweeps/detection-*/ledger.jsonl"))
@@ -59,10 +69,11 @@ def test_a_study_runs_to_its_report_rests_when_nothing_changed_and_goes_on_when_
         if "tissueclock.trial" in run.data.tags
     ]
     expected = [
-        (path.parent.name, name)
+        (path.parent.name, trial.name)
         for path in study_dir.glob("toy/sweeps/*/ledger.jsonl")
-        for name in read_ledger(path).trials
+        for trial in read_ledger(path).entries()
     ]
+    assert sum("c" in trial for _, trial in expected) == 3 * 2, "those that confirm the best too"
     assert sorted(trials) == sorted(expected)
     assert {run.info.status for run in runs} == {"FINISHED"}
     (root,) = (run for run in runs if run.data.tags["tissueclock.kind"] == "study")

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,13 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from tissueclock.storage.ledger import LedgerState
+from tissueclock.storage.ledger import LedgerState, TrialEntry
 
 if TYPE_CHECKING:
     from tissueclock.study_run import StudyRun
 
 _REFRESH_S = 1.0
+_TIME_LEFT_EVERY_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,6 @@ def sweep_progress(
 ) -> SweepProgress:
     """How far a sweep is, from its ledger."""
     n = {status: len(ledger.with_status(status)) for status in ("finished", "pruned", "failed")}
-    in_flight = [trial for trial in ledger.entries() if trial.status is None and trial.started]
     best = ledger.best()
     if ledger.closed:
         wanted = len(ledger.trials)
@@ -88,7 +89,7 @@ def sweep_progress(
         finished=n["finished"],
         pruned=n["pruned"],
         failed=n["failed"],
-        running=len(in_flight) if state == "running" else 0,
+        running=len(_running(ledger)) if state == "running" else 0,
         confirmed=sum(trial.status is not None for trial in ledger.confirmations.values()),
         confirming=len(ledger.confirmations),
         recovered=sum(len(trial.recovered) for trial in ledger.entries()),
@@ -162,6 +163,7 @@ class ProgressDisplay:
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
         self._shown_s = 0.0
         self._lines: dict[str, str] = {}
+        self._told_left_s = time.monotonic()
 
     def __call__(self, run: "StudyRun") -> None:
         """Shows how far the run is; at most once a second."""
@@ -170,13 +172,18 @@ class ProgressDisplay:
         self._shown_s = time.monotonic()
         rows = run_progress(run)
         if self._live is not None:
-            self._live.update(progress_table(rows, caption=escape(_tracker_line(self._tracker_fault()))), refresh=True)
+            notes = [_study_left_line(run), _tracker_line(self._tracker_fault())]
+            caption = escape("\n".join(filter(None, notes)))
+            self._live.update(progress_table(rows, caption=caption), refresh=True)
             return
         for row in rows:
             line = _event_line(row)
             if self._lines.get(row.name) != line and row.state != "waiting":
                 self._lines[row.name] = line
                 self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        if self._shown_s - self._told_left_s >= _TIME_LEFT_EVERY_S and (line := _study_left_line(run)):
+            self._told_left_s = self._shown_s
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def __enter__(self) -> "ProgressDisplay":
         if self._live is not None:
@@ -216,19 +223,60 @@ def _event_line(row: SweepProgress) -> str:
     return ", ".join(parts)
 
 
-def _left_s(ledger: LedgerState, *, wanted: int) -> float | None:
-    spent = [
-        sum(metrics.get("epoch_s", 0.0) for metrics in trial.metrics.values())
-        for trial in ledger.with_status("finished", "pruned")
-    ]
-    if not spent:
+def study_left_s(run: "StudyRun") -> float | None:
+    """Seconds left of a study, from the epochs that were measured; None before the first trial ended.
+
+    A sweep that has ended no trial yet is taken to be like those of the same network, or like all. Trials are taken to
+    run as many at once as now; that a chain's sweeps wait for each other is left out.
+    """
+    measured: dict[str, list[float]] = {}
+    works = []
+    for vertex in run.vertices.values():
+        ledger, budget, network = vertex.poll(), vertex.spec.budget, vertex.spec.inputs.network.model_dump_json()
+        if (mean_s := _mean_trial_s(ledger)) is not None:
+            measured.setdefault(network, []).append(mean_s)
+        if vertex.state in ("waiting", "running"):
+            wanted = budget.trials + budget.confirming
+            works.append((network, mean_s, wanted - sum(bool(trial.status) for trial in ledger.entries()), ledger))
+    everything = [mean_s for means in measured.values() for mean_s in means]
+    if not everything:
         return None
-    running = [trial for trial in ledger.entries() if trial.status is None and trial.started]
-    done_s = sum(sum(metrics.get("epoch_s", 0.0) for metrics in trial.metrics.values()) for trial in running)
-    mean_s = sum(spent) / len(spent)
-    n_left = wanted - len(spent) - len(ledger.with_status("failed"))
-    n_left += int(ledger.bill.get("confirming", 0)) - sum(bool(trial.status) for trial in ledger.confirmations.values())
-    return max(0.0, n_left * mean_s - done_s) / max(1, len(running))
+    left_s, n_running = 0.0, 0
+    for network, mean_s, n_left, ledger in works:
+        each_s = mean_s if mean_s is not None else fmean(measured.get(network, everything))
+        left_s += max(0.0, n_left * each_s - _done_s(ledger))
+        n_running += len(_running(ledger))
+    return left_s / max(1, n_running)
+
+
+def _study_left_line(run: "StudyRun") -> str:
+    left_s = study_left_s(run)
+    return "" if left_s is None else f"time left for the study: about {_duration(left_s)}"
+
+
+def _left_s(ledger: LedgerState, *, wanted: int) -> float | None:
+    if (mean_s := _mean_trial_s(ledger)) is None:
+        return None
+    n_left = wanted + int(ledger.bill.get("confirming", 0)) - sum(bool(trial.status) for trial in ledger.entries())
+    return max(0.0, n_left * mean_s - _done_s(ledger)) / max(1, len(_running(ledger)))
+
+
+def _mean_trial_s(ledger: LedgerState) -> float | None:
+    """Mean seconds of the epochs of a trial that ended; None where none has."""
+    spent = [_epochs_s(trial) for trial in ledger.entries() if trial.status in ("finished", "pruned")]
+    return fmean(spent) if spent else None
+
+
+def _done_s(ledger: LedgerState) -> float:
+    return sum(_epochs_s(trial) for trial in _running(ledger))
+
+
+def _running(ledger: LedgerState) -> list[TrialEntry]:
+    return [trial for trial in ledger.entries() if trial.status is None and trial.started]
+
+
+def _epochs_s(trial: TrialEntry) -> float:
+    return sum(metrics.get("epoch_s", 0.0) for metrics in trial.metrics.values())
 
 
 def _trials(row: SweepProgress) -> str:

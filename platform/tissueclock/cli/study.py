@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import socket
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +29,7 @@ def plan(study_file: StudyFile, ray_address: RayAddress = None, cpus: Cpus = Non
     from tissueclock.catalog import load_phase
     from tissueclock.checking import check_disk, promoted_faults
     from tissueclock.cli.tables import bill_table
+    from tissueclock.notifying import missing_program
     from tissueclock.sweeping import cluster
 
     study, _ = _read_checked(study_file)
@@ -42,6 +45,8 @@ def plan(study_file: StudyFile, ray_address: RayAddress = None, cpus: Cpus = Non
     free_bytes = check_disk(study, wanted_bytes=sum(line.disk_bytes for line in lines))
     console.print(bill_table(lines, free_bytes=free_bytes, on_gpu=on_gpu, on_cluster=on_cluster))
     faults = [*promoted_faults(study), *budget_faults(study, lines)]
+    if (fault := missing_program(study.settings.notify)) is not None:
+        faults.append(fault)
     if not on_cluster:
         faults += room_faults(study, n_cpus=cpus)
     for fault in faults:
@@ -93,7 +98,10 @@ def sweep(
             report_file = _write_report(study)
             follower.log_report(report_file.parent)
         except BaseException as error:
-            follower.stop(timeout_s=5, status="interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+            follower.stop(
+                timeout_s=5, status=(how := "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+            )
+            _notify(run, how, error=str(error))
             raise
         with console.status("catching up with the tracker"):
             behind = follower.stop(timeout_s=_TRACKER_PATIENCE_S, status="failed" if run.failed else "finished")
@@ -103,6 +111,8 @@ def sweep(
     if behind:
         say(f"The tracker is {behind} entries behind ({follower.fault}); run the same command again to catch up.")
     _print_next(study, study_file, report_file)
+    if run.has_worked:
+        _notify(run, "failed" if run.failed else "complete", report=str(report_file))
     if run.failed:
         _print_failures(run)
         sys.exit(1)
@@ -238,6 +248,23 @@ def _print_next(study: "Study", study_file: Path, report_file: Path) -> None:
         ("promoted checkpoints", f"{study.folder.path}/sweeps/*/promoted/1"),
     ):
         say(f"  {what:<24}{where}")
+
+
+def _notify(run: "StudyRun", status: str, **facts: str) -> None:
+    """Tells whom the study names that it ended; what goes wrong in that is a line."""
+    from tissueclock.cli.progress import run_progress
+    from tissueclock.notifying import notify
+
+    study = run.study
+    said = {
+        "study": study.settings.name,
+        "status": status,
+        "folder": str(study.folder.path),
+        "host": socket.gethostname(),
+    }
+    sweeps = [asdict(row) | {"ended": row.ended} for row in run_progress(run)]
+    for fault in notify(study.settings.notify, {**said, **facts, "sweeps": sweeps}):
+        say(fault, style="yellow")
 
 
 def _print_failures(run: "StudyRun") -> None:

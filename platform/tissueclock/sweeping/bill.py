@@ -5,7 +5,6 @@ from typing import Any
 
 from tissueclock.learning.hyperparameters import Hyperparameters
 from tissueclock.records import EpochBill, SweepBill, SweepSpec
-from tissueclock.settings import Budget
 from tissueclock.sweeping.phase import SweptPhase
 from tissueclock.sweeping.room import Nodes, slots
 from tissueclock.sweeping.searcher import wanted_trials
@@ -49,7 +48,7 @@ def bill_sweep(
     hours = n_trials * spec.inputs.epochs * epoch_s * resources.devices / 3600
     if budget.time_budget_min is not None:
         hours = min(hours, at_once * resources.devices * budget.time_budget_min / 60)
-    confirming = min(n_confirming(budget), n_trials * budget.confirm_seeds)
+    confirming = min(budget.confirming, n_trials * budget.confirm_seeds)
     hours += confirming * spec.inputs.epochs * epoch_s * resources.devices / 3600
     saved_s, trunk_bytes = _sharing(spec, costs, offered, n_trials=n_trials)
     best_bytes = costs.checkpoint_bytes * (n_trials + confirming + budget.promote) // 4
@@ -66,11 +65,6 @@ def bill_sweep(
         saved_hours=min(hours, saved_s / resources.workers * resources.devices / 3600),
         trunk_bytes=trunk_bytes,
     )
-
-
-def n_confirming(budget: Budget) -> int:
-    """Runs that confirm the best trials."""
-    return budget.confirm * budget.confirm_seeds
 
 
 def _sharing(

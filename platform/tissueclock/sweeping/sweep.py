@@ -20,7 +20,7 @@ from tissueclock.settings import Resources
 from tissueclock.storage.files import digest_facts, write_json
 from tissueclock.storage.folders import PromotedFolder
 from tissueclock.storage.ledger import SCHEMA, LedgerState, LedgerWriter, read_ledger
-from tissueclock.sweeping.bill import bill_sweep, measure_on_cluster, n_confirming
+from tissueclock.sweeping.bill import bill_sweep, measure_on_cluster
 from tissueclock.sweeping.phase import SweptPhase
 from tissueclock.sweeping.promotion import confirmations_to_ask, promote, promotion_fault, settle_trial
 from tissueclock.sweeping.recorder import Recorder
@@ -152,7 +152,7 @@ def _bill(job: SweepJob, phase: SweptPhase, *, space: Space, writer: LedgerWrite
         "devices": resources.devices,
         "unit": resources.unit,
         "time_budget_min": spec.budget.time_budget_min,
-        "confirming": n_confirming(spec.budget),
+        "confirming": spec.budget.confirming,
     }
     if asked.items() <= writer.state.bill.items():
         return
