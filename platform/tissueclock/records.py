@@ -120,6 +120,7 @@ class SweepSpec:
         arms: The arms that share this sweep.
         extensions: A lab's folder with `trainables/` and `search_spaces/` of its own, or None.
         trunks: How frozen stages are shared.
+        study_budget_h: What all of the study's sweeps may cost together, device-hours; None: no limit.
     """
 
     inputs: SweepInputs
@@ -128,6 +129,7 @@ class SweepSpec:
     arms: tuple[str, ...] = ()
     extensions: Path | None = None
     trunks: TrunkSettings = field(default_factory=TrunkSettings)
+    study_budget_h: float | None = None
 
     @property
     def phase(self) -> str:

@@ -93,7 +93,8 @@ class NotifySettings(Strict):
 class StudySettings(Strict):
     """The study file.
 
-    `phases` overrides single settings of `sweep` for the phases it names.
+    `phases` overrides single settings of `sweep` for the phases it names. `budget_h` is what the epochs of all sweeps
+    may cost together, GPU-hours where trials take GPUs, else CPU-hours; `StudyRun` tells how it is shared out.
     """
 
     name: Name
@@ -104,6 +105,7 @@ class StudySettings(Strict):
     tracking: TrackingSettings = TrackingSettings()
     trunks: TrunkSettings = TrunkSettings()
     notify: NotifySettings = NotifySettings()
+    budget_h: Annotated[float, Field(gt=0)] | None = None
     parallel_sweeps: Count = 2
     networks: Annotated[dict[Name, AnyNetwork], Field(min_length=1)]
     weights: dict[Name, WeightsSettings] = Field(default_factory=dict)
@@ -210,6 +212,11 @@ def _expand(study: Study, cohort_digest: str) -> tuple[dict[str, SweepSpec], dic
     unused = sorted(set(study.settings.phases) - {spec.phase for spec in vertices.values()})
     if unused:
         raise StudyError(f"{study.file}: phases.{unused[0]} is set, but no arm trains that phase")
+    if study.settings.budget_h is not None and len({spec.budget.resources.unit for spec in vertices.values()}) > 1:
+        raise StudyError(
+            f"{study.file}: budget_h counts GPU-hours or CPU-hours, but some phases take GPUs and others none; give "
+            "all gpus_per_trial, or none"
+        )
     return vertices, arms
 
 
@@ -235,6 +242,7 @@ def _spec(study: Study, *, arm: str, phase: str, weights: str, upstream: str | N
         arms=(arm,),
         extensions=study.extensions,
         trunks=_trunks(study),
+        study_budget_h=study.settings.budget_h,
     )
 
 

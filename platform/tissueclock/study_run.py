@@ -37,6 +37,7 @@ class Vertex:
         state: `skipped` where a sweep before it failed.
         job: Known once the parents are.
         ledger: Follows the sweep's ledger once the job is known.
+        share_h: Its share of the study's budget, device-hours, where there is one; known once it runs.
         error: What went wrong, one line.
     """
 
@@ -45,6 +46,7 @@ class Vertex:
     state: SweepState = "waiting"
     job: SweepJob | None = None
     ledger: LedgerReader | None = None
+    share_h: float | None = None
     error: str | None = None
 
     @property
@@ -55,6 +57,18 @@ class Vertex:
     def poll(self) -> LedgerState:
         """The ledger as far as it has come."""
         return self.ledger.poll() if self.ledger else LedgerState()
+
+    @property
+    def cost_h(self) -> float:
+        """What its epochs have cost, device-hours."""
+        return self.poll().device_s / 3600
+
+    @property
+    def weight(self) -> float:
+        """What is left of it in epochs, networks and devices: the measure by which the study's budget is shared out."""
+        budget, inputs = self.spec.budget, self.spec.inputs
+        n_left = budget.trials + budget.confirming - sum(trial.status is not None for trial in self.poll().entries())
+        return max(1, n_left) * inputs.epochs * inputs.n_replicas * budget.resources.devices
 
 
 @dataclass(slots=True)
@@ -126,8 +140,36 @@ class StudyRun:
         return any(vertex.state in ("failed", "skipped") for vertex in self.vertices.values())
 
     def _start_ready(self, running: dict[str, RunningSweep], *, retry_failed: bool) -> None:
+        self._resolve_known(retry_failed=retry_failed)
         for name, vertex in self.vertices.items():
-            if vertex.state != "waiting" or len(running) >= self.study.settings.parallel_sweeps:
+            if vertex.state != "waiting" or vertex.job is None:
+                continue
+            if len(running) >= self.study.settings.parallel_sweeps:
+                return
+            if not self._connected:
+                self.connect()
+                self._connected = True
+            vertex.share_h, vertex.state = self._share_h(vertex), "running"
+            running[name] = RunningSweep(vertex.job, vertex.phase, retry_failed=retry_failed, share_h=vertex.share_h)
+
+    def _share_h(self, vertex: Vertex) -> float | None:
+        """A sweep's share of the study's budget as it starts, device-hours, with what it has cost before.
+
+        What is left of the budget, less what sweeps at work may still cost, is shared out among the sweeps that have
+        not begun by what is left of each (`Vertex.weight`). So what a sweep leaves goes to those after it.
+        """
+        if (budget_h := self.study.settings.budget_h) is None:
+            return None
+        spent_h = sum(each.cost_h for each in self.vertices.values())
+        at_work = [each for each in self.vertices.values() if each.state == "running"]
+        promised_h = sum(max(0.0, (each.share_h or 0.0) - each.cost_h) for each in at_work)
+        weights = sum(each.weight for each in self.vertices.values() if each.state == "waiting")
+        return vertex.cost_h + max(0.0, budget_h - spent_h - promised_h) * vertex.weight / weights
+
+    def _resolve_known(self, *, retry_failed: bool) -> None:
+        """Names the sweeps whose parents are there now, and tells which are complete and which will never run."""
+        for vertex in self.vertices.values():
+            if vertex.state != "waiting" or vertex.job is not None:
                 continue
             above = self.vertices[vertex.spec.inputs.upstream] if vertex.spec.inputs.upstream else None
             if above is not None and above.state in ("failed", "skipped"):
@@ -140,12 +182,6 @@ class StudyRun:
                     continue
                 if is_complete(job, vertex.phase) and not retry_failed:
                     vertex.state = "complete"
-                    continue
-                if not self._connected:
-                    self.connect()
-                    self._connected = True
-                vertex.state = "running"
-                running[name] = RunningSweep(job, vertex.phase, retry_failed=retry_failed)
 
     def _resolve(self, vertex: Vertex, above: Vertex | None) -> SweepJob:
         """Names the sweep by its inputs, now that the parents are known."""

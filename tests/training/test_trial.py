@@ -293,6 +293,29 @@ def test_a_time_budget_that_was_used_up_is_an_end(ray_here: None, toy_cohort: Co
 
 
 @pytest.mark.ray
+def test_a_share_of_the_study_s_budget_that_was_used_up_is_an_end_until_there_is_more(
+    ray_here: None, toy_cohort: Cohort, tmp_path: Path
+) -> None:
+    few: dict[str, Any] = {"trials": 6, "epochs": 2, "promote": 1, "scheduler": SchedulerSettings(name="none")}
+    job = make_job(toy_cohort, tmp_path, study_budget_h=1e-6, **few)
+    phase = load_phase(job.spec)
+
+    run_sweep(job, phase, share_h=1e-7)
+
+    ledger = read_ledger(job.folder.ledger)
+    assert ledger.with_status("finished"), "one trial at least, so that the next phase has a parent"
+    assert len(ledger.trials) < 6
+    assert ledger.promoted
+    assert is_complete(job, phase)
+    run_sweep(job, phase, share_h=1e-7)
+    assert read_ledger(job.folder.ledger).n_lines == ledger.n_lines
+    more = make_job(toy_cohort, tmp_path, study_budget_h=1.0, **few)
+    assert not is_complete(more, phase)
+    run_sweep(more, phase, share_h=1.0)
+    assert len(read_ledger(job.folder.ledger).trials) == 6
+
+
+@pytest.mark.ray
 def test_the_best_trials_are_confirmed_each_seed_once_also_after_an_interruption(
     ray_here: None, toy_cohort: Cohort, tmp_path: Path
 ) -> None:

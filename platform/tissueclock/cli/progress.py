@@ -136,8 +136,8 @@ def progress_table(rows: Iterable[SweepProgress], *, caption: str = "") -> Table
     return table
 
 
-def cost_lines(ledgers: Iterable[LedgerState]) -> list[str]:
-    """What the sweeps begun have cost beside what they were to cost at most, a line each unit of hours."""
+def cost_lines(ledgers: Iterable[LedgerState], *, budget_h: float | None = None) -> list[str]:
+    """What the sweeps begun have cost beside their bill and the study's budget, a line each unit of hours."""
     begun = [ledger for ledger in ledgers if ledger.n_lines]
     lines = []
     for unit in dict.fromkeys(ledger.unit for ledger in begun):
@@ -145,7 +145,8 @@ def cost_lines(ledgers: Iterable[LedgerState]) -> list[str]:
         bills = [ledger.bill["hours"] for ledger in same if ledger.bill]
         billed = f"; their bill is at most {sum(bills):.3f}" if len(bills) == len(same) else ""
         spent_h = sum(ledger.device_s for ledger in same) / 3600
-        lines.append(f"the sweeps begun have cost {spent_h:.3f} {unit}-hours{billed}")
+        budget = f"; budget_h is {budget_h:g}" if budget_h is not None else ""
+        lines.append(f"the sweeps begun have cost {spent_h:.3f} {unit}-hours{billed}{budget}")
     return lines
 
 

@@ -44,6 +44,8 @@ def plan(study_file: StudyFile, ray_address: RayAddress = None, cpus: Cpus = Non
     on_gpu = any(spec.budget.resources.gpus for spec in study.vertices.values())
     free_bytes = check_disk(study, wanted_bytes=sum(line.disk_bytes for line in lines))
     console.print(bill_table(lines, free_bytes=free_bytes, on_gpu=on_gpu, on_cluster=on_cluster))
+    if (budget_h := study.settings.budget_h) is not None:
+        say(f"budget_h is {budget_h:g}: sweeps end where their share of it does, after one trial at least")
     faults = [*promoted_faults(study), *budget_faults(study, lines)]
     if (fault := missing_program(study.settings.notify)) is not None:
         faults.append(fault)
@@ -155,7 +157,7 @@ def status(study_file: StudyFile) -> None:
     for row in rows:
         if row.error:
             say(f"{row.name}: {row.state}: {row.error}", style="red")
-    for line in cost_lines(ledgers):
+    for line in cost_lines(ledgers, budget_h=study.settings.budget_h):
         say(line)
     say("a process is at work on it" if at_work else "no process is at work on it")
 

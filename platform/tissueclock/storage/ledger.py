@@ -81,6 +81,7 @@ class LedgerState:
         promoted: By rank: the promoted checkpoint's trial and digest.
         closed: Whether the sweep is complete as last asked for.
         spent_min: The time budget that was used up last, minutes; None where none was.
+        spent_h: The study's budget, device-hours, of which its share was used up last, or left; None where it was not.
         n_lines: Lines read.
         busy_s: Seconds between the first and the last line of each attempt, summed.
         bill: What it was to cost at most, as last asked for: `hours`, in the `unit` GPU or CPU; empty where unknown.
@@ -94,6 +95,7 @@ class LedgerState:
     promoted: dict[int, dict[str, Any]] = field(default_factory=dict)
     closed: bool = False
     spent_min: float | None = None
+    spent_h: float | None = None
     n_lines: int = 0
     busy_s: float = 0.0
     bill: dict[str, Any] = field(default_factory=dict)
@@ -120,8 +122,9 @@ class LedgerState:
                 self.promoted[rank] = dict(line)
             case {"kind": "shared", "arms": arms}:
                 self.facts["arms"] = list(arms)
-            case {"kind": "spent", "time_budget_min": minutes}:
-                self.spent_min = minutes
+            case {"kind": "spent", **rest}:
+                self.spent_min = rest.get("time_budget_min", self.spent_min)
+                self.spent_h = rest.get("study_budget_h", self.spent_h)
             case {"kind": "closed"}:
                 self.closed = True
             case {"kind": "reopened"}:

@@ -105,13 +105,14 @@ class RunningSweep:
         job: The sweep.
         phase: Its trainable and space.
         retry_failed: Whether failed trials are taken up once more.
+        share_h: Its share of the study's budget, device-hours; None: no limit.
     """
 
-    def __init__(self, job: SweepJob, phase: SweptPhase, *, retry_failed: bool) -> None:
+    def __init__(self, job: SweepJob, phase: SweptPhase, *, retry_failed: bool, share_h: float | None = None) -> None:
         self.job = job
         here = NodeAffinitySchedulingStrategy(node_id=ray.get_runtime_context().get_node_id(), soft=True)
         task = ray.remote(num_cpus=0, max_retries=_DRIVER_RETRIES, scheduling_strategy=here)(_run)
-        self._ref = task.remote(job, phase, retry_failed)
+        self._ref = task.remote(job, phase, retry_failed, share_h)
 
     def ended(self) -> bool:
         """Whether the task has ended, well or not."""
@@ -135,9 +136,9 @@ class RunningSweep:
         return None
 
 
-def _run(job: SweepJob, phase: SweptPhase, retry_failed: bool) -> None:
+def _run(job: SweepJob, phase: SweptPhase, retry_failed: bool, share_h: float | None) -> None:
     logging.getLogger("ray").setLevel(logging.ERROR)
-    run_sweep(job, phase, retry_failed=retry_failed)
+    run_sweep(job, phase, retry_failed=retry_failed, share_h=share_h)
 
 
 def _check_answers(address: str, named: str) -> None:

@@ -21,6 +21,7 @@ from tissueclock.storage.files import digest_facts, write_json
 from tissueclock.storage.folders import PromotedFolder
 from tissueclock.storage.ledger import SCHEMA, LedgerState, LedgerWriter, read_ledger
 from tissueclock.sweeping.bill import bill_sweep, measure_on_cluster
+from tissueclock.sweeping.limit import ShareStopper
 from tissueclock.sweeping.phase import SweptPhase
 from tissueclock.sweeping.promotion import confirmations_to_ask, promote, promotion_fault, settle_trial
 from tissueclock.sweeping.recorder import Recorder
@@ -80,7 +81,7 @@ def is_complete(job: SweepJob, phase: SweptPhase) -> bool:
     )
 
 
-def run_sweep(job: SweepJob, phase: SweptPhase, *, retry_failed: bool = False) -> None:
+def run_sweep(job: SweepJob, phase: SweptPhase, *, retry_failed: bool = False, share_h: float | None = None) -> None:
     """Runs what the ledger says is left of a sweep, promotes, and scores the holdout; needs a connected Ray.
 
     Run again after any interruption it goes on: trials that ended are not run again, trials in flight go on from their
@@ -90,6 +91,7 @@ def run_sweep(job: SweepJob, phase: SweptPhase, *, retry_failed: bool = False) -
         job: The sweep.
         phase: Its trainable and space.
         retry_failed: Whether trials that failed are taken up once more, if there is time left for them.
+        share_h: Its share of the study's budget, device-hours, with all that it has cost before; None: no limit.
 
     Raises:
         SweepError: No trial left a checkpoint.
@@ -118,7 +120,7 @@ def run_sweep(job: SweepJob, phase: SweptPhase, *, retry_failed: bool = False) -
             writer.append("shared", arms=list(job.spec.arms))
         _bill(job, phase, space=space, writer=writer)
         if n_left > 0:
-            _search(job, phase, writer=writer, searcher=searcher, n_left=n_left)
+            _search(job, phase, writer=writer, searcher=searcher, n_left=n_left, share_h=share_h)
         _confirm(job, phase, writer=writer)
         promoted = promote(job, writer)
         _score(job, phase, promoted)
@@ -169,19 +171,45 @@ def _is_small(resources: Resources) -> bool:
     return resources.cpus <= 1 and not resources.gpus
 
 
-def _search(job: SweepJob, phase: SweptPhase, *, writer: LedgerWriter, searcher: LedgerSearcher, n_left: int) -> None:
-    """Runs what is left of the search, within the time budget."""
-    spec = job.spec
+def _search(
+    job: SweepJob,
+    phase: SweptPhase,
+    *,
+    writer: LedgerWriter,
+    searcher: LedgerSearcher,
+    n_left: int,
+    share_h: float | None,
+) -> None:
+    """Runs what is left of the search, within the time budget and its part of the share of the study's."""
+    spec, n_wanted = job.spec, searcher.n_wanted
+    stopper: ShareStopper | None = None
+    if share_h is not None:
+        own_h = share_h * n_wanted / (n_wanted + min(spec.budget.confirming, n_wanted * spec.budget.confirm_seeds))
+        stopper = ShareStopper(writer, share_h=own_h, n_wanted=n_wanted)
     scheduler = make_scheduler(spec, past=writer.state.trials.values(), names=searcher.names)
     budget_s = _budget_left_s(spec, writer)
-    _fit(job, phase, writer=writer, searcher=searcher, scheduler=scheduler, n_left=n_left, budget_s=budget_s)
+    _fit(
+        job,
+        phase,
+        writer=writer,
+        searcher=searcher,
+        scheduler=scheduler,
+        n_left=n_left,
+        budget_s=budget_s,
+        stopper=stopper,
+    )
     cut_off = writer.state.with_status(None)
-    if cut_off and budget_s is None:
+    is_over = stopper is not None and stopper.stop_all()
+    if cut_off and budget_s is None and not is_over:
         raise SweepError(f"sweep {job.name}: Tune ended before trial {cut_off[0].name}; run the same command again")
     for trial in cut_off:
-        writer.append("ended", trial=trial.name, status="pruned", error="the time budget was used up")
-    if budget_s is not None and (cut_off or len(writer.state.trials) < searcher.n_wanted):
-        writer.append("spent", time_budget_min=spec.budget.time_budget_min)
+        budget = "study's" if is_over else "time"
+        writer.append("ended", trial=trial.name, status="pruned", error=f"the {budget} budget was used up")
+    if cut_off or len(writer.state.trials) < n_wanted:
+        if is_over:
+            writer.append("spent", study_budget_h=spec.study_budget_h)
+        elif budget_s is not None:
+            writer.append("spent", time_budget_min=spec.budget.time_budget_min)
     for trial in writer.state.trials.values():
         settle_trial(job.folder.trial(trial.name))
 
@@ -210,6 +238,7 @@ def _fit(
     n_left: int,
     scheduler: TrialScheduler | None = None,
     budget_s: float | None = None,
+    stopper: ShareStopper | None = None,
 ) -> None:
     spec = job.spec
     recorder = Recorder(writer=writer, names=searcher.names, folder=job.folder)
@@ -234,6 +263,7 @@ def _fit(
             name=attempt,
             storage_path=str(job.folder.tune),
             callbacks=[recorder],
+            stop=stopper,
             failure_config=FailureConfig(max_failures=spec.budget.max_failures),
             checkpoint_config=CheckpointConfig(checkpoint_at_end=False),  # a trial keeps its own
             verbose=0,
@@ -254,9 +284,9 @@ class _Names:
 
 
 def _is_spent(spec: SweepSpec, state: LedgerState) -> bool:
-    """Whether the time budget that is asked for was used up: that is an end, until more is asked for."""
-    asked = spec.budget.time_budget_min
-    return asked is not None and state.spent_min is not None and state.spent_min >= asked
+    """Whether the time budget that is asked for, or the study's, was used up: an end, until more is asked for."""
+    budgets = ((spec.budget.time_budget_min, state.spent_min), (spec.study_budget_h, state.spent_h))
+    return any(asked is not None and spent is not None and spent >= asked for asked, spent in budgets)
 
 
 def _budget_left_s(spec: SweepSpec, writer: LedgerWriter) -> float | None:
