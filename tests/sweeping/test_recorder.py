@@ -9,6 +9,7 @@ from ray import cloudpickle
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayTaskError
 
 from tissueclock.errors import CohortError, SweepError
+from tissueclock.settings import Resources
 from tissueclock.storage.folders import SweepFolder
 from tissueclock.storage.ledger import LedgerWriter
 from tissueclock.sweeping.recorder import Recorder, one_line_error
@@ -19,7 +20,7 @@ def test_an_epoch_that_another_sweep_trained_is_refused(tmp_path: Path) -> None:
     with LedgerWriter(tmp_path / "ledger.jsonl") as writer:
         writer.append("opened", inputs="ours")
         writer.append("asked", trial="t0001", hyperparameters={}, seed=1)
-        recorder = Recorder(writer=writer, names={"x": "t0001"}, folder=SweepFolder(tmp_path))
+        recorder = Recorder(writer=writer, names={"x": "t0001"}, folder=SweepFolder(tmp_path), resources=Resources())
 
         with pytest.raises(SweepError, match="t0001 reported an epoch of inputs theirs; ours are ours"):
             recorder.on_trial_result(1, [], tune_trial, {"epoch": 1, "metrics": {"val_auc": 0.9}, "inputs": "theirs"})

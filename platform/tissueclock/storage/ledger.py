@@ -85,6 +85,7 @@ class LedgerState:
         n_lines: Lines read.
         busy_s: Seconds between the first and the last line of each attempt, summed.
         bill: What it was to cost at most, as last asked for: `hours`, in the `unit` GPU or CPU; empty where unknown.
+        slot: Devices that a trial was given after it had run out of memory on fewer, the most so far; 0: none has.
         device_s: What it has cost: seconds of all epochs, those of lost attempts too, times the devices of a trial.
     """
 
@@ -99,6 +100,7 @@ class LedgerState:
     n_lines: int = 0
     busy_s: float = 0.0
     bill: dict[str, Any] = field(default_factory=dict)
+    slot: float = 0.0
     device_s: float = 0.0
     _last_s: float | None = None
 
@@ -140,6 +142,8 @@ class LedgerState:
             self.busy_s += line["time_s"] - self._last_s
         if self._last_s is not None or begins:
             self._last_s = line["time_s"]
+        if line["kind"] == "enlarged":
+            self.slot = max(self.slot, line["devices"])
         if line["kind"] == "reported" and self.entry(line["trial"]).metrics.get(line["epoch"]) != line["metrics"]:
             self.device_s += line["metrics"].get("epoch_s", 0.0) * self.devices
 
@@ -147,7 +151,8 @@ class LedgerState:
     def devices(self) -> float:
         """How many devices a trial takes: GPUs, or CPUs where it takes none."""
         spec = self.facts.get("spec", {})
-        return float(self.bill.get("devices") or spec.get("gpus_per_trial") or spec.get("cpus_per_trial", 1.0))
+        asked = self.bill.get("devices") or spec.get("gpus_per_trial") or spec.get("cpus_per_trial", 1.0)
+        return max(float(asked), self.slot)
 
     @property
     def unit(self) -> str:

@@ -12,10 +12,13 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from tissueclock.errors import DiskFullError, SweepError
+from tissueclock.settings import Resources
 from tissueclock.storage.files import write_text
 from tissueclock.storage.folders import SweepFolder
 from tissueclock.storage.ledger import LedgerWriter
+from tissueclock.sweeping.memory import is_out_of_memory, larger_slot, slot, slot_devices
 from tissueclock.sweeping.promotion import settle_trial
+from tissueclock.sweeping.room import largest_node
 
 _RAISED = re.compile(r"(?:\w+\.)*(\w*(?:Error|Exception): .*)")
 
@@ -27,9 +30,13 @@ class Recorder(Callback):
         writer: The sweep's ledger.
         names: Ledger names by Tune's trial ids; the searcher fills it.
         folder: The sweep's; a trial's tracebacks are kept in its folder.
+        resources: What the study gives a trial.
     """
 
-    def __init__(self, *, writer: LedgerWriter, names: Mapping[str, str], folder: SweepFolder) -> None:
+    def __init__(
+        self, *, writer: LedgerWriter, names: Mapping[str, str], folder: SweepFolder, resources: Resources
+    ) -> None:
+        self._resources = resources
         self._writer = writer
         self._names = names
         self._folder = folder
@@ -67,7 +74,7 @@ class Recorder(Callback):
         settle_trial(self._folder.trial(name))
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """A failure that the trial is taken up after.
+        """A failure that the trial is taken up after; after one for want of memory, in a larger slot.
 
         Raises:
             DiskFullError: There is no room, and would be none for a retry: the trial stays open.
@@ -75,7 +82,20 @@ class Recorder(Callback):
         name = self._names[trial.trial_id]
         _stop_if_full(trial)
         self._keep_tracebacks(trial, name)
-        self._writer.append("recovered", trial=name, error=one_line_error(trial))
+        self._writer.append("recovered", trial=name, error=one_line_error(trial) + self._enlarge(trial, name))
+
+    def _enlarge(self, trial: Trial, name: str) -> str:
+        """Gives a trial that ran out of memory a larger slot, which those after it get too; what was done, in words."""
+        if not is_out_of_memory(_last_error(trial)):
+            return ""
+        unit = self._resources.unit
+        had = slot_devices(self._resources, trial.placement_group_factory.required_resources)
+        larger = larger_slot(self._resources, had, whole=1.0 if self._resources.gpus else largest_node(unit))
+        if larger is None:
+            return ""
+        trial.update_resources(slot(self._resources, larger))
+        self._writer.append("enlarged", trial=name, devices=larger)
+        return f" (out of memory on {had:g} {unit}: taken up on {larger:g})"
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A failure once too often.

@@ -17,6 +17,8 @@ from tissueclock.storage.ledger import LedgerWriter, TrialEntry
 from tissueclock.sweeping.space import Space
 
 METRIC = "best_value"
+SLOT = "slot"
+"""Where a configuration tells Tune the devices that trials of the sweep are known to need; 0: as the study says."""
 _N_RANDOM_FIRST = 10
 _STATES = {"finished": TrialState.COMPLETE, "pruned": TrialState.COMPLETE, "failed": TrialState.FAIL}
 
@@ -147,7 +149,8 @@ class ConfirmingSearcher(Searcher):
 
 def _config(trial: TrialEntry, writer: LedgerWriter) -> dict[str, Any]:
     """What a worker is handed of a trial."""
-    asked = {"hyperparameters": trial.hyperparameters, "seed": trial.seed}
+    asked: dict[str, Any] = {"hyperparameters": trial.hyperparameters, "seed": trial.seed}
+    asked[SLOT] = writer.state.slot
     return asked | {name: value for name, value in writer.state.facts.items() if name == "inputs"}
 
 

@@ -4,12 +4,14 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
+from ray.tune.execution.placement_groups import resource_dict_to_pg_factory
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
@@ -22,12 +24,13 @@ from tissueclock.storage.folders import PromotedFolder
 from tissueclock.storage.ledger import SCHEMA, LedgerState, LedgerWriter, read_ledger
 from tissueclock.sweeping.bill import bill_sweep, measure_on_cluster
 from tissueclock.sweeping.limit import ShareStopper
+from tissueclock.sweeping.memory import slot
 from tissueclock.sweeping.phase import SweptPhase
 from tissueclock.sweeping.promotion import confirmations_to_ask, promote, promotion_fault, settle_trial
 from tissueclock.sweeping.recorder import Recorder
 from tissueclock.sweeping.room import slots
 from tissueclock.sweeping.scheduler import make_scheduler
-from tissueclock.sweeping.searcher import ConfirmingSearcher, LedgerSearcher, wanted_trials
+from tissueclock.sweeping.searcher import SLOT, ConfirmingSearcher, LedgerSearcher, wanted_trials
 from tissueclock.sweeping.space import Space, make_space
 from tissueclock.training.bill import measure_as_trial
 from tissueclock.training.phase import LearningTask
@@ -241,10 +244,10 @@ def _fit(
     stopper: ShareStopper | None = None,
 ) -> None:
     spec = job.spec
-    recorder = Recorder(writer=writer, names=searcher.names, folder=job.folder)
+    recorder = Recorder(writer=writer, names=searcher.names, folder=job.folder, resources=spec.budget.resources)
     trainable = phase.trainable.for_job(job)
     resources = spec.budget.resources
-    reserved = {"cpu": resources.cpus, "gpu": resources.gpus} if resources.workers == 1 else _DRIVER
+    reserved = partial(_reserved, resources) if resources.workers == 1 else _DRIVER
     attempt = f"{job.name}-{time.strftime('%Y%m%d-%H%M%S')}"  # Tune's working folder on a node: shared by all sweeps
     writer.append("attempt", trials_left=n_left, code=job.lineage["code"])
     tuner = Tuner(
@@ -270,6 +273,10 @@ def _fit(
         ),
     )
     tuner.fit()
+
+
+def _reserved(resources: Resources, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+    return resource_dict_to_pg_factory(slot(resources, config[SLOT]))
 
 
 class _Names:
