@@ -55,6 +55,26 @@ def test_a_sweep_that_the_study_no_longer_has_is_not_the_best(folder: StudyFolde
     assert Store(folder).client.get_model_version_by_alias(NAME, "best").tags["sweep"] == "detection-2"
 
 
+def test_a_checkpoint_that_gave_way_is_not_the_best_however_good_it_looked(folder: StudyFolder) -> None:
+    sweep = promoted_sweep(folder, value=0.9)
+    follow(folder)
+    sweep.append("reopened")
+    sweep.run("t0002", auc=0.8)
+    for i, (name, value) in enumerate((("t0001", 0.6), ("t0002", 0.75)), start=1):
+        again = {"trial": f"{name}c1", "confirms": name, "hyperparameters": {}, "seed": i}
+        sweep.append("asked", **again)
+        sweep.append("reported", trial=f"{name}c1", epoch=1, metrics={"best_value": value})
+        sweep.append("ended", trial=f"{name}c1", status="finished")
+    sweep.promote(1, "t0002", digest="new" * 8, value=0.8, holdout=0.7)
+    sweep.close()
+
+    follow(folder)
+
+    best = Store(folder).client.get_model_version_by_alias(NAME, "best")
+    assert best.tags["trial"] == "t0002"
+    assert float(best.tags["best_value"]) == 0.75
+
+
 def test_a_checkpoint_promoted_after_reopening_is_another_version(folder: StudyFolder) -> None:
     sweep = promoted_sweep(folder)
     follow(folder)

@@ -7,6 +7,7 @@ sweep's row shows those of its best checkpoint.
 import json
 import math
 from collections.abc import Mapping
+from statistics import fmean
 from typing import Any
 
 from mlflow.entities import LoggedModelOutput, Metric
@@ -18,6 +19,7 @@ from tissueclock.tracking.runs import ID_TAG, MirroredRun, RunMirror
 from tissueclock.tracking.sweep_log import SweepLog
 
 ALIAS = "best"
+RANK_TAG = "rank"
 DIGEST_TAG = "tissueclock.weights"
 PROMOTED_TAG = "tissueclock.promoted"
 
@@ -60,6 +62,7 @@ class ModelRegistry:
         for rank, line in sorted(log.state.promoted.items()):
             trial = runs.runs[log.name, line["trial"]]
             self._promote(log, rank, name=name, sweep=sweep, trial=trial)
+        self._mark_versions(log, name)
         self._set_alias(name, current)
         self._client.set_tag(sweep.run_id, PROMOTED_TAG, fingerprint)
         sweep.tags[PROMOTED_TAG] = fingerprint
@@ -138,8 +141,21 @@ class ModelRegistry:
         versions = json.dumps([{"name": name, "version": made.version}])
         self._client.set_logged_model_tags(model.model_id, {"mlflow.modelVersions": versions})
 
+    def _mark_versions(self, log: SweepLog, name: str) -> None:
+        """Says of each version of a sweep its rank among what is promoted now (0: it gave way), and its value."""
+        ranks = {line["digest"]: rank for rank, line in log.state.promoted.items()}
+        for version in self._versions(name):
+            if version.tags.get("sweep") != log.name:
+                continue
+            rank = ranks.get(version.tags[DIGEST_TAG], 0)
+            marks = {RANK_TAG: str(rank)} | ({"best_value": repr(_value(log, rank))} if rank else {})
+            for key, mark in marks.items():
+                if version.tags.get(key) != mark:
+                    self._client.set_model_version_tag(name, version.version, key, mark)
+
     def _set_alias(self, name: str, current: set[str] | None) -> None:
-        versions = [v for v in self._versions(name) if current is None or v.tags.get("sweep") in current]
+        promoted = [version for version in self._versions(name) if version.tags.get(RANK_TAG) != "0"]
+        versions = [version for version in promoted if current is None or version.tags.get("sweep") in current]
         if versions:
             best = max(versions, key=lambda version: (float(version.tags["best_value"]), -int(version.version)))
             self._client.set_registered_model_alias(name, ALIAS, best.version)
@@ -155,11 +171,21 @@ class ModelRegistry:
                 return versions
 
 
+def _value(log: SweepLog, rank: int) -> float:
+    """What a promoted checkpoint is ranked by: what its configuration reached from fresh seeds, or its best value."""
+    line = log.state.promoted[rank]
+    again = log.state.confirmed(line["trial"])
+    return fmean(again) if again else float(line["value"])
+
+
 def _fingerprint(log: SweepLog) -> str:
-    """What is promoted, and whether it is scored, in a line."""
-    ranks = sorted(log.state.promoted.items())
-    scored = {rank: log.folder.promoted(rank).holdout.exists() for rank, _ in ranks}
-    return " ".join(f"{rank}:{line['digest'][:16]}{'+holdout' * scored[rank]}" for rank, line in ranks)
+    """What is promoted, by what it was confirmed, and whether it is scored, in a line."""
+    parts = []
+    for rank, line in sorted(log.state.promoted.items()):
+        confirmed = f"~{_value(log, rank):.6f}" if log.state.confirmed(line["trial"]) else ""
+        scored = "+holdout" * log.folder.promoted(rank).holdout.exists()
+        parts.append(f"{rank}:{line['digest'][:16]}{confirmed}{scored}")
+    return " ".join(parts)
 
 
 def _holdout(folder: PromotedFolder) -> dict[str, float]:
