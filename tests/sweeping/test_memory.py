@@ -1,5 +1,6 @@
 """A trial that ran out of memory gets a larger slot, and so do those after it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from tissueclock.cohort.store import Cohort
 from tissueclock.records import SweepJob
 from tissueclock.settings import Resources, SchedulerSettings
 from tissueclock.storage.folders import SweepFolder
-from tissueclock.storage.ledger import read_ledger
+from tissueclock.storage.ledger import LedgerWriter, read_ledger
 from tissueclock.sweeping.memory import is_out_of_memory, larger_slot, slot
 from tissueclock.sweeping.phase import SweptPhase
 from tissueclock.sweeping.sweep import run_sweep
@@ -91,3 +92,9 @@ def test_a_trial_that_does_not_fit_is_taken_up_in_a_larger_slot_and_later_ones_b
     assert [trial.recovered for trial in others] == [[], [], []]
     assert {trial.status for trial in ledger.trials.values()} == {"finished"}
     assert ledger.devices == 1.0, "the cost is of what they took"
+
+    with LedgerWriter(job.folder.ledger) as writer:
+        writer.append("enlarged", trial=first.name, devices=64.0)  # as on a larger cluster
+    more = replace(job, spec=vary(spec, trials=5))
+    run_sweep(more, SweptPhase(Hungry, load_phase(spec).space))
+    assert read_ledger(job.folder.ledger).trials["t0005"].status == "finished", "it does not wait for 64 CPUs"

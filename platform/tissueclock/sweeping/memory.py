@@ -7,6 +7,7 @@ from ray.exceptions import OutOfMemoryError as KilledForMemoryError
 from ray.exceptions import RayActorError
 
 from tissueclock.settings import Resources
+from tissueclock.sweeping.room import largest_node
 
 _TELLTALES = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
 _RAY_TELLTALES = ("running low on memory", "memory pressure", "oom")
@@ -32,7 +33,7 @@ def larger_slot(resources: Resources, devices: float, *, whole: float) -> float 
     Args:
         resources: What the study gives a trial.
         devices: What it had: its share of a GPU, or its CPUs where it takes no GPU.
-        whole: The most that helps: one GPU, or the CPUs of the largest node.
+        whole: The most that helps: `whole_slot`.
 
     Returns:
         None where it had it all, or several processes train it.
@@ -41,6 +42,11 @@ def larger_slot(resources: Resources, devices: float, *, whole: float) -> float 
         return None
     doubled: float = 2.0 ** (math.floor(math.log2(devices)) + 1)
     return min(doubled, whole)
+
+
+def whole_slot(resources: Resources) -> float:
+    """The most devices that help a trial on the connected cluster: one GPU, or the CPUs of the largest node."""
+    return 1.0 if resources.gpus else largest_node("CPU")
 
 
 def slot(resources: Resources, devices: float | None) -> dict[str, float]:

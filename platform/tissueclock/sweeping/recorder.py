@@ -16,9 +16,8 @@ from tissueclock.settings import Resources
 from tissueclock.storage.files import write_text
 from tissueclock.storage.folders import SweepFolder
 from tissueclock.storage.ledger import LedgerWriter
-from tissueclock.sweeping.memory import is_out_of_memory, larger_slot, slot, slot_devices
+from tissueclock.sweeping.memory import is_out_of_memory, larger_slot, slot, slot_devices, whole_slot
 from tissueclock.sweeping.promotion import settle_trial
-from tissueclock.sweeping.room import largest_node
 
 _RAISED = re.compile(r"(?:\w+\.)*(\w*(?:Error|Exception): .*)")
 
@@ -90,7 +89,7 @@ class Recorder(Callback):
             return ""
         unit = self._resources.unit
         had = slot_devices(self._resources, trial.placement_group_factory.required_resources)
-        larger = larger_slot(self._resources, had, whole=1.0 if self._resources.gpus else largest_node(unit))
+        larger = larger_slot(self._resources, had, whole=whole_slot(self._resources))
         if larger is None:
             return ""
         trial.update_resources(slot(self._resources, larger))

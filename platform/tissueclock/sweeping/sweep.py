@@ -24,7 +24,7 @@ from tissueclock.storage.folders import PromotedFolder
 from tissueclock.storage.ledger import SCHEMA, LedgerState, LedgerWriter, read_ledger
 from tissueclock.sweeping.bill import bill_sweep, measure_on_cluster
 from tissueclock.sweeping.limit import ShareStopper
-from tissueclock.sweeping.memory import slot
+from tissueclock.sweeping.memory import slot, whole_slot
 from tissueclock.sweeping.phase import SweptPhase
 from tissueclock.sweeping.promotion import confirmations_to_ask, promote, promotion_fault, settle_trial
 from tissueclock.sweeping.recorder import Recorder
@@ -247,7 +247,7 @@ def _fit(
     recorder = Recorder(writer=writer, names=searcher.names, folder=job.folder, resources=spec.budget.resources)
     trainable = phase.trainable.for_job(job)
     resources = spec.budget.resources
-    reserved = partial(_reserved, resources) if resources.workers == 1 else _DRIVER
+    reserved = partial(_reserved, resources, whole_slot(resources)) if resources.workers == 1 else _DRIVER
     attempt = f"{job.name}-{time.strftime('%Y%m%d-%H%M%S')}"  # Tune's working folder on a node: shared by all sweeps
     writer.append("attempt", trials_left=n_left, code=job.lineage["code"])
     tuner = Tuner(
@@ -275,8 +275,9 @@ def _fit(
     tuner.fit()
 
 
-def _reserved(resources: Resources, config: dict[str, Any]) -> tune.PlacementGroupFactory:
-    return resource_dict_to_pg_factory(slot(resources, config[SLOT]))
+def _reserved(resources: Resources, whole: float, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+    """What Tune reserves for a trial; a slot that was needed on a larger cluster is cut to what a node has here."""
+    return resource_dict_to_pg_factory(slot(resources, min(config[SLOT], whole)))
 
 
 class _Names:
