@@ -10,7 +10,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ class PageServer:
 
     def __enter__(self) -> "PageServer":
         try:
-            with _interrupted_later():  # a process that was started and is not known could not be ended
+            with _interrupted_later() as noted:  # a process that was started and is not known could not be ended
                 self._process = subprocess.Popen(
                     self._command,
                     **self._options,
@@ -101,7 +101,7 @@ class PageServer:
                     stderr=subprocess.DEVNULL,
                     start_new_session=True,
                 )
-            self._wait_for_answer(self._process)
+                self._wait_for_answer(self._process, noted)
         except BaseException:
             self.__exit__()
             raise
@@ -131,9 +131,9 @@ class PageServer:
             return
         raise TissueclockError(f"the MLflow server at {self._base} ended with exit code {code}")
 
-    def _wait_for_answer(self, process: "subprocess.Popen[bytes]") -> None:
+    def _wait_for_answer(self, process: "subprocess.Popen[bytes]", interruptions: Sequence[int]) -> None:
         deadline = time.monotonic() + _START_TIMEOUT_S
-        while not _answers(f"{self._base}/health"):
+        while not interruptions and not _answers(f"{self._base}/health"):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise TissueclockError(f"the MLflow server at {self._base} did not start (`mlflow server` says why)")
             time.sleep(0.2)
@@ -183,15 +183,18 @@ def _ended_by_sigterm() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _interrupted_later() -> Iterator[None]:
-    """Holds an interruption back until the block has ended."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+def _interrupted_later() -> Iterator[Sequence[int]]:
+    """Holds an interruption back until the block has ended; yields those noted, for the block to end early.
+
+    A signal that raises can be lost: where it meets a finaliser, Python drops the exception.
+    """
     noted: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield noted
+        return
     before = {number: signal.signal(number, lambda n, _: noted.append(n)) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield noted
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
