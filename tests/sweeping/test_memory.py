@@ -30,7 +30,7 @@ from trainables.detection import Detection
         (MemoryError(), True),
         (OutOfMemoryError("Task was killed due to the node running low on memory."), True),
         (RayActorError("5f", "The actor is dead because it was killed: the node was running low on memory"), True),
-        (RayActorError("5f", "The actor died unexpectedly: connection error code 2"), False),
+        (RayActorError("5f", "The actor died unexpectedly on node mri-room-2: connection error code 2"), False),
         (ValueError("lr is -1"), False),
         (None, False),
     ],

@@ -60,6 +60,22 @@ def test_a_new_searcher_hands_out_trials_in_flight_first_and_then_asks_for_what_
         assert second.suggest("e") == Searcher.FINISHED
 
 
+def test_trials_in_flight_end_also_where_fewer_are_asked_for_by_now(path: Path) -> None:
+    with LedgerWriter(path) as writer:
+        first = searcher(writer, vary(trials=5))
+        suggested = [first.suggest(f"a{i}") for i in range(4)]
+        for i in range(3):
+            end(writer, first, f"a{i}", 0.6)
+    with LedgerWriter(path) as writer:
+        second = searcher(writer, vary(trials=2))
+        assert second.n_left == 1
+        assert second.suggest("b") == suggested[3]
+        assert second.n_left == 0
+        assert second.suggest("c") == Searcher.FINISHED
+    with LedgerWriter(path) as writer:
+        assert searcher(writer, vary(trials=6)).n_left == 1 + 2
+
+
 def test_a_searcher_interrupted_after_every_trial_still_learns(path: Path) -> None:
     spec = vary(trials=30)
     rates = []

@@ -55,9 +55,10 @@ def read_results(folder: StudyFolder) -> StudyResult:
     cohort = _open_cohort(Path(graph["cohort"]), gaps)
     names = list(dict.fromkeys(name for sweeps in graph["arms"].values() for name in sweeps))
     names += [name for name in graph["sweeps"] if name not in names]
-    costs = tuple(_cost(folder.sweep(name), graph["sweeps"][name]) for name in names)
+    ledgers = {name: read_ledger(folder.sweep(name).ledger) for name in names}
+    costs = tuple(_cost(name, graph["sweeps"][name], ledgers[name]) for name in names if ledgers[name].n_lines)
     names = [name for name in names if graph["sweeps"][name].get("objective", _COMPARED) == _COMPARED]
-    sweeps = _by_question([_read_sweep(folder.sweep(name), graph, gaps) for name in names])
+    sweeps = _by_question([_read_sweep(folder.sweep(name), graph, ledgers[name], gaps) for name in names])
     if cohort and (strangers := _swept_on_another(sweeps, cohort.digest)):
         gaps.append(
             f"{cohort.folder} is another cohort now than {', '.join(strangers)} ran on: no observer, no readers"
@@ -74,23 +75,18 @@ def read_results(folder: StudyFolder) -> StudyResult:
         readers=_readers(sweeps, cohort) if cohort else {},
         tests=_tests(sweeps),
         gaps=tuple(gaps),
-        costs=tuple(cost for cost in costs if cost is not None),
+        costs=costs,
     )
 
 
-def _cost(folder: SweepFolder, spec: Mapping[str, Any]) -> Cost | None:
-    """What a sweep was to cost and has cost; None where it has not been begun."""
-    ledger = read_ledger(folder.ledger)
-    if not ledger.n_lines:
-        return None
-    billed_h = ledger.bill.get("hours")
-    return Cost(folder.path.name, tuple(spec["arms"]), ledger.unit, billed_h, ledger.device_s / 3600)
+def _cost(name: str, spec: Mapping[str, Any], ledger: LedgerState) -> Cost:
+    """What a sweep was to cost and has cost."""
+    return Cost(name, tuple(spec["arms"]), ledger.unit, ledger.bill.get("hours"), ledger.device_s / 3600)
 
 
-def _read_sweep(folder: SweepFolder, graph: Mapping[str, Any], gaps: list[str]) -> SweepResult:
+def _read_sweep(folder: SweepFolder, graph: Mapping[str, Any], ledger: LedgerState, gaps: list[str]) -> SweepResult:
     name = folder.path.name
     spec = graph["sweeps"][name]
-    ledger = read_ledger(folder.ledger)
     state: Completeness = "complete" if ledger.closed else "incomplete" if ledger.n_lines else "not started"
     if state == "not started":
         gaps.append(f"sweep {name} has not been started")

@@ -10,7 +10,7 @@ from tissueclock.settings import Resources
 from tissueclock.sweeping.room import largest_node
 
 _TELLTALES = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
-_RAY_TELLTALES = ("running low on memory", "memory pressure", "oom")
+_RAY_TELLTALES = ("running low on memory", "memory pressure")
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
@@ -49,16 +49,16 @@ def whole_slot(resources: Resources) -> float:
     return 1.0 if resources.gpus else largest_node("CPU")
 
 
-def slot(resources: Resources, devices: float | None) -> dict[str, float]:
+def slot(resources: Resources, devices: float) -> dict[str, float]:
     """What Tune reserves for a trial.
 
     Args:
         resources: What the study gives it.
-        devices: What it needs of that in which its hours are counted; None, or less than the study gives: as given.
+        devices: What it needs of that in which its hours are counted; less than the study gives: as given.
     """
     if resources.gpus:
-        return {"cpu": resources.cpus, "gpu": max(devices or 0.0, resources.gpus)}
-    return {"cpu": max(devices or 0.0, resources.cpus), "gpu": 0.0}
+        return {"cpu": resources.cpus, "gpu": max(devices, resources.gpus)}
+    return {"cpu": max(devices, resources.cpus), "gpu": 0.0}
 
 
 def slot_devices(resources: Resources, required: dict[str, Any]) -> float:

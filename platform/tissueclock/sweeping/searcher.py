@@ -54,6 +54,11 @@ class LedgerSearcher(Searcher):
         for trial in writer.state.with_status("finished", "pruned", "failed"):
             self._tell_past(trial)
 
+    @property
+    def n_left(self) -> int:
+        """Trials left to hand out: those in flight, also where fewer are asked for by now, and those not asked yet."""
+        return len(self._in_flight) + max(0, self.n_wanted - len(self._writer.state.trials))
+
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
         """The next trial's configuration, or FINISHED where nothing is left to ask."""
         if self._in_flight:

@@ -113,8 +113,7 @@ def run_sweep(job: SweepJob, phase: SweptPhase, *, retry_failed: bool = False, s
         for trial in [trial for trial in writer.state.entries() if trial.status is not None]:
             settle_trial(job.folder.trial(trial.name))
         searcher = LedgerSearcher(writer=writer, space=space, spec=job.spec)
-        n_open = len(writer.state.with_status(None))
-        n_left = 0 if is_spent else n_open + searcher.n_wanted - len(writer.state.trials)
+        n_left = 0 if is_spent else searcher.n_left
         if is_complete(job, phase):
             return
         if writer.state.closed:
