@@ -40,10 +40,13 @@ def mlflow_runs(uri: str) -> list[Any]:
     return list(client.search_runs([experiment.experiment_id for experiment in client.search_experiments()]))
 
 
-def test_a_driver_killed_again_and_again_ends_with_the_trials_asked_for_each_once(study_dir: Path) -> None:
+@pytest.mark.parametrize("judged_by", [{}, {"folds": 3, "confirm": 1}], ids=["one split", "folds, and fresh seeds"])
+def test_a_driver_killed_again_and_again_ends_with_the_trials_asked_for_each_once(
+    study_dir: Path, judged_by: dict[str, int]
+) -> None:
+    scheduler = {"name": "asha", "grace_epochs": 2}
     study = write_study(
-        study_dir,
-        sweep={"trials": N_TRIALS, "epochs": 6, "patience": 6, "scheduler": {"name": "asha", "grace_epochs": 2}},
+        study_dir, sweep={"trials": N_TRIALS, "epochs": 6, "patience": 6, "scheduler": scheduler, **judged_by}
     )
     moments = random.Random(20261123)
     for _ in range(N_KILLS):
@@ -58,11 +61,12 @@ def test_a_driver_killed_again_and_again_ends_with_the_trials_asked_for_each_onc
     assert sorted(ledger.trials) == [f"t{i:04d}" for i in range(1, N_TRIALS + 1)]
     assert not ledger.with_status(None, "failed")
     ended = [line for line in ledger_file.read_text().splitlines() if '"kind":"ended"' in line]
-    assert len(ended) == N_TRIALS, "a trial ended twice"
-    for trial in ledger.trials.values():
+    assert len(ledger.confirmations) == 2 * judged_by.get("confirm", 0)
+    assert len(ended) == N_TRIALS + len(ledger.confirmations), "a trial ended twice"
+    for trial in ledger.entries():
         assert sorted(trial.metrics) == list(range(1, trial.last_epoch + 1)), "an epoch is missing from the curve"
 
     runs = mlflow_runs(f"sqlite:///{study_dir}/toy/mlflow.db")
     assert all(found.info.status != "RUNNING" for found in runs)
     names = [found.data.tags["tissueclock.trial"] for found in runs if "tissueclock.trial" in found.data.tags]
-    assert sorted(names) == sorted(ledger.trials)
+    assert sorted(names) == sorted(trial.name for trial in ledger.entries())

@@ -77,7 +77,7 @@ def test_a_trial_that_does_not_fit_is_taken_up_in_a_larger_slot_and_later_ones_b
 
     none = SchedulerSettings(name="none")
     spec = vary(cohort=toy_cohort.folder, cohort_digest=toy_cohort.digest, scheduler=none)
-    spec = vary(spec, trials=4, epochs=2, promote=1, cpus_per_trial=0.25, max_concurrent=1)
+    spec = vary(spec, trials=4, epochs=2, promote=1, cpus_per_trial=0.25, max_concurrent=1, max_failures=1)
     lineage = {"cohort": "c", "split": "s", "seed": 3, "code": {}}
     job = SweepJob(spec=spec, folder=SweepFolder(tmp_path), study="s", inputs="i", lineage=lineage)
 

@@ -93,6 +93,7 @@ class Recorder(Callback):
         if larger is None:
             return ""
         trial.update_resources(slot(self._resources, larger))
+        trial.run_metadata.num_failures -= 1  # doubling ends by itself: it is none of `max_failures`
         self._writer.append("enlarged", trial=name, devices=larger)
         return f" (out of memory on {had:g} {unit}: taken up on {larger:g})"
 
