@@ -105,6 +105,8 @@ class LearningSettings(Strict):
             into so many folds, each of which judges a network that learned from the others; a trial trains them all in
             step and is judged by their mean.
         seeds: How often each fold is learned, from fresh seeds.
+        smooth: Where `folds` is 1: an epoch is judged by the objective's mean over it and those before it, so many in
+            all; 1: each by itself. The best of many noisy epochs flatters itself. Folds average already.
     """
 
     space: Name | None = None
@@ -116,6 +118,12 @@ class LearningSettings(Strict):
     precision: Precision = "auto"
     folds: Annotated[int, Field(ge=1, le=20)] = 1
     seeds: Annotated[int, Field(ge=1, le=20)] = 1
+    smooth: Annotated[int, Field(ge=1, le=20)] = 5
+
+    @property
+    def epochs_judged(self) -> int:
+        """Epochs whose mean judges one."""
+        return self.smooth if self.folds == 1 else 1
 
     @property
     def n_replicas(self) -> int:

@@ -46,6 +46,7 @@ class Course(abc.ABC):
     Args:
         epochs: Most epochs to run, at least 1.
         patience: Epochs without a better one after which to stop, at least 1.
+        smooth: Epochs that the objective is averaged over before it judges one; see `EarlyStopping`.
 
     Attributes:
         objective: The validation metric by which epochs are judged; larger is better.
@@ -54,10 +55,10 @@ class Course(abc.ABC):
 
     objective: ClassVar[str]
 
-    def __init__(self, *, epochs: int, patience: int, objective: str) -> None:
+    def __init__(self, *, epochs: int, patience: int, objective: str, smooth: int = 1) -> None:
         self.epoch = 0
         self._epochs = epochs
-        self._stopping = EarlyStopping(patience=patience, objective=objective)
+        self._stopping = EarlyStopping(patience=patience, objective=objective, smooth=smooth)
 
     @abc.abstractmethod
     def learn_epoch(self) -> dict[str, float]:

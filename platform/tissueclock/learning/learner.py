@@ -39,6 +39,7 @@ class Conditions:
         seed: Of the order of samples, augmentation or distortion, and dropout.
         device: Where the network runs.
         precision: In which number format.
+        smooth: Epochs that the objective is averaged over before it judges one, at least 1.
     """
 
     epochs: int
@@ -46,6 +47,7 @@ class Conditions:
     seed: int
     device: torch.device
     precision: Precision = "auto"
+    smooth: int = 1
 
 
 class Learner(Course):
@@ -74,7 +76,12 @@ class Learner(Course):
         hyperparameters: Mapping[str, Any],
         conditions: Conditions,
     ) -> None:
-        super().__init__(epochs=conditions.epochs, patience=conditions.patience, objective=self.objective)
+        super().__init__(
+            epochs=conditions.epochs,
+            patience=conditions.patience,
+            objective=self.objective,
+            smooth=conditions.smooth,
+        )
         self.hyperparameters = Hyperparameters.from_mapping(hyperparameters)
         self.network = network.to(conditions.device)
         self._n_train = n_train

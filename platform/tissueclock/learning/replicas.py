@@ -25,11 +25,14 @@ class Replicas(Course):
         n_seeds: Learners of each fold.
         epochs: Most epochs to run.
         patience: Epochs without a better mean after which to stop.
+        smooth: Epochs that this mean is averaged over before it judges one.
         seed: The trial's.
     """
 
-    def __init__(self, learners: Sequence[Learner], *, n_seeds: int, epochs: int, patience: int, seed: int) -> None:
-        super().__init__(epochs=epochs, patience=patience, objective=learners[0].objective)
+    def __init__(
+        self, learners: Sequence[Learner], *, n_seeds: int, epochs: int, patience: int, seed: int, smooth: int = 1
+    ) -> None:
+        super().__init__(epochs=epochs, patience=patience, objective=learners[0].objective, smooth=smooth)
         self.learners = tuple(learners)
         self._n_seeds, self._seed = n_seeds, seed
 

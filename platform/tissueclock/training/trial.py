@@ -123,6 +123,7 @@ class Trial:
                     seed=seed,
                     device=self._device,
                     precision=said.precision,
+                    smooth=said.epochs_judged,
                 ),
                 shard=self._shard,
                 i_replica=i_replica,
@@ -132,7 +133,14 @@ class Trial:
         if len(made) == 1:
             return made[0]
         learners = [learner for learner, _ in made]
-        course = Replicas(learners, n_seeds=said.seeds, epochs=said.epochs, patience=said.patience, seed=config["seed"])
+        course = Replicas(
+            learners,
+            n_seeds=said.seeds,
+            epochs=said.epochs,
+            patience=said.patience,
+            seed=config["seed"],
+            smooth=said.epochs_judged,
+        )
         return course, made[0][1]
 
     def _go_on(self) -> None:
