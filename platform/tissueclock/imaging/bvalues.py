@@ -36,6 +36,11 @@ class BValues:
     tolerance_s_mm2: float = 300.0
 
 
+def same_shell(one: float, other: float) -> bool:
+    """Whether two b-values, s/mm2, are one shell."""
+    return abs(one - other) <= max(SHELL_S_MM2, SHELL_FRACTION * other)
+
+
 def pick_b(
     bvals: Sequence[float] | npt.NDArray[np.floating], *, wanted: float, tolerance: float
 ) -> Int[np.ndarray, " n"]:

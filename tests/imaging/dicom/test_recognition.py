@@ -9,6 +9,8 @@ from tissueclock.imaging.dicom.recognition import Facts, merge, recognise_series
 
 def facts(*image_type: str, **given: Any) -> Facts:
     own = {"modality": {"MR"}, "image_types": {image_type} if image_type else set()} | given
+    standard, private = own.pop("standard_b", ()), own.pop("private_b", ())
+    own["b_tags"] = {(b, None) for b in standard} | {(None, b) for b in private}
     return Facts(**{name: frozenset(values) for name, values in own.items()})
 
 
@@ -105,7 +107,7 @@ def test_a_phase_image_beside_a_magnitude_leaves_the_series_in():
 
 
 def test_the_standard_b_value_comes_before_a_private_one():
-    assert facts("ORIGINAL", standard_b={800.0}, private_b={1000.0}).b_values == {800.0}
+    assert facts("ORIGINAL", b_tags={(800.0, 1000.0)}).b_values == {800.0}
 
 
 def test_text_names_b_values():

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from jaxtyping import Float
 
 from tissueclock.errors import ImageError, StorageError
-from tissueclock.imaging.bvalues import SHELL_FRACTION, SHELL_S_MM2, read_bvals
+from tissueclock.imaging.bvalues import SHELL_S_MM2, read_bvals, same_shell
 from tissueclock.imaging.dicom.frames import b_by_pixels
 from tissueclock.imaging.dicom.objects import DicomSeries, copy_plain
 from tissueclock.imaging.dicom.sidecar import clean_sidecar
@@ -190,38 +190,63 @@ def _joined(series: DicomSeries, parts: Sequence[_Part], given: Path) -> Convert
 def _b_values(
     series: DicomSeries, parts: Sequence[_Part], data: npt.NDArray[Any], given: Path
 ) -> tuple[Float[np.ndarray, " n"] | None, str]:
-    """dcm2niix's where header and pixels agree with them, or else by finding each volume's pixels in the DICOM.
+    """One a volume, asked of header, pixels and dcm2niix, which must not contradict each other.
 
-    Checked always: of enhanced objects dcm2niix can mix up the volumes, or write another b-value, without a word.
+    Checked always: of enhanced objects dcm2niix can mix up the volumes, or write another b-value, without a word; of
+    classic ones an image without the tag is b0 for some makers, so that what others tell must not be said of it.
     """
-    known = sorted(series.facts.b_values)
+    facts = series.facts
+    if facts.torn_b is not None:
+        standard, private = (f"{value:g}" for value in facts.torn_b)
+        raise ImageError(
+            f"{series.name}: b {standard} by the standard tag and {private} by the maker's, of one image; which is "
+            "right is not known"
+        )
+    known = sorted(facts.b_values)
     found = [part.bvals for part in parts if part.bvals is not None]
     bvals = np.concatenate(found) if len(found) == len(parts) else None
     if not known:
-        named = series.facts.text_b
+        named = facts.text_b
         if bvals is None and len(named) == data.shape[3] == 1:
             return np.array(named), "b-value by the free text"
         return bvals, ""
-    if len(known) == 1:
+    if len(known) == 1 and not facts.some_b_untold:
         return np.full(data.shape[3], known[0]), ""
     by_pixels = b_by_pixels([given / f"{i:06d}.dcm" for i in range(len(series.files))], data, whose=series.name)
-    agreed = bvals is not None and _same_shells(bvals.tolist(), known)
-    if bvals is not None and agreed and (by_pixels is None or np.abs(bvals - by_pixels).max() <= SHELL_S_MM2):
-        return bvals, ""
-    if by_pixels is None:
+    if bvals is not None and _agree(bvals, known, by_pixels, some_untold=facts.some_b_untold):
+        return bvals, "b-values by dcm2niix, since some images tell none" if facts.some_b_untold else ""
+    if by_pixels is None or np.isnan(by_pixels).any():
         said = "none" if bvals is None else ", ".join(f"{value:g}" for value in sorted(set(bvals.tolist())))
         listed = ", ".join(f"{value:g}" for value in known)
+        untold = " of some images and none of others" if facts.some_b_untold else ""
         raise ImageError(
-            f"{series.name}: b-values {listed} in the header, {said} by dcm2niix; which volume has which is not known"
+            f"{series.name}: b-values {listed} in the header{untold}, {said} by dcm2niix; which volume has which is "
+            "not known"
         )
     return by_pixels, "b-values by pixels, since dcm2niix gave none or others"
 
 
-def _same_shells(found: Sequence[float], known: Sequence[float]) -> bool:
-    def near(value: float, others: Sequence[float]) -> bool:
-        return any(abs(value - other) <= max(SHELL_S_MM2, SHELL_FRACTION * other) for other in others)
+def _agree(
+    bvals: Float[np.ndarray, " n"],
+    known: Sequence[float],
+    by_pixels: Float[np.ndarray, " n"] | None,
+    *,
+    some_untold: bool,
+) -> bool:
+    """Whether dcm2niix's b-values are those of the header, and of each volume those of its pixels."""
 
-    return all(near(value, known) for value in found) and all(near(value, found) for value in known)
+    def near(value: float, others: Sequence[float]) -> bool:
+        return any(same_shell(value, other) for other in others)
+
+    found = bvals.tolist()
+    if not all(near(value, found) for value in known):
+        return False
+    if not some_untold and not all(near(value, known) for value in found):
+        return False
+    if by_pixels is None:
+        return True
+    told = ~np.isnan(by_pixels)
+    return bool((np.abs(bvals - by_pixels)[told] <= SHELL_S_MM2).all())
 
 
 def _gradients(path: Path, n: int) -> tuple[Float[np.ndarray, " n"] | None, Float[np.ndarray, "3 n"] | None]:

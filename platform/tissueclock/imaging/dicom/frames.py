@@ -4,6 +4,7 @@ For series whose b-values the converter does not tell.
 """
 
 import hashlib
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,8 +28,8 @@ def b_by_pixels(paths: Sequence[Path], data: npt.NDArray[Any], *, whose: str) ->
         whose: The series, for the message.
 
     Returns:
-        s/mm2, or None where a slice is not found (mosaics, rescaled or compressed pixels), or is found only under
-        several b-values.
+        s/mm2, NaN for a volume whose images tell none; None where a slice is not found (mosaics, rescaled or compressed
+        pixels), or is found only under several b-values.
 
     Raises:
         ImageError: A volume holds slices of several b-values.
@@ -44,9 +45,9 @@ def b_by_pixels(paths: Sequence[Path], data: npt.NDArray[Any], *, whose: str) ->
     for i in range(data.shape[3]):
         slices = [b_values.get(_digest(data[:, :, k, i]), set()) for k in range(data.shape[2])]
         # A slice without signal is found under every b-value: it tells nothing, and contradicts nothing.
-        told = sorted({next(iter(values)) for values in slices if len(values) == 1})
+        told = sorted({next(iter(values)) for values in slices if len(values) == 1}, key=lambda b: (math.isnan(b), b))
         if len(told) > 1:
-            listed = ", ".join(f"{value:g}" for value in told)
+            listed = ", ".join("unknown" if math.isnan(value) else f"{value:g}" for value in told)
             raise ImageError(
                 f"{whose}: dcm2niix mixed slices of b {listed} into one volume; export it as classic DICOM"
             )
@@ -63,14 +64,20 @@ def _frames(path: Path) -> Iterator[tuple[npt.NDArray[Any], float]]:
         pixels = image.pixel_array
     groups = image.get("PerFrameFunctionalGroupsSequence")
     if not groups:
-        (b_value,) = read_facts(image).b_values
-        yield pixels, b_value
+        yield pixels, _only(read_facts(image).b_values)
         return
     for frame, group in zip(pixels, groups, strict=True):
         one = pydicom.Dataset()
         one.PerFrameFunctionalGroupsSequence = [group]
-        (b_value,) = read_facts(one).b_values
-        yield frame, b_value
+        yield frame, _only(read_facts(one).b_values)
+
+
+def _only(b_values: frozenset[float]) -> float:
+    """The one b-value of an image; NaN, always the same object, where it tells none."""
+    if not b_values:
+        return math.nan
+    (b_value,) = b_values
+    return b_value
 
 
 def _digest(pixels: npt.NDArray[Any]) -> bytes:

@@ -121,8 +121,7 @@ def read_facts(header: Dataset) -> Facts:
         ),
         contrasts=_set(parts, "AcquisitionContrast"),
         components=_set(parts, "ComplexImageComponent"),
-        standard_b=_b_values(value for part in parts for value in _numbers(part, "DiffusionBValue")),
-        private_b=_b_values(_private_b(header)),
+        b_tags=frozenset(_b_tags(header)),
         directionality=_set(parts, "DiffusionDirectionality") | _private_directions(header),
         sequences=_sequences(parts),
         inversion_times_ms=frozenset(
@@ -164,10 +163,14 @@ def read_slice_mm(header: Dataset) -> float | None:
 def _functional_groups(header: Dataset) -> Iterator[Dataset]:
     """The items of all functional groups of an enhanced image, shared and of each frame."""
     for keyword in (_SHARED, _PER_FRAME):
-        for group in header.get(keyword) or ():
-            for element in group:
-                if element.VR == "SQ":
-                    yield from element.value
+        yield from _items(header.get(keyword) or ())
+
+
+def _items(groups: Iterable[Dataset]) -> Iterator[Dataset]:
+    for group in groups:
+        for element in group:
+            if element.VR == "SQ":
+                yield from element.value
 
 
 def _set(parts: Iterable[Dataset], keyword: str) -> frozenset[str]:
@@ -207,8 +210,24 @@ def _number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _b_values(values: Iterable[float]) -> frozenset[float]:
-    return frozenset(value for value in values if 0 <= value <= _MAX_B_S_MM2)
+def _b_tags(header: Dataset) -> Iterator[tuple[float | None, float | None]]:
+    """Standard and private b-value of each image: of the file, or of each of its frames."""
+    private = _b_value(_private_b(header))
+    frames = header.get(_PER_FRAME) or (Dataset(),)
+    shared = _b_value(value for part in (header, *_items(header.get(_SHARED) or ())) for value in _standard_b(part))
+    own = [_b_value(value for part in _items((frame,)) for value in _standard_b(part)) for frame in frames]
+    for found in own:
+        standard = shared if found is None else found
+        # A private tag of an enhanced file speaks of no frame; it counts where none has a standard one.
+        yield standard, private if len(own) == 1 or standard is None else None
+
+
+def _standard_b(part: Dataset) -> Iterator[float]:
+    return _numbers(part, "DiffusionBValue")
+
+
+def _b_value(values: Iterable[float]) -> float | None:
+    return next((value for value in values if 0 <= value <= _MAX_B_S_MM2), None)
 
 
 def _private_b(header: Dataset) -> Iterator[float]:

@@ -174,8 +174,8 @@ def _dwi(
 
 
 def _with_b_values(conversions: _Conversions, one: Candidate) -> Candidate | None:
-    """A candidate whose tags tell no b-value, with those that its conversion finds; None where it finds none."""
-    if one.b_values:
+    """A candidate, with the b-values that its conversion finds where images do not tell theirs; None: it finds none."""
+    if one.b_values and not one.series.facts.some_b_untold:
         return one
     if not conversions.works(one):
         return None

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from tissueclock.imaging.bvalues import SHELL_S_MM2
+from tissueclock.imaging.bvalues import SHELL_S_MM2, same_shell
 
 Kind = Literal["dwi", "adc", "flair", "left"]
 Evidence = Literal["standard tags", "private tags", "free text"]
@@ -64,8 +64,7 @@ class Facts:
         image_types: ImageType and FrameType, in capitals.
         contrasts: AcquisitionContrast: diffusion, perfusion, ...
         components: ComplexImageComponent: magnitude, phase, real or imaginary part.
-        standard_b: DiffusionBValue, s/mm2.
-        private_b: b-values from vendors' private tags, s/mm2.
+        b_tags: Of each image, DiffusionBValue and the vendor's private b-value, s/mm2, None where it has none.
         directionality: NONE, DIRECTIONAL, ISOTROPIC, BMATRIX.
         sequences: ScanningSequence, and IR, EP where enhanced headers say so.
         inversion_times_ms: Inversion times above 0.
@@ -80,8 +79,7 @@ class Facts:
     image_types: frozenset[tuple[str, ...]] = frozenset()
     contrasts: frozenset[str] = frozenset()
     components: frozenset[str] = frozenset()
-    standard_b: frozenset[float] = frozenset()
-    private_b: frozenset[float] = frozenset()
+    b_tags: frozenset[tuple[float | None, float | None]] = frozenset()
     directionality: frozenset[str] = frozenset()
     sequences: frozenset[str] = frozenset()
     inversion_times_ms: frozenset[float] = frozenset()
@@ -91,9 +89,31 @@ class Facts:
     texts: frozenset[str] = frozenset()
 
     @property
+    def standard_b(self) -> frozenset[float]:
+        """From the standard tag."""
+        return frozenset(standard for standard, _ in self.b_tags if standard is not None)
+
+    @property
+    def private_b(self) -> frozenset[float]:
+        """From vendors' private tags."""
+        return frozenset(private for _, private in self.b_tags if private is not None)
+
+    @property
     def b_values(self) -> frozenset[float]:
-        """From the standard tag, or else from private ones; empty where both are silent."""
-        return self.standard_b or self.private_b
+        """Of each image its standard tag's, or else its private one's; empty where all are silent."""
+        told = (private if standard is None else standard for standard, private in self.b_tags)
+        return frozenset(value for value in told if value is not None)
+
+    @property
+    def some_b_untold(self) -> bool:
+        """Whether some images tell their b-value and others do not: GE and Toshiba leave it out of b0."""
+        return (None, None) in self.b_tags and bool(self.b_values)
+
+    @property
+    def torn_b(self) -> tuple[float, float] | None:
+        """An image's standard and private b-value where they are not of one shell."""
+        both = ((one, other) for one, other in self.b_tags if one is not None and other is not None)
+        return next((pair for pair in sorted(both) if not same_shell(*pair)), None)
 
     @property
     def words(self) -> frozenset[str]:
