@@ -39,7 +39,7 @@ def test_picks_the_whole_shell_nearest_to_the_wanted_b_value(bvals, wanted, tole
         ),
         ([0, 1322], "b-values 0, 1322 found; 1000 +- 300 is needed; --b-tolerance 350 would take it"),
         ([0, 0], "b-values 0 found; 1000 +- 300 is needed"),
-        ([0, 2000], "b-values 0, 2000 found; 1000 +- 300 is needed"),
+        ([0, 2000], "b-values 0, 2000 found; 1000 +- 300 is needed; --b 2000 would take it"),
         ([], "b-values none found; 1000 +- 300 is needed"),
     ],
 )

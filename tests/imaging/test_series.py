@@ -75,7 +75,7 @@ def test_the_adc_map_s_unit_is_told_from_its_size(raw: Raw, unit: float) -> None
     raw.put("rec-ADC_dwi", ADC * np.float32(unit))
     series = raw.read()
     np.testing.assert_allclose(series.b0.data, HEAD.clip(1), rtol=1e-3)
-    assert any("no .bval; taken as b = 1000" in note for note in series.notes)
+    assert "tells no b-value; taken as b = 1000" in series.assumed[0]
 
 
 def test_lower_case_names_in_a_session_folder_are_found(tmp_path: Path) -> None:

@@ -65,12 +65,15 @@ def ingest(
     for reason, n_files in sorted(report.left_files.items()):
         say(f"  {n_files} files left: {reason}")
     n_refused = sum(patient.outcome == "refused" for patient in report.patients)
+    n_there = len(report.patients) - n_refused
     say(f"{target}: {sum(p.outcome == 'written' for p in report.patients)} patients written")
     say(f"  who they are (private, mode 0600): {report.key_file}; every series: {report.log_file}")
-    say(f"  next: fill in onset_to_mri_min and lesion_side in {target / 'participants.tsv'}")
-    say(f"        tissueclock preprocess {target} {target}-preprocessed")
+    if n_there:
+        say(f"  next: fill in onset_to_mri_min and lesion_side in {target / 'participants.tsv'}")
+        say(f"        tissueclock preprocess {target} {target}-preprocessed")
+    others = "the others were written" if n_there else "nothing was written"
     faults = {
-        f"{n_refused} of {len(report.patients)} patients refused (above); the others were written": n_refused,
+        f"{n_refused} of {len(report.patients)} patients refused (above); {others}": n_refused,
         f"{n_lost} series lost to damaged files (above); "
         "restore the files, remove the subjects that lack them and run again": n_lost,
         f"{len(report.damaged_files)} damaged files of nobody known (above)": len(report.damaged_files),
@@ -208,6 +211,11 @@ def _print_quality(judged: "Sequence[JudgedPatient]", result: "Preparation") -> 
             flags = escape("; ".join(patient.quality.flags))
             table.add_row(patient.folder.subject, flags, "yes" if patient.exclude else "")
         console.print(table)
+    assuming = sorted((patient.folder.subject, line) for patient in judged for line in patient.assumed)
+    for subject, line in assuming[:MOST_LISTED]:
+        say(f"assumed: {subject}: {line}", style="yellow")
+    if len(assuming) > MOST_LISTED:
+        say(f"... and {len(assuming) - MOST_LISTED} more, in the assumed column", style="yellow")
     for subject, error in sorted(result.failed.items()):
         say(f"failed: {subject}: {' '.join(str(error).split())}", style="red")
 

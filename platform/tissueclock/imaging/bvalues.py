@@ -20,6 +20,9 @@ SHELL_S_MM2 = 50.0
 SHELL_FRACTION = 0.05
 """b-values are one shell, too, if they are closer than this fraction of the b-value, which is more above 1000."""
 
+MAX_B0_S_MM2 = 50.0
+"""Up to here an image counts as b0: vendors write 0, 5 or 50."""
+
 _FLAG_STEP_S_MM2 = 50.0
 
 
@@ -74,10 +77,13 @@ def without_b(bvals: Sequence[float], *, wanted: float, tolerance: float) -> str
     """
     found = ", ".join(f"{value:g}" for value in sorted(set(bvals))) or "none"
     line = f"b-values {found} found; {wanted:g} +- {tolerance:g} is needed"
-    distance = min((abs(value - wanted) for value in bvals if value >= SHELL_S_MM2), default=math.inf)
+    weighted = [value for value in bvals if value >= SHELL_S_MM2]
+    distance = min((abs(value - wanted) for value in weighted), default=math.inf)
     # A tolerance that reaches b0 would take anything: it is no advice.
-    if wanted <= distance or not math.isfinite(distance):
+    if not weighted:
         return line
+    if wanted <= distance:
+        return f"{line}; --b {min(weighted, key=lambda value: abs(value - wanted)):g} would take it"
     return f"{line}; --b-tolerance {math.ceil(distance / _FLAG_STEP_S_MM2) * _FLAG_STEP_S_MM2:g} would take it"
 
 

@@ -124,6 +124,7 @@ def preprocess_patient(job: PatientJob) -> None:
         "files": digests,
         "b_s_mm2": _round(series.b_s_mm2),
         "notes": list(series.notes),
+        "assumed": list(series.assumed),
         **_placed_facts(placed),
         "quality": _quality_facts(quality),
         "lesion": None if carried is None else _lesion_facts(lesion_volume, carried),

@@ -17,7 +17,7 @@ from tissueclock.storage.tsv import MISSING, read_rows, write_rows
 
 EXCLUDE, NOTE = "exclude", "note"
 _EXCLUDE_WORDS = {"yes": True, "no": False, "": False, MISSING: False}
-_COLUMNS = ("participant_id", EXCLUDE, NOTE, "flags", *(figure.name for figure in FIGURES), "brighter_side")
+_COLUMNS = ("participant_id", EXCLUDE, NOTE, "flags", *(figure.name for figure in FIGURES), "brighter_side", "assumed")
 _TEMPLATE = "quality.html.j2"
 
 
@@ -38,6 +38,11 @@ class JudgedPatient:
     exclude: bool
     note: str
     facts: Mapping[str, Any]
+
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """What nothing in the patient's files told, and was taken for granted."""
+        return tuple(self.facts.get("assumed", ()))
 
 
 def judge(folder: Derivatives) -> tuple[JudgedPatient, ...]:
@@ -156,6 +161,7 @@ def _row(patient: JudgedPatient) -> dict[str, str]:
         "flags": "; ".join(patient.quality.flags) or MISSING,
         **figures,
         "brighter_side": patient.quality.brighter_side or MISSING,
+        "assumed": "; ".join(patient.assumed) or MISSING,
     }
 
 
@@ -174,7 +180,7 @@ def _render(folder: Derivatives, judged: Sequence[JudgedPatient], failed: Mappin
             "flags": patient.quality.flags,
             "exclude": patient.exclude,
             "note": patient.note,
-            "notes": patient.facts.get("notes", []),
+            "notes": [*patient.facts.get("notes", []), *(f"assumed: {line}" for line in patient.assumed)],
             "figures": [_shown(figure, patient.quality.figures.get(figure.name)) for figure in FIGURES],
         }
         for patient in judged

@@ -21,12 +21,14 @@ class RawFiles:
     """The files of one patient that could be series.
 
     Attributes:
+        root: The BIDS folder.
         subject: For example `sub-0001`.
         dwi: Images with b-values: b0, directions, trace; at least one.
         adc: The scanner's map of the apparent diffusion coefficient, or None.
         flair: The FLAIR image, or None.
     """
 
+    root: Path
     subject: str
     dwi: tuple[Path, ...]
     adc: Path | None
@@ -34,9 +36,11 @@ class RawFiles:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """All of them, b-value files too."""
+        """All of them, and what tells their b-values: `.bval` files, own or inherited, and inherited sidecars."""
         images = [*self.dwi, *(path for path in (self.adc, self.flair) if path is not None)]
-        return tuple(images + [b for path in self.dwi if (b := bval_path(path)).exists()])
+        bvals = [path for image in self.dwi for path in find_sidecars(image, self.root, ".bval")[:1]]
+        above = [path for image in self.dwi for path in find_sidecars(image, self.root, ".json")]
+        return tuple(dict.fromkeys([*images, *bvals, *(path for path in above if _speaks_of_b(path))]))
 
 
 def list_subjects(raw: Path) -> tuple[str, ...]:
@@ -75,6 +79,7 @@ def find_files(raw: Path, subject: str, *, session: str | None = None, duplicate
     if not by_kind["dwi"]:
         raise ImageError(f"{subject}: no *_dwi.nii.gz below {folder}; b1000 is needed, with b0 or an ADC map")
     return RawFiles(
+        raw,
         subject,
         tuple(by_kind["dwi"]),
         _one(subject, "ADC", by_kind["adc"], duplicates),
@@ -82,9 +87,45 @@ def find_files(raw: Path, subject: str, *, session: str | None = None, duplicate
     )
 
 
-def bval_path(image: Path) -> Path:
-    """Where an image's b-values are."""
-    return image.with_name(f"{stem(image)}.bval")
+def entities(image: Path) -> tuple[str, ...]:
+    """A file's entities, such as `acq-b1000`, without subject and session, and its suffix; in lower case."""
+    words = stem(image).lower().split("_")
+    return tuple(word for word in words if not word.startswith(("sub-", "ses-")))
+
+
+def find_sidecars(image: Path, root: Path, extension: str) -> tuple[Path, ...]:
+    """The files of an extension that speak of an image, nearest first: its own, then those that it inherits.
+
+    One at an upper level speaks of all images that have its entities and its suffix (BIDS, the inheritance principle).
+
+    Raises:
+        ImageError: Two of one level do.
+    """
+    found: list[Path] = []
+    words = set(stem(image).lower().split("_"))
+    own = image.with_name(f"{stem(image)}{extension}")
+    folder = image.parent
+    while folder != folder.parent:
+        fitting = [path for path in sorted(folder.glob(f"*{extension}")) if _speaks_of(path, words)]
+        if own in fitting:
+            fitting = [own]
+        if len(fitting) > 1:
+            listed = ", ".join(path.name for path in fitting)
+            raise ImageError(f"{image}: {listed} would each be its {extension} file; one a folder is needed")
+        found += fitting
+        if folder == root:
+            break
+        folder = folder.parent
+    return tuple(found)
+
+
+def _speaks_of(sidecar: Path, words: set[str]) -> bool:
+    own = sidecar.stem.lower().split("_")
+    return set(own) <= words and own[-1] in words and "-" not in own[-1]
+
+
+def _speaks_of_b(sidecar: Path) -> bool:
+    return b"DiffusionBValue" in sidecar.read_bytes()
 
 
 def stem(image: Path) -> str:
@@ -105,17 +146,17 @@ def _session_folder(folder: Path, session: str | None) -> Path:
 
 def _kind(path: Path) -> str | None:
     """What a file is by its name: its suffix, or an entity such as `rec-ADC` that overrules it."""
-    *entities, suffix = stem(path).lower().split("_")
-    words = {
-        entity.split("-", 1)[1] for entity in entities if "-" in entity and not entity.startswith(("sub-", "ses-"))
-    }
+    *own, suffix = entities(path)
+    words = {entity.split("-", 1)[1] for entity in own if "-" in entity}
     if suffix == "flair":
         return "flair"
     if suffix == "adc" or (suffix == "dwi" and "adc" in words):
         return "adc"
     if suffix in _LEFT_OUT or words & _LEFT_OUT:
         return None
-    return "dwi" if suffix in ("dwi", "trace", "s0map") else None
+    if path.parent.name == "fmap":
+        return None
+    return "dwi" if suffix in ("dwi", "trace", "s0map") or re.fullmatch(r"b\d{1,5}", suffix) else None
 
 
 def _one(subject: str, name: str, paths: list[Path], duplicates: Duplicates) -> Path | None:

@@ -11,13 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from tissueclock.errors import ImageError
-from tissueclock.imaging.bvalues import BValues, geometric_mean, pick_b, read_bvals, without_b
-from tissueclock.imaging.raw import Duplicates, RawFiles, bval_path, stem
+from tissueclock.imaging.bvalues import MAX_B0_S_MM2, BValues, geometric_mean, pick_b, without_b
+from tissueclock.imaging.raw import Duplicates, RawFiles, stem
+from tissueclock.imaging.told_b import told_b
 from tissueclock.imaging.transform import resample
 from tissueclock.imaging.volume import Volume, read_volume, read_volumes
-
-MAX_B0_S_MM2 = 50.0
-"""Up to here an image counts as b0: vendors write 0, 5 or 50."""
 
 _ADC_UNITS = ((1e-6, 200.0, 5000.0), (1e-3, 0.2, 5.0), (1.0, 0.0002, 0.005))
 """mm2/s in one unit of the file, and the range of a brain's median in it."""
@@ -35,6 +33,7 @@ class PatientSeries:
         flair: Fluid nulled; None where the patient has none.
         b_s_mm2: The b-value that b1000 really has.
         notes: What had to be decided, in a sentence each.
+        assumed: What nothing told and was taken for granted, likewise.
     """
 
     b0: Volume
@@ -42,6 +41,7 @@ class PatientSeries:
     flair: Volume | None
     b_s_mm2: float
     notes: tuple[str, ...]
+    assumed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +61,8 @@ def read_series(files: RawFiles, *, b_values: BValues, duplicates: Duplicates = 
             is neither b0 nor an ADC map.
     """
     notes: list[str] = []
-    images = [image for path in files.dwi for image in _weighted(path, b_values, notes)]
+    assumed: list[str] = []
+    images = [image for path in files.dwi for image in _weighted(path, files.root, b_values, assumed)]
     b1000, b, source = _b1000(files, images, b_values, duplicates, notes)
     plain = [image for image in images if image.b_s_mm2 <= MAX_B0_S_MM2]
     if plain:  # those acquired with b1000 before those of another run
@@ -73,24 +74,22 @@ def read_series(files: RawFiles, *, b_values: BValues, duplicates: Duplicates = 
         found = ", ".join(f"{value:g}" for value in sorted({image.b_s_mm2 for image in images}))
         raise ImageError(f"{files.subject}: no b0 (b-values {found} found) and no ADC map to make it of; one is needed")
     flair = None if files.flair is None else read_volume(files.flair)
-    return PatientSeries(_positive(b0), _positive(b1000), None if flair is None else _positive(flair), b, tuple(notes))
+    return PatientSeries(
+        _positive(b0),
+        _positive(b1000),
+        None if flair is None else _positive(flair),
+        b,
+        tuple(notes),
+        tuple(assumed),
+    )
 
 
-def _weighted(path: Path, b_values: BValues, notes: list[str]) -> list[_Weighted]:
+def _weighted(path: Path, root: Path, b_values: BValues, assumed: list[str]) -> list[_Weighted]:
     volumes = read_volumes(path)
-    if bval_path(path).exists():
-        bvals = read_bvals(bval_path(path), len(volumes)).tolist()
-    elif len(volumes) == 1:
-        b0 = stem(path).lower().endswith("_s0map") or "b0" in stem(path).lower().replace("-", "_").split("_")
-        bvals = [0.0 if b0 else b_values.b_s_mm2]
-        notes.append(f"{path.name} has no .bval; taken as b = {bvals[0]:g}")
-    elif len(volumes) == 2:
-        brighter = int(volumes[1].data.mean() > volumes[0].data.mean())  # diffusion weighting only darkens
-        bvals = [0.0 if i == brighter else b_values.b_s_mm2 for i in (0, 1)]
-        notes.append(f"{path.name} has no .bval; the brighter image taken as b0")
-    else:
-        raise ImageError(f"{path}: {len(volumes)} images and no {bval_path(path).name}; their b-values are needed")
-    return [_Weighted(volume, float(b), path) for volume, b in zip(volumes, bvals, strict=True)]
+    told = told_b(path, root, means=[float(volume.data.mean()) for volume in volumes], wanted=b_values.b_s_mm2)
+    if told.assumed:
+        assumed.append(told.assumed)
+    return [_Weighted(volume, b, path) for volume, b in zip(volumes, told.b_s_mm2, strict=True)]
 
 
 def _b1000(
