@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tissueclock.channels import SERIES
-from tissueclock.cohort.manifest import Patient, read_manifest
+from tissueclock.cohort.manifest import OnsetUnit, Patient, read_manifest
 from tissueclock.cohort.store import Cohort
 from tissueclock.cohort.writer import CohortWriter
 from tissueclock.errors import CohortError, ImageError
@@ -46,6 +46,7 @@ def pack_cohort(
     folder: Path,
     *,
     participants: Path | None = None,
+    onset_unit: OnsetUnit | None = None,
     name: str | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -56,6 +57,7 @@ def pack_cohort(
         derivatives: Of `tissueclock preprocess`.
         folder: The cohort to be; must not exist, or be empty.
         participants: The manifest; None: the one that came with the raw folder.
+        onset_unit: See `read_manifest`.
         name: What to call the cohort; None: the folder's name.
         seed: Of the split into train, validation and holdout.
         progress: Told how many of how many are packed.
@@ -69,7 +71,8 @@ def pack_cohort(
     source = Derivatives(derivatives)
     if not derivatives.is_dir():
         raise CohortError(f"{derivatives}: no such folder; `tissueclock preprocess` writes it")
-    manifest = {_subject(patient): patient for patient in read_manifest(participants or source.participants)}
+    rows = read_manifest(participants or source.participants, onset_unit=onset_unit)
+    manifest = {_subject(patient): patient for patient in rows}
     done = {patient.subject: patient for patient in source.done()}
     facts = {subject: _read_needed(patient) for subject, patient in done.items()}
     left = _left_out(source, manifest, facts)

@@ -1,6 +1,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def test_what_is_written_is_read_back_equal(tmp_path: Path) -> None:
         Patient(f"p{i}", 0.1 + i / 3, "both", readers={"reader_1": i % 2 == 0}, extra={"field": "3T"}) for i in range(4)
     )
     write_manifest(tmp_path / "participants.tsv", patients)
-    assert read_manifest(tmp_path / "participants.tsv") == patients
+    assert read_manifest(tmp_path / "participants.tsv", onset_unit="minutes") == patients
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,7 @@ def test_what_is_written_is_read_back_equal(tmp_path: Path) -> None:
         ("sub-02\t100\tmiddle\tyes\t1", "row 3 (sub-02): lesion_side is 'middle'; allowed: left, right, both, none"),
         ("sub-02\t100\tleft\tmaybe\t1", "row 3 (sub-02): reader_1 is 'maybe'; allowed: yes, no, n/a"),
         ("sub-01\t100\tleft\tyes\t1", "row 3 (sub-01): participant_id sub-01 is already in row 2"),
+        ("01\t100\tleft\tyes\t1", "row 3 (01): participant_id 01 is already in row 2, with or without sub-"),
         ("../x\t100\tleft\tyes\t1", "row 3 (../x): participant_id is '../x'; allowed: letters"),
         ("\t100\tleft\tyes\t1", "row 3 (no participant_id): participant_id is ''"),
         ("sub-02\t100\tleft", "row 3: 3 cells found; the header has 5"),
@@ -86,3 +88,17 @@ def test_a_missing_or_foreign_file_is_one_clear_line(tmp_path: Path) -> None:
         read_manifest(tmp_path / "image.tsv")
     with pytest.raises(CohortError, match=r"cannot be read \(Is a directory\)"):
         read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("onsets", "unit", "minutes"),
+    [((2.5, 3.0, 4.0), "hours", (150, 180, 240)), ((9000, 10800, 14400), "seconds", (150, 180, 240))],
+)
+def test_onsets_that_look_like_another_unit_are_asked_about(
+    write_tsv: Callable[..., Path], onsets: tuple[float, ...], unit: Any, minutes: tuple[float, ...]
+) -> None:
+    path = write_tsv(HEADER, *(f"{i}\t{onset}\tleft\tyes\t1" for i, onset in enumerate(onsets)))
+    with pytest.raises(CohortError, match=f"the median of onset_to_mri_min is {onsets[1]:g}; .* --onset-unit minutes"):
+        read_manifest(path)
+    assert [patient.onset_to_mri_min for patient in read_manifest(path, onset_unit=unit)] == pytest.approx(minutes)
+    assert [patient.onset_to_mri_min for patient in read_manifest(path, onset_unit="minutes")] == list(onsets)

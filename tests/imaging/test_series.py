@@ -146,6 +146,45 @@ def test_what_cannot_be_chosen_is_one_line(raw: Raw, fault: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "name", ["part-phase_FLAIR", "part-real_FLAIR", "desc-brainmask_FLAIR", "part-phase_dwi", "desc-lesion_mask"]
+)
+def test_a_name_that_says_not_this_one_is_obeyed(raw: Raw, name: str) -> None:
+    raw.put("part-mag_dwi", HEAD, HEAD / 2, bvals="0 1000")
+    raw.put("part-mag_FLAIR", HEAD * 3)
+    raw.put(name, HEAD)
+    files = find_files(raw.folder, "sub-01")
+    assert [path.name for path in files.dwi] == ["sub-01_part-mag_dwi.nii.gz"]
+    assert files.flair is not None
+    assert files.flair.name == "sub-01_part-mag_FLAIR.nii.gz"
+
+
+def test_hidden_files_are_no_files(raw: Raw) -> None:
+    raw.put("dwi", HEAD, HEAD / 2, bvals="0 1000")
+    for name in ("dwi/._sub-01_dwi.nii.gz", ".trash/sub-01_run-2_dwi.nii.gz"):
+        path = raw.folder / "sub-01" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    assert len(find_files(raw.folder, "sub-01").dwi) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("sub-02_run-2_dwi.nii.gz", "its name says sub-02, its folder sub-01; they must agree"),
+        ("sub-01_dwi.nii.gz", "a link to a file that is not there; fetch it"),
+    ],
+)
+def test_another_patient_s_file_and_a_dangling_link_are_refused(raw: Raw, name: str, message: str) -> None:
+    raw.put("acq-b1000_dwi", HEAD)
+    (raw.folder / "sub-01" / "dwi" / name).symlink_to("/nonexistent/annex/key")
+    if "sub-02" in name:
+        (raw.folder / "sub-01" / "dwi" / name).unlink()
+        (raw.folder / "sub-01" / "dwi" / name).write_bytes(b"x")
+    with pytest.raises(ImageError, match=message):
+        find_files(raw.folder, "sub-01")
+
+
 def test_several_sessions_want_a_name(tmp_path: Path) -> None:
     for session in ("ses-1", "ses-2"):
         save(tmp_path / "sub-01" / session / "dwi" / f"sub-01_{session}_dwi.nii.gz", HEAD)

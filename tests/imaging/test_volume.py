@@ -36,6 +36,32 @@ def flipped_qform(path: Path) -> Path:
     return path
 
 
+def in_an_atlas_by_its_sform_only(path: Path) -> Path:
+    image = nibabel.Nifti1Image(noise(), centred_affine())
+    moved = centred_affine()
+    moved[:3, 3] += 20.0
+    image.set_sform(moved, code="mni")
+    image.set_qform(centred_affine(), code="scanner")
+    nibabel.save(image, path)
+    return path
+
+
+def nowhere(path: Path) -> Path:
+    image = nibabel.Nifti1Image(noise(), centred_affine())
+    image.set_sform(centred_affine(), code="unknown")
+    image.set_qform(centred_affine(), code="unknown")
+    nibabel.save(image, path)
+    return path
+
+
+def bit_flipped(path: Path) -> Path:
+    """Level 0 stores what it is given: the voxel differs, and nothing but the checksum tells."""
+    whole = bytearray(gzip.compress(nibabel.Nifti1Image(noise(), centred_affine()).to_bytes(), compresslevel=0))
+    whole[-1000] ^= 1
+    path.write_bytes(bytes(whole))
+    return path
+
+
 def text(path: Path) -> Path:
     path.write_text("no image")
     return path
@@ -56,7 +82,10 @@ def bad_affine(value: float) -> Callable[[Path], Path]:
 
 
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "truncated": (truncated, "truncated or damaged"),
+    "truncated": (truncated, "not a readable NIfTI file (the file ends before its data does)"),
+    "a voxel's bit flipped": (bit_flipped, "incorrect data check"),
+    "left and right unknown": (nowhere, "sform and qform codes are both 0, so left and right are not known"),
+    "sform in an atlas, qform in the scanner": (in_an_atlas_by_its_sform_only, "lie 35 mm apart; in which of them"),
     "no NIfTI": (text, "not a readable NIfTI file"),
     "NaN in the image": (lambda p: save(p, with_value(np.nan)), "1 non-finite values (NaN or infinite) found"),
     "infinity in the image": (lambda p: save(p, with_value(np.inf)), "1 non-finite values"),
@@ -121,3 +150,11 @@ def test_scaled_integers_are_read_as_what_they_mean(tmp_path: Path) -> None:
     image.header.set_slope_inter(2.0, -5.0)
     nibabel.save(image, tmp_path / "x.nii.gz")
     assert read_volume(tmp_path / "x.nii.gz").data[0, 0, 1] == pytest.approx(-3.0)
+
+
+def test_several_members_and_trailing_bytes_are_read(tmp_path: Path) -> None:
+    raw = nibabel.Nifti1Image(noise(), centred_affine()).to_bytes()
+    path = tmp_path / "x.nii.gz"
+    for tail in (b"", b"\0" * 512, b"\x1f", b"rubbish"):
+        path.write_bytes(gzip.compress(raw[:5000]) + gzip.compress(raw[5000:]) + tail)
+        assert (read_volume(path).data == noise()).all()

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 from rich.markup import escape
@@ -148,10 +148,14 @@ def pack(
     participants: Annotated[
         Path | None, typer.Option(help="The manifest. Default: the participants.tsv of the raw folder.")
     ] = None,
+    onset_unit: Annotated[
+        str | None, typer.Option(help="Of onset_to_mri_min: minutes, hours or seconds. Default: minutes, if plausible.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="What to call it. Default: the folder's name.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the split into train, validation and holdout.")] = 0,
 ) -> None:
     """Pack preprocessed patients into the cohort that studies read; heeds the exclude column of qc.tsv."""
+    from tissueclock.cohort.manifest import OnsetUnit
     from tissueclock.packing import pack_cohort
 
     with show_progress("patients") as told:
@@ -159,6 +163,9 @@ def pack(
             derivatives,
             folder,
             participants=participants,
+            onset_unit=None
+            if onset_unit is None
+            else cast("Any", one_of(onset_unit, "--onset-unit", get_args(OnsetUnit))),
             name=name,
             seed=seed,
             progress=lambda done, total: told(done, total, ""),

@@ -5,6 +5,7 @@ Validated row by row here, at the border, and trusted inside.
 
 import math
 import re
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,13 @@ REQUIRED_COLUMNS = ("participant_id", "onset_to_mri_min", "lesion_side")
 READER_PREFIX = "reader_"
 MAX_ONSET_MIN = 43_200.0
 """Thirty days: a longer time is a wrong unit or a wrong date, not an acute stroke."""
+
+OnsetUnit = Literal["minutes", "hours", "seconds"]
+MINUTES: Mapping[OnsetUnit, float] = {"minutes": 1.0, "hours": 60.0, "seconds": 1 / 60}
+
+LIKELY_MEDIAN_MIN = (10.0, 2880.0)
+"""Between these the median of a cohort's onsets lies where the cuts, 3 and 4.5 h, mean anything: hours give less,
+seconds more."""
 
 _READINGS: Mapping[str, bool | None] = {"yes": True, "no": False, MISSING: None}
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -43,19 +51,21 @@ class Patient:
     extra: Mapping[str, str]
 
 
-def read_manifest(path: Path) -> tuple[Patient, ...]:
+def read_manifest(path: Path, *, onset_unit: OnsetUnit | None = None) -> tuple[Patient, ...]:
     """Reads and validates a manifest.
 
     Args:
         path: Tab-separated, with `participant_id`, `onset_to_mri_min`, `lesion_side` and, as wished, `reader_*`, `age`,
             `sex`, `nihss` and others.
+        onset_unit: In which the column `onset_to_mri_min` really is; None: minutes, if they look like it.
 
     Returns:
         The patients in the file's order.
 
     Raises:
         CohortError: The file is missing, empty or lacks a column, or a row is wrong: the first such row is named with
-            its patient, column, value and what is allowed, and the others are counted.
+            its patient, column, value and what is allowed, and the others are counted. Or the median onset is none
+            of minutes, and no unit was named.
     """
     rows = read_rows(path, required=REQUIRED_COLUMNS)
     patients: list[Patient] = []
@@ -63,13 +73,25 @@ def read_manifest(path: Path) -> tuple[Patient, ...]:
     first_rows: dict[str, int] = {}
     for row in rows:
         try:
-            patients.append(_patient(row, first_rows))
+            patients.append(_patient(row, first_rows, minutes=MINUTES[onset_unit or "minutes"]))
         except ValueError as error:
             complaints.append(f"row {row.number} ({row.cells['participant_id'] or 'no participant_id'}): {error}")
     if complaints:
         others = f" (and {len(complaints) - 1} more bad rows)" if len(complaints) > 1 else ""
         raise CohortError(f"{path}, {complaints[0]}{others}")
+    if onset_unit is None:
+        _check_unit(path, patients)
     return tuple(patients)
+
+
+def _check_unit(path: Path, patients: Sequence[Patient]) -> None:
+    onsets = [patient.onset_to_mri_min for patient in patients if patient.onset_to_mri_min is not None]
+    lowest, highest = LIKELY_MEDIAN_MIN
+    if onsets and not lowest <= (median := statistics.median(onsets)) <= highest:
+        raise CohortError(
+            f"{path}: the median of onset_to_mri_min is {median:g}; minutes are needed, and those of strokes have a "
+            f"median of {lowest:g} to {highest:g}; --onset-unit minutes, hours or seconds says what they are"
+        )
 
 
 def write_manifest(path: Path, patients: Sequence[Patient]) -> None:
@@ -107,8 +129,8 @@ def format_onset(onset_to_mri_min: float | None) -> str:
     return MISSING if onset_to_mri_min is None else repr(float(onset_to_mri_min))
 
 
-def parse_onset(text: str) -> float | None:
-    """Minutes from text; None for `n/a`.
+def parse_onset(text: str, *, minutes: float = 1.0) -> float | None:
+    """Minutes from text, in which a unit has so many of them; None for `n/a`.
 
     Raises:
         ValueError: Not a number, not finite, not above 0, or absurdly long.
@@ -117,7 +139,7 @@ def parse_onset(text: str) -> float | None:
         return None
     allowed = f"minutes above 0 and at most {MAX_ONSET_MIN:.0f}, or {MISSING} without a lesion"
     try:
-        onset = float(text)
+        onset = float(text) * minutes
     except ValueError:
         raise ValueError(f"onset_to_mri_min is {text!r}; allowed: {allowed}") from None
     if not math.isfinite(onset) or not 0 < onset <= MAX_ONSET_MIN:
@@ -125,19 +147,23 @@ def parse_onset(text: str) -> float | None:
     return onset
 
 
-def _patient(row: Row, first_rows: dict[str, int]) -> Patient:
-    """One validated row; remembers its id in `first_rows`."""
+def _patient(row: Row, first_rows: dict[str, int], *, minutes: float) -> Patient:
+    """One validated row; remembers whose it is in `first_rows`."""
     cells = row.cells
     identity = cells["participant_id"]
     if not _ID.fullmatch(identity):
         raise ValueError(f"participant_id is {identity!r}; allowed: letters, digits, dot, dash and underscore")
-    if identity in first_rows:
-        raise ValueError(f"participant_id {identity} is already in row {first_rows[identity]}; each may appear once")
-    first_rows[identity] = row.number
+    patient = identity.removeprefix("sub-")
+    if patient in first_rows:
+        raise ValueError(
+            f"participant_id {identity} is already in row {first_rows[patient]}, with or without sub-; "
+            "each may appear once"
+        )
+    first_rows[patient] = row.number
     side = cells["lesion_side"]
     if side not in get_args(LesionSide):
         raise ValueError(f"lesion_side is {side!r}; allowed: {', '.join(get_args(LesionSide))}")
-    onset = parse_onset(cells["onset_to_mri_min"])
+    onset = parse_onset(cells["onset_to_mri_min"], minutes=minutes)
     if onset is None and side != "none":
         raise ValueError(
             f"onset_to_mri_min is {MISSING} but lesion_side is {side}; allowed: minutes, or {MISSING} without a lesion"

@@ -78,7 +78,7 @@ class Cohort:
         )
         for name in (TABLE, MANIFEST, HEMISPHERES) if verify else (TABLE, MANIFEST):
             _check_digest(folder / name, expected=facts["digests"][name])
-        patients = read_manifest(folder / MANIFEST)
+        patients = read_manifest(folder / MANIFEST, onset_unit="minutes")
         table = read_table(folder / TABLE)
         _check_agreement(folder, facts=facts, patients=patients, table=table)
         readonly = array.view()

@@ -74,8 +74,10 @@ def find_files(raw: Path, subject: str, *, session: str | None = None, duplicate
     folder = _session_folder(raw / subject, session)
     by_kind: dict[str, list[Path]] = {"dwi": [], "adc": [], "flair": []}
     for path in sorted(path for path in folder.rglob("*") if path.name.lower().endswith((".nii", ".nii.gz"))):
-        if (kind := _kind(path)) is not None:
-            by_kind[kind].append(path)
+        if any(part.startswith(".") for part in path.relative_to(folder).parts) or (kind := _kind(path)) is None:
+            continue
+        _check_owner(path, subject, folder)
+        by_kind[kind].append(path)
     if not by_kind["dwi"]:
         raise ImageError(f"{subject}: no *_dwi.nii.gz below {folder}; b1000 is needed, with b0 or an ADC map")
     return RawFiles(
@@ -106,7 +108,8 @@ def find_sidecars(image: Path, root: Path, extension: str) -> tuple[Path, ...]:
     own = image.with_name(f"{stem(image)}{extension}")
     folder = image.parent
     while folder != folder.parent:
-        fitting = [path for path in sorted(folder.glob(f"*{extension}")) if _speaks_of(path, words)]
+        beside = sorted(path for path in folder.glob(f"*{extension}") if not path.name.startswith("."))
+        fitting = [path for path in beside if _speaks_of(path, words)]
         if own in fitting:
             fitting = [own]
         if len(fitting) > 1:
@@ -147,16 +150,34 @@ def _session_folder(folder: Path, session: str | None) -> Path:
 def _kind(path: Path) -> str | None:
     """What a file is by its name: its suffix, or an entity such as `rec-ADC` that overrules it."""
     *own, suffix = entities(path)
-    words = {entity.split("-", 1)[1] for entity in own if "-" in entity}
-    if suffix == "flair":
-        return "flair"
+    said = dict(entity.split("-", 1) for entity in own if "-" in entity)
+    words = set(said.values())
+    if said.get("part", "mag") != "mag" or said.get("desc", "").endswith(("mask", "seg")):
+        return None
     if suffix == "adc" or (suffix == "dwi" and "adc" in words):
         return "adc"
     if suffix in _LEFT_OUT or words & _LEFT_OUT:
         return None
+    if suffix == "flair":
+        return "flair"
     if path.parent.name == "fmap":
         return None
     return "dwi" if suffix in ("dwi", "trace", "s0map") or re.fullmatch(r"b\d{1,5}", suffix) else None
+
+
+def _check_owner(path: Path, subject: str, folder: Path) -> None:
+    """Raises ImageError where a name says another subject or session than its folder, or the file is not there."""
+    if path.is_symlink() and not path.exists():
+        raise ImageError(
+            f"{path}: a link to a file that is not there; fetch it (git-annex: git annex get) or remove it"
+        )
+    wanted = {"sub": subject.removeprefix("sub-")}
+    if folder.name.startswith("ses-"):
+        wanted["ses"] = folder.name.removeprefix("ses-")
+    said = dict(word.split("-", 1) for word in stem(path).split("_") if word.lower().startswith(("sub-", "ses-")))
+    for key, own in wanted.items():
+        if (found := said.get(key, own)).lower() != own.lower():
+            raise ImageError(f"{path}: its name says {key}-{found}, its folder {key}-{own}; they must agree")
 
 
 def _one(subject: str, name: str, paths: list[Path], duplicates: Duplicates) -> Path | None:

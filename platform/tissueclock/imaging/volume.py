@@ -28,6 +28,11 @@ MIN_EXTENT_MM, MAX_EXTENT_MM = 50.0, 600.0
 MAX_FORMS_APART_MM = 3.0
 """How far sform and qform may differ at a corner where both claim the same space."""
 
+_NOT_SCANNER_CODES = (3, 4)
+"""Codes of a form that places an image in an atlas: Talairach's, MNI's."""
+
+_GZIP_MAGIC, _CHUNK_BYTES = b"\x1f\x8b", 1 << 20
+
 _UNITS = {1: "metre", 3: "micron"}
 
 
@@ -130,11 +135,32 @@ def write_nifti(
 
 def _load(path: Path) -> Any:
     try:
+        _check_gzip(path)
         return nibabel.load(path)
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file") from None
     except (OSError, EOFError, ImageFileError, HeaderDataError, ValueError, zlib.error) as error:
         raise ImageError(f"{path}: not a readable NIfTI file ({_first_line(error)})") from error
+
+
+def _check_gzip(path: Path) -> None:
+    """Raises zlib.error where a member's checksum or length is not that of its bytes; nibabel stops before them.
+
+    Several members are one file, and what follows the last is nobody's.
+    """
+    if not path.name.lower().endswith(".gz"):
+        return
+    with path.open("rb") as stream:
+        chunk = stream.read(_CHUNK_BYTES)
+        while chunk.startswith(_GZIP_MAGIC):
+            member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+            while not member.eof:
+                if not chunk:
+                    raise zlib.error("the file ends before its data does")
+                member.decompress(chunk)
+                chunk = member.unused_data if member.eof else stream.read(_CHUNK_BYTES)
+            if len(chunk) < len(_GZIP_MAGIC):
+                chunk += stream.read(_CHUNK_BYTES)
 
 
 def _data(path: Path, image: Any) -> Float[np.ndarray, "..."]:
@@ -155,7 +181,15 @@ def _affine(path: Path, image: Any) -> Float[np.ndarray, "4 4"]:
         raise ImageError(f"{path}: the affine holds NaN or infinity; where the voxels lie is not known")
     if abs(float(np.linalg.det(affine[:3, :3]))) < 1e-9:
         raise ImageError(f"{path}: the affine is singular; where the voxels lie is not known")
-    if "sform_code" not in header or int(header["sform_code"]) == 0 or int(header["qform_code"]) == 0:
+    if "sform_code" not in header:
+        return affine
+    sform_code, qform_code = int(header["sform_code"]), int(header["qform_code"])
+    if sform_code == qform_code == 0:
+        raise ImageError(
+            f"{path}: sform and qform codes are both 0, so left and right are not known; "
+            "who knows them sets one (fslorient -setqformcode 1)"
+        )
+    if sform_code == 0 or qform_code == 0:
         return affine
     try:
         qform = np.asarray(image.get_qform(), dtype=np.float64)
@@ -165,7 +199,12 @@ def _affine(path: Path, image: Any) -> Float[np.ndarray, "4 4"]:
         raise ImageError(f"{path}: sform and qform disagree on left and right (one is flipped); they must say the same")
     corner = np.array([*image.shape[:3], 1.0])
     apart = max(float(np.linalg.norm(((qform - affine) @ at)[:3])) for at in (np.eye(4)[3], corner))
-    if int(header["qform_code"]) == int(header["sform_code"]) and apart > MAX_FORMS_APART_MM:
+    if sform_code in _NOT_SCANNER_CODES and qform_code not in _NOT_SCANNER_CODES and apart > MAX_FORMS_APART_MM:
+        raise ImageError(
+            f"{path}: sform (code {sform_code}, an atlas) and qform (code {qform_code}, the scanner) lie "
+            f"{apart:.0f} mm apart; in which of them the patient's images lie together is not known: set one code to 0"
+        )
+    if qform_code == sform_code and apart > MAX_FORMS_APART_MM:
         raise ImageError(
             f"{path}: sform and qform, said to be of one space, lie {apart:.0f} mm apart; "
             f"at most {MAX_FORMS_APART_MM:g} is allowed"
