@@ -130,6 +130,17 @@ FAULTS: dict[str, tuple[Callable[[Raw], object], str]] = {
         lambda r: (r.put("dwi", HEAD, bvals="1000"), r.put("ADC", ADC * 1e4)),
         "a brain has about 0.0008 mm2/s",
     ),
+    "a FLAIR of z-scores": (
+        lambda r: (r.put("dwi", HEAD, HEAD / 2, bvals="0 1000"), r.put("FLAIR", (HEAD - HEAD.mean()) / HEAD.std())),
+        r"sub-01_FLAIR.nii.gz: \d+% of the values are far below 0",
+    ),
+    "uint16 saved as int16": (
+        lambda r: (
+            r.put("dwi", HEAD, HEAD / 2, bvals="0 1000"),
+            r.put("FLAIR", (HEAD * 500).clip(0).astype(np.uint16).astype(np.int16)),
+        ),
+        "of the values are far below 0",
+    ),
     "a 4D FLAIR": (
         lambda r: (r.put("dwi", HEAD, HEAD / 2, bvals="0 1000"), r.put("FLAIR", HEAD, HEAD)),
         "4D with 2 images found; a 3D image is needed",

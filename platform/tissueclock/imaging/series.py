@@ -22,6 +22,9 @@ _ADC_UNITS = ((1e-6, 200.0, 5000.0), (1e-3, 0.2, 5.0), (1.0, 0.0002, 0.005))
 
 _MAX_EXPONENT = 5.0
 
+_NEGATIVE_DEPTH, _NEGATIVE_SHARE = 0.1, 0.01
+"""Of the 99th percentile of absolute values, and of the voxels: ringing and interpolation stay below both."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PatientSeries:
@@ -57,8 +60,8 @@ def read_series(files: RawFiles, *, b_values: BValues, duplicates: Duplicates = 
     """Reads a patient's files and makes the series of them.
 
     Raises:
-        ImageError: A file is wrong, no image is near enough to the wanted b-value, two files could be b1000, or there
-            is neither b0 nor an ADC map.
+        ImageError: A file is wrong, or its values lie far below 0; no image is near enough to the wanted b-value, two
+            files could be b1000, or there is neither b0 nor an ADC map.
     """
     notes: list[str] = []
     assumed: list[str] = []
@@ -73,11 +76,10 @@ def read_series(files: RawFiles, *, b_values: BValues, duplicates: Duplicates = 
     else:
         found = ", ".join(f"{value:g}" for value in sorted({image.b_s_mm2 for image in images}))
         raise ImageError(f"{files.subject}: no b0 (b-values {found} found) and no ADC map to make it of; one is needed")
-    flair = None if files.flair is None else read_volume(files.flair)
     return PatientSeries(
-        _positive(b0),
-        _positive(b1000),
-        None if flair is None else _positive(flair),
+        _positive(b0, source),
+        _positive(b1000, source),
+        None if files.flair is None else _positive(read_volume(files.flair), files.flair),
         b,
         tuple(notes),
         tuple(assumed),
@@ -170,6 +172,19 @@ def _b0_from_adc(b1000: Volume, adc_file: Path, *, b_s_mm2: float) -> Volume:
     return b1000.like(b1000.data * np.exp(exponent))
 
 
-def _positive(volume: Volume) -> Volume:
-    """Negative values, which some reconstructions leave around the head, as 0: brightness starts there."""
-    return volume.like(np.maximum(volume.data, 0.0)) if float(volume.data.min()) < 0 else volume
+def _positive(volume: Volume, path: Path) -> Volume:
+    """Small negative values, which some reconstructions leave around the head, as 0: brightness starts there.
+
+    Raises:
+        ImageError: They are many and large.
+    """
+    if float(volume.data.min()) >= 0:
+        return volume
+    scale = float(np.percentile(np.abs(volume.data), 99))
+    share = float((volume.data < -_NEGATIVE_DEPTH * scale).mean())
+    if share > _NEGATIVE_SHARE:
+        raise ImageError(
+            f"{path}: {share:.0%} of the values are far below 0 (z-scores, or uint16 saved as int16?); "
+            "brightness starts at 0"
+        )
+    return volume.like(np.maximum(volume.data, 0.0))

@@ -217,6 +217,13 @@ def test_two_equal_series_refuse_the_patient_with_both_numbers(lab, write, role)
     assert (patient.outcome, patient.reason) == ("refused", expected)
 
 
+def test_two_series_of_one_shell_are_equal_whatever_the_rounding(lab):
+    scanner.siemens_trace(lab.scans, 3, b=(0, 928))
+    scanner.siemens_trace(lab.scans, 4, b=(0, 930))
+    (patient,) = lab.ingest().patients
+    assert patient.reason.startswith("series 3 and series 4 would each do as dwi")
+
+
 def test_a_flair_of_another_day_is_left(lab):
     scanner.siemens_trace(lab.scans)
     scanner.flair(lab.scans, 13, StudyInstanceUID="1.2.99", StudyDate="20240207")

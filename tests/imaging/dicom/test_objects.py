@@ -62,6 +62,19 @@ def test_reads_gzipped_files_and_counts_what_is_no_image(tmp_path):
     assert found.left == {"not DICOM": 3, "DICOM, but no image": 1, "DICOMDIR": 1, "a second copy of an image": 1}
 
 
+def test_two_images_under_one_number_are_two_images(tmp_path):
+    paths = scanner.canon_dwi(tmp_path)
+    for path in paths:
+        image = dcmread(path)
+        image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = "1.2.826.7.1"
+        image.save_as(path)
+    (tmp_path / "copy").write_bytes(paths[1].read_bytes())
+    found = survey(tmp_path)
+    ((series,),) = found.patients.values()
+    assert len(series.files) == len(paths)
+    assert found.left == {"a second copy of an image": 1}
+
+
 def test_groups_patients_by_id_and_issuer_and_by_study_where_there_is_none(tmp_path):
     scanner.flair(tmp_path / "1", PatientID="A")
     scanner.flair(tmp_path / "2", PatientID="A", IssuerOfPatientID="elsewhere", StudyInstanceUID="1.2.1")

@@ -10,7 +10,7 @@ from tissueclock.imaging.dicom.recognition import Facts, merge, recognise_series
 def facts(*image_type: str, **given: Any) -> Facts:
     own = {"modality": {"MR"}, "image_types": {image_type} if image_type else set()} | given
     standard, private = own.pop("standard_b", ()), own.pop("private_b", ())
-    own["b_tags"] = {(b, None) for b in standard} | {(None, b) for b in private}
+    own["b_tags"] = set(own.get("b_tags", ())) | {(b, None) for b in standard} | {(None, b) for b in private}
     return Facts(**{name: frozenset(values) for name, values in own.items()})
 
 

@@ -156,6 +156,21 @@ def _remains(path: Path, header: Dataset) -> File:
     return _describe(path, header, damage=damage, legible=False)
 
 
+def same_picture(one: File, other: File) -> bool:
+    """Whether two files of one SOPInstanceUID hold one image: scanners and anonymisers give one number twice."""
+    if one.damage or other.damage:
+        return True
+    if (one.slice_mm, one.facts, one.n_frames) != (other.slice_mm, other.facts, other.n_frames):
+        return False
+    return _pixels(one.path) == _pixels(other.path)
+
+
+def _pixels(path: Path) -> bytes | None:
+    with _opened(path) as stream:
+        found = pydicom.dcmread(stream, force=True).get("PixelData")
+    return None if found is None else bytes(found)
+
+
 def copy_plain(path: Path, target: Path) -> None:
     """Puts a DICOM file at `target`, unpacked if it is gzipped, or else as a link to it.
 

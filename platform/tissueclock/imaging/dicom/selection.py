@@ -66,7 +66,10 @@ def choose_dwi(candidates: Sequence[Candidate], b_values: BValues, *, duplicates
         raise ImageError(without_b(found, wanted=b_values.b_s_mm2, tolerance=b_values.tolerance_s_mm2))
 
     def rank(one: Candidate) -> tuple[Any, ...]:
-        return not one.verdict.trace, one.distance_s_mm2(b_values)
+        # Of one shell none is nearer: 928 is no better than 930, and is not to be taken for that.
+        alike = [other.distance_s_mm2(b_values) for other in weighted if other.verdict.trace == one.verdict.trace]
+        further = one.distance_s_mm2(b_values) - min(alike)
+        return not one.verdict.trace, further if further >= SHELL_S_MM2 else 0.0
 
     if complete := [one for one in weighted if one.has_b0]:
         return (_best(complete, rank, role="dwi", duplicates=duplicates),)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tissueclock.errors import ImageError
 from tissueclock.imaging.dicom.headers import Identity
-from tissueclock.imaging.dicom.objects import DicomSeries, File, LeftError, read_file
+from tissueclock.imaging.dicom.objects import DicomSeries, File, LeftError, read_file, same_picture
 from tissueclock.imaging.dicom.recognition import merge
 
 
@@ -125,11 +125,14 @@ def _line(file: File) -> str:
 
 
 def _by_patient(files: Sequence[File], left: Counter[str]) -> dict[tuple[str, str], tuple[DicomSeries, ...]]:
-    """Series of each patient; an instance that was exported twice counts once."""
+    """Series of each patient; an image that was exported twice counts once, two under one number count twice."""
     groups: dict[tuple[str, str], dict[str, dict[str, File]]] = {}
     for file in files:
         series = groups.setdefault(_patient(file.identity), {}).setdefault(file.series_uid, {})
         name = file.instance_uid or str(file.path)
+        if name in series:
+            of_that_number = [key for key, other in series.items() if other.instance_uid == file.instance_uid]
+            name = next((key for key in of_that_number if same_picture(series[key], file)), str(file.path))
         if name in series:
             left["a second copy of an image"] += 1
         if name not in series or series[name].damage:
