@@ -7,6 +7,7 @@ cohort. Arms:
     chain            detection, tss_3h, tss_4h5, each from the one before; onset phases as `--of-phase` says
     chain_unfrozen   the same without `--of-phase`: all weights learn in every phase
     chain_even       the same with attention off: a mean over the brain
+    chain_gated      for a mean read-out: the same with the paper's gates in onset phases
     scratch          each onset phase from random weights, with the chain's steps of that phase
     scratch_long     the same with all the steps that the chain has spent by then
     scratch_starts   the best of three starts by training loss
@@ -119,6 +120,7 @@ ARMS = {
     "chain": Arm(hands_over=True),
     "chain_unfrozen": Arm(hands_over=True, of_phase=False),
     "chain_even": Arm(hands_over=True, network={"attention": "off"}),
+    "chain_gated": Arm(hands_over=True, network={"attention": "mean_flow"}),
     "scratch": Arm(),
     "scratch_long": Arm(long=True),
     "scratch_starts": Arm(n_starts=N_STARTS),
