@@ -224,6 +224,41 @@ def test_two_series_of_one_shell_are_equal_whatever_the_rounding(lab):
     assert patient.reason.startswith("series 3 and series 4 would each do as dwi")
 
 
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("ImageOrientationPatient", None),
+        ("ImagePositionPatient", None),
+        ("PixelSpacing", None),
+        ("PixelSpacing", [0, 0]),
+        ("ImageOrientationPatient", [0, 0, 0, 0, 0, 0]),
+    ],
+)
+def test_a_series_whose_place_or_size_no_header_tells_is_refused(lab, keyword, value):
+    for path in scanner.siemens_trace(lab.scans):
+        image = dcmread(path)
+        delattr(image, keyword)
+        if value is not None:
+            setattr(image, keyword, value)
+        image.save_as(path)
+    (patient,) = lab.ingest().patients
+    assert patient.outcome == "refused"
+    assert f"files without {keyword} (or 0); where their voxels lie is not known" in patient.reason
+
+
+def test_a_flair_of_several_images_is_left(lab):
+    scanner.siemens_trace(lab.scans)
+    one, other = scanner.flair(lab.scans, 8), scanner.flair(lab.scans, 9, seed=31)
+    for i, path in enumerate(other):
+        image = dcmread(path)
+        image.SeriesInstanceUID = dcmread(one[0]).SeriesInstanceUID
+        image.SeriesNumber, image.AcquisitionNumber, image.InstanceNumber = 8, 2, len(one) + i + 1
+        image.save_as(path)
+    (patient,) = lab.ingest().patients
+    assert (patient.outcome, patient.reason) == ("written", "no FLAIR")
+    assert patient.series[1].reason == "FLAIR of 2 images; one is needed"
+
+
 def test_a_flair_of_another_day_is_left(lab):
     scanner.siemens_trace(lab.scans)
     scanner.flair(lab.scans, 13, StudyInstanceUID="1.2.99", StudyDate="20240207")

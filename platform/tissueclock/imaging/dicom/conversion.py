@@ -39,6 +39,10 @@ _LEFT_SUFFIXES = {
 }
 
 
+_GUESSES = ("Unable to determine slice direction", "Bogus spatial matrix")
+"""What dcm2niix says, with exit code 0, where it goes on with a guess."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Converted:
     """An image as dcm2niix made it.
@@ -115,8 +119,10 @@ def _run(series: DicomSeries, given: Path, made: Path) -> None:
         raise ImageError(f"{series.name}: dcm2niix did not end within {_TIMEOUT_S} s") from None
     except OSError as error:
         raise StorageError(f"dcm2niix cannot be started ({error.strerror})") from error
+    lines = [line.strip() for line in (done.stdout + done.stderr).splitlines()]
+    if guessed := next((line for line in lines if any(words in line for words in _GUESSES)), None):
+        raise ImageError(f"{series.name}: dcm2niix does not know where its voxels lie ({guessed})")
     if done.returncode:
-        lines = [line.strip() for line in (done.stdout + done.stderr).splitlines()]
         said = [line for word in ("Error", "Warning") for line in lines if word in line]
         reason = (said or ["no message"])[0].replace(str(given), "…").replace(str(made), "…")
         raise ImageError(f"{series.name}: dcm2niix failed with exit code {done.returncode} ({reason})")

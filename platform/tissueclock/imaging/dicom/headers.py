@@ -33,7 +33,8 @@ _READ = (
     "ProtocolName", "PulseSequenceName",
     "EchoPulseSequence", "EchoPlanarPulseSequence", "InversionTimes", "InversionRecovery", "EffectiveEchoTime",
     "DiffusionBValue", "DiffusionDirectionality", "MRDiffusionSequence", "StudyInstanceUID", "SeriesInstanceUID",
-    "SeriesNumber", "InstanceNumber", "ImageOrientationPatient", "ImagePositionPatient", "SamplesPerPixel",
+    "SeriesNumber", "InstanceNumber", "ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing",
+    "SamplesPerPixel",
     "PhotometricInterpretation",
     "NumberOfFrames", "Rows", "Columns", "BitsAllocated", _SHARED, _PER_FRAME,
 )  # fmt: skip
@@ -158,6 +159,18 @@ def read_slice_mm(header: Dataset) -> float | None:
     if len(cosines) != 6 or len(position) != 3:
         return None
     return float(np.dot(np.cross(cosines[:3], cosines[3:]), position))
+
+
+def missing_geometry(header: Dataset) -> str:
+    """The first of orientation, position and pixel spacing that a header does not tell; empty where it tells all."""
+    parts = [header, *_functional_groups(header)]
+    for keyword, n in (("ImageOrientationPatient", 6), ("ImagePositionPatient", 3), ("PixelSpacing", 2)):
+        told = [values for part in parts if len(values := list(_numbers(part, keyword))) == n]
+        if not told or (keyword != "ImagePositionPatient" and not any(any(values) for values in told)):
+            return keyword
+        if keyword == "PixelSpacing" and not all(min(values) > 0 for values in told):
+            return keyword
+    return ""
 
 
 def _functional_groups(header: Dataset) -> Iterator[Dataset]:

@@ -17,6 +17,7 @@ from tissueclock.imaging.dicom.headers import (
     Identity,
     first_number,
     first_text,
+    missing_geometry,
     read_facts,
     read_identity,
     read_slice_mm,
@@ -43,6 +44,7 @@ class File:
         facts: What it shows.
         n_frames: Images in it.
         slice_mm: Where its slice lies along the normal, if it is one slice.
+        without: What of its place and size the header does not tell, by keyword; empty if nothing is missing.
         damage: Why it cannot be used; empty if it can.
         legible: Whether the header is whole; what is not, may be missing from all of the above but the path.
     """
@@ -56,6 +58,7 @@ class File:
     facts: Facts
     n_frames: int = 1
     slice_mm: float | None = None
+    without: str = ""
     damage: str = ""
     legible: bool = True
 
@@ -143,6 +146,7 @@ def _describe(path: Path, header: Dataset, *, damage: str, legible: bool = True)
         facts=read_facts(header),
         n_frames=int(first_number(header, "NumberOfFrames") or 1),
         slice_mm=read_slice_mm(header),
+        without=missing_geometry(header),
         damage=damage,
         legible=legible,
     )

@@ -202,7 +202,10 @@ def _flair(
     while left:
         chosen = choose_flair(left, duplicates=duplicates)
         if conversions.works(chosen):
-            return chosen
+            shape = conversions.convert(chosen.series).data.shape
+            if len(shape) == 3:
+                return chosen
+            conversions.leave(chosen.series, f"FLAIR of {shape[3]} images; one is needed")
         left.remove(chosen)
     return None
 

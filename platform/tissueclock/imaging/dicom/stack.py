@@ -16,11 +16,17 @@ _GAP = 1.5
 
 
 def check_slices(series: DicomSeries) -> None:
-    """Refuses a series that lacks slices.
+    """Refuses a series that lacks slices, or whose slices lie nobody knows where.
 
     Raises:
-        ImageError: Some places hold fewer images than others, or two neighbours lie too far apart.
+        ImageError: A header does not tell where its slice lies or how large it is, some places hold fewer images than
+            others, or two neighbours lie too far apart.
     """
+    if lost := [file.without for file in series.files if file.without]:
+        raise ImageError(
+            f"{series.name}: {len(lost)} of {len(series.files)} files without {lost[0]} (or 0); where their voxels lie "
+            "is not known"
+        )
     places = [file.slice_mm for file in series.files if file.n_frames == 1 and file.slice_mm is not None]
     if len(places) != len(series.files) or "MOSAIC" in series.facts.words:
         return
