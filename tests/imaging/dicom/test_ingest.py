@@ -119,7 +119,9 @@ def test_a_whole_stroke_protocol_becomes_a_bids_folder(lab):
         scanner.write_series(lab.scans, number, [(scanner.pixels(number), [])], **tags)
     (patient,) = lab.ingest().patients
     assert lab.files() == [
+        "README",
         "dataset_description.json",
+        "participants.json",
         "participants.tsv",
         "sub-0001/anat/sub-0001_FLAIR.json",
         "sub-0001/anat/sub-0001_FLAIR.nii.gz",
@@ -433,7 +435,7 @@ def test_nothing_of_the_patient_reaches_the_output(lab):
         "Zykerman Ottilie 777123 Weitblick Quellgasse Brambach Xaver Quastenberg ACC5512987 WBMR03 SN448812 Quendolin"
     )
     words = [*names.split(), "19430217", "1943-02-17", "20240131", "2024-01-31", "102000", "10:20", "1.2.826"]
-    assert len(lab.files()) == 10
+    assert len(lab.files()) == 12
     for name in lab.files():
         content = (lab.bids / name).read_bytes()
         content += name.encode() + (gzip.decompress(content) if name.endswith(".gz") else b"")

@@ -11,7 +11,7 @@ from typing import Literal
 
 from tissueclock.errors import ImageError, StorageError
 from tissueclock.imaging.bvalues import BValues
-from tissueclock.imaging.dataset import write_description
+from tissueclock.imaging.dataset import describe_participants, write_description
 from tissueclock.imaging.dicom.keyfile import Entry, log_path, number_patients, read_key, write_key, write_log
 from tissueclock.imaging.dicom.objects import DicomSeries
 from tissueclock.imaging.dicom.patient_images import SeriesLine, take
@@ -212,3 +212,7 @@ def _write_participants(target: Path, subjects: Collection[str]) -> None:
         *(dict.fromkeys(columns, MISSING) | {"participant_id": name} for name in new),
     ]
     write_rows(path, columns=columns, rows=rows)
+    if not old:  # a lab's own words stay
+        describe_participants(
+            target, columns=columns, text="Stroke MRI; who the patients are stands in a key file that lies elsewhere."
+        )

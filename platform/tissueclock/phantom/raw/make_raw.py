@@ -1,14 +1,14 @@
 """Makes a raw phantom: the patients of the packed phantom with the same seed, as a BIDS folder with the truth in it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from sklearn.utils.parallel import Parallel, delayed
 
-from tissueclock.cohort.manifest import Patient, write_manifest
+from tissueclock.cohort.manifest import REQUIRED_COLUMNS, Patient, write_manifest
 from tissueclock.errors import CohortError
-from tissueclock.imaging.dataset import write_description
+from tissueclock.imaging.dataset import OLDEST_AGE_Y, describe_participants, write_description
 from tissueclock.phantom.generate import plan_patients, shown_onsets, write_truth
 from tissueclock.phantom.patient import PatientPlan
 from tissueclock.phantom.presets import Preset, find_preset
@@ -75,14 +75,25 @@ def make_raw_phantom(
                 progress(len(made))
         write_manifest(
             staging / PARTICIPANTS,
-            [Patient(p.participant_id, t, p.lesion_side, p.readers, p.extra) for p, t in zip(made, shown, strict=True)],
+            [
+                Patient(p.participant_id, t, p.lesion_side, p.readers, _told(p.extra))
+                for p, t in zip(made, shown, strict=True)
+            ],
         )
+        columns = [*REQUIRED_COLUMNS, *made[0].readers, *made[0].extra]
+        text = f"Simulated scans of simulated strokes, preset {preset.name}, seed {seed}: nobody was scanned."
+        describe_participants(staging, columns=columns, text=text)
         write_truth(staging / raw_truth.FOLDER, [patient.truth for patient in made], onsets_min=shown, seed=seed)
         name, command = f"phantom {preset.name}", "tissueclock phantom --raw"
         write_description(staging, name=name, kind="raw", command=command, parameters=facts)
         write_description(
             staging / raw_truth.FOLDER, name=f"{name}, its truth", kind="derivative", command=command, parameters=facts
         )
+
+
+def _told(extra: Mapping[str, str]) -> dict[str, str]:
+    """What the participants' table tells of a patient; of the very old no age."""
+    return {**extra, "age": str(min(int(extra["age"]), OLDEST_AGE_Y))}
 
 
 def variant_of(i_patient: int) -> Variant:
