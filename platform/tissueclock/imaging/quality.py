@@ -177,9 +177,9 @@ def mirrored_ratio(b0: Volume, flair: Volume, *, mask: Mask) -> float:
 def fluid_ratio(b0: Volume, flair: Volume, *, mask: Mask) -> float:
     """FLAIR's median where b0 is brightest, which is fluid, over its median in the brain: low, or it is no FLAIR.
 
-    On 24 raw phantoms (easy) it was .16 to .26, and the similarity .14 to .18. Of 6 of them, in FLAIR's place: b0 2.1 and
-    .5; noise, shuffled slices and wrong pixels .33 to 1.0 and .01; the image inverted 1.3; another head's FLAIR .18 to
-    .65 and .04 to .07. b1000 in FLAIR's place (.4 and .17 to .20) is told by neither.
+    On 24 raw phantoms (easy) it was .16 to .26, and the similarity .14 to .18. Of 6 of them, in FLAIR's place: b0 2.1
+    and .5; noise, shuffled slices and wrong pixels .33 to 1.0 and .01; the image inverted 1.3; another head's FLAIR .18
+    to .65 and .04 to .07. b1000 in FLAIR's place (.4 and .17 to .20) is told by neither.
 
     Args:
         b0: On any voxels.
