@@ -47,6 +47,7 @@ def b_json(b: float) -> str:
         ("dwi", {"dwi.bval": "800"}, 800),
         ("dwi", {"dwi.bval": "2000", "sub-01/sub-01_dwi.bval": "800"}, 800),
         ("acq-b800_dwi", {"acq-b900_dwi.json": b_json(900)}, 800),
+        ("dwi", {"dwi.bval": "800", "dwi.json": '{"SeriesDescription": "br'}, 800),
         ("acq-b800_dwi", {"sub-01/dwi/sub-01_acq-b800_dwi.bval": "805"}, 805),
     ],
 )
@@ -83,8 +84,7 @@ def test_b0_and_dwi_in_files_of_their_own_need_no_bval(tmp_path: Path, names: tu
         ("dwi", [HEAD, DWI], {"dwi.bval": "0 1000", "dwi.json": b_json(800)}, "b 800 by DiffusionBValue in dwi.json"),
         ("acq-b0_dwi", [DWI], {"dwi.bval": "1000"}, "b 0 by its name, 1000 by dwi.bval"),
         ("dwi", [DWI, HEAD], {"dwi.bval": "0 1000"}, "calls b0 are darker than those it calls b 1000"),
-        ("dwi", [HEAD, DWI], {"sub-01/dwi/dwi.bval": "0 1000", "sub-01/dwi/sub-01_dwi.JSON": "{}",
-                              "sub-01/dwi/sub-01_dwi.json": "{"}, "cannot be read as JSON"),
+        ("dwi", [HEAD, DWI], {"sub-01/dwi/sub-01_dwi.json": "{"}, "sub-01_dwi.json: cannot be read as JSON"),
         ("acq-b2000_dwi", [DWI], {}, "b-values 2000 found; 1000 .* is needed; --b-tolerance|--b 2000"),
         ("acq-a_run-1_dwi", [HEAD, DWI], {"acq-a_dwi.bval": "0 1000", "run-1_dwi.bval": "0 900"}, "one a folder"),
     ],

@@ -41,8 +41,8 @@ def told_b(image: Path, root: Path, *, means: Sequence[float], wanted: float) ->
     Raises:
         ImageError: Two sources contradict each other or the volumes, or more than two volumes have no `.bval`.
     """
-    said = _said(image, root)
     bval = next(iter(find_sidecars(image, root, ".bval")), None)
+    said = _said(image, root, is_needed=bval is None)
     if bval is not None:
         bvals = tuple(read_bvals(bval, len(means)).tolist())
         for source, value in said.items():
@@ -69,11 +69,21 @@ def told_b(image: Path, root: Path, *, means: Sequence[float], wanted: float) ->
     )
 
 
-def _said(image: Path, root: Path) -> dict[str, float]:
-    """By source, the one b-value that a file's sidecar or name tells."""
+def _said(image: Path, root: Path, *, is_needed: bool) -> dict[str, float]:
+    """By source, the one b-value that a file's sidecar or name tells.
+
+    Raises:
+        ImageError: A sidecar cannot be read, and there is no `.bval` to do without it.
+    """
     said = {}
     for path in find_sidecars(image, root, ".json"):
-        if (value := _of_sidecar(path)) is not None:
+        try:
+            value = _of_sidecar(path)
+        except (OSError, ValueError) as error:
+            if is_needed:
+                raise ImageError(f"{path}: cannot be read as JSON ({error})") from error
+            continue  # free text of a header can break a sidecar
+        if value is not None:
             said[f"DiffusionBValue in {path.name}"] = value
             break
     named = {float(found) for found in _NAMED.findall("_".join(entities(image)))}
@@ -86,10 +96,7 @@ def _said(image: Path, root: Path) -> dict[str, float]:
 
 
 def _of_sidecar(path: Path) -> float | None:
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8", errors="replace"))
-    except (OSError, ValueError) as error:
-        raise ImageError(f"{path}: cannot be read as JSON ({error})") from error
+    facts = json.loads(path.read_text(encoding="utf-8", errors="replace"), strict=False)
     value = facts.get("DiffusionBValue") if isinstance(facts, dict) else None
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 else None
 
