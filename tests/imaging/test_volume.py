@@ -82,7 +82,7 @@ def bad_affine(value: float) -> Callable[[Path], Path]:
 
 
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "truncated": (truncated, "not a readable NIfTI file (the file ends before its data does)"),
+    "truncated": (truncated, "truncated or damaged (the file ends before its data does)"),
     "a voxel's bit flipped": (bit_flipped, "incorrect data check"),
     "left and right unknown": (nowhere, "sform and qform codes are both 0, so left and right are not known"),
     "sform in an atlas, qform in the scanner": (in_an_atlas_by_its_sform_only, "lie 35 mm apart; in which of them"),

@@ -139,7 +139,9 @@ def _load(path: Path) -> Any:
         return nibabel.load(path)
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file") from None
-    except (OSError, EOFError, ImageFileError, HeaderDataError, ValueError, zlib.error) as error:
+    except zlib.error as error:
+        raise ImageError(f"{path}: truncated or damaged ({_first_line(error)})") from error
+    except (OSError, EOFError, ImageFileError, HeaderDataError, ValueError) as error:
         raise ImageError(f"{path}: not a readable NIfTI file ({_first_line(error)})") from error
 
 
