@@ -1,8 +1,9 @@
 """Which configuration is chosen, what does it cost, and how is the winner flattered? One split against folds.
 
-Each repetition takes 320 fresh patients of the first cohort, deals them into five folds, and learns onset < 4.5 h from
-a detector, fold by fold, under the same drawn configurations. One split is the first fold alone: its 64 patients are
-what a sweep without folds judges by. Every network is tested on every patient of the second cohort.
+Each repetition takes 320 fresh patients of the first cohort, deals them into five folds (alike in the onset of lesions
+of the right half alone, less than sweeps see to), and learns onset < 4.5 h from a detector, fold by fold, under the
+same drawn configurations. One split is the first fold alone: its 64 patients are what a sweep without folds judges by.
+Every network is tested on every patient of the second cohort.
 
 The best epoch is chosen by rule: the validation AUC (`auc`), its running mean over so many epochs (`auc_mean3`,
 `auc_mean5`), the validation loss (`loss`), or the last (`last`). What a trial claims is the AUC that the rule saw at
@@ -132,7 +133,7 @@ class Repetition:
         return self._detectors[fold]
 
     def run(self, configuration: Mapping[str, Any], *, i_configuration: int, fold: int) -> dict[str, Any]:
-        """A trained network: its curves, and its tested AUC at the epochs that rules choose."""
+        """A trained network, its weights after each epoch, and its curve."""
         seed = derive_seed(self.i, "trial", i_configuration, fold)
         weights, curve, network = self.learn(
             PHASE, {**FIXED[self.kind], **configuration}, fold=fold, parent=self.detector(fold), seed=seed
