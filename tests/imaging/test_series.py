@@ -170,6 +170,19 @@ def test_a_name_that_says_not_this_one_is_obeyed(raw: Raw, name: str) -> None:
     assert files.flair.name == "sub-01_part-mag_FLAIR.nii.gz"
 
 
+def test_other_words_of_a_flair_s_name_are_nothing_against_it(raw: Raw) -> None:
+    raw.put("dwi", HEAD, HEAD / 2, bvals="0 1000")
+    raw.put("acq-T2w_FLAIR", HEAD)
+    assert find_files(raw.folder, "sub-01").flair is not None
+
+
+def test_the_file_whose_values_are_no_brightness_is_the_one_named(raw: Raw) -> None:
+    raw.put("b0", (HEAD - HEAD.mean()) / HEAD.std())
+    raw.put("b1000", HEAD / 2)
+    with pytest.raises(ImageError, match=r"sub-01_b0.nii.gz: \d+% of the values are far below 0"):
+        raw.read()
+
+
 def test_hidden_files_are_no_files(raw: Raw) -> None:
     raw.put("dwi", HEAD, HEAD / 2, bvals="0 1000")
     for name in ("dwi/._sub-01_dwi.nii.gz", ".trash/sub-01_run-2_dwi.nii.gz"):

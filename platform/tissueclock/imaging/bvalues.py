@@ -40,8 +40,8 @@ class BValues:
 
 
 def same_shell(one: float, other: float) -> bool:
-    """Whether two b-values, s/mm2, are one shell."""
-    return abs(one - other) <= max(SHELL_S_MM2, SHELL_FRACTION * other)
+    """Whether two b-values, s/mm2, are one shell; the second one says how wide it is."""
+    return abs(one - other) < max(SHELL_S_MM2, SHELL_FRACTION * other)
 
 
 def pick_b(
@@ -65,8 +65,7 @@ def pick_b(
     if not values.size or float(distances.min()) > tolerance:
         raise ImageError(without_b(values.tolist(), wanted=wanted, tolerance=tolerance))
     nearest = float(values[distances == distances.min()].min())
-    width = max(SHELL_S_MM2, SHELL_FRACTION * nearest)
-    return np.flatnonzero(np.abs(values - nearest) < width)
+    return np.flatnonzero([same_shell(value, nearest) for value in values.tolist()])
 
 
 def without_b(bvals: Sequence[float], *, wanted: float, tolerance: float) -> str:

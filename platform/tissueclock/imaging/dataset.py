@@ -55,7 +55,7 @@ def write_description(
 
 
 def describe_participants(folder: Path, *, columns: Sequence[str], text: str) -> None:
-    """Writes `participants.json`, which says what the table's columns mean, and `README`.
+    """Writes `participants.json`, which says what the table's columns mean, and `README`; those that are there stay.
 
     Args:
         folder: Of raw scans.
@@ -66,5 +66,8 @@ def describe_participants(folder: Path, *, columns: Sequence[str], text: str) ->
         StorageError: The folder cannot be written, or the disk is full.
     """
     readers = {name: _READER for name in columns if name.startswith("reader_")}
-    write_json(folder / "participants.json", {name: _COLUMNS[name] for name in columns if name in _COLUMNS} | readers)
-    write_text(folder / "README", f"{text}\n")
+    if not (folder / "participants.json").exists():
+        meanings = {name: _COLUMNS[name] for name in columns if name in _COLUMNS}
+        write_json(folder / "participants.json", meanings | readers)
+    if not list(folder.glob("README*")):
+        write_text(folder / "README", f"{text}\n")

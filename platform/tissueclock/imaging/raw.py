@@ -36,11 +36,11 @@ class RawFiles:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """All of them, and what tells their b-values: `.bval` files, own or inherited, and inherited sidecars."""
+        """All of them, and what tells their b-values: `.bval` files and sidecars, own or inherited."""
         images = [*self.dwi, *(path for path in (self.adc, self.flair) if path is not None)]
         bvals = [path for image in self.dwi for path in find_sidecars(image, self.root, ".bval")[:1]]
-        above = [path for image in self.dwi for path in find_sidecars(image, self.root, ".json")]
-        return tuple(dict.fromkeys([*images, *bvals, *(path for path in above if _speaks_of_b(path))]))
+        sidecars = [path for image in self.dwi for path in find_sidecars(image, self.root, ".json")]
+        return tuple(dict.fromkeys([*images, *bvals, *filter(_speaks_of_b, sidecars)]))
 
 
 def list_subjects(raw: Path) -> tuple[str, ...]:
@@ -128,7 +128,10 @@ def _speaks_of(sidecar: Path, words: set[str]) -> bool:
 
 
 def _speaks_of_b(sidecar: Path) -> bool:
-    return b"DiffusionBValue" in sidecar.read_bytes()
+    try:
+        return b"DiffusionBValue" in sidecar.read_bytes()
+    except OSError:
+        return False
 
 
 def stem(image: Path) -> str:
@@ -154,12 +157,12 @@ def _kind(path: Path) -> str | None:
     words = set(said.values())
     if said.get("part", "mag") != "mag" or said.get("desc", "").endswith(("mask", "seg")):
         return None
+    if suffix == "flair":
+        return "flair"
     if suffix == "adc" or (suffix == "dwi" and "adc" in words):
         return "adc"
     if suffix in _LEFT_OUT or words & _LEFT_OUT:
         return None
-    if suffix == "flair":
-        return "flair"
     if path.parent.name == "fmap":
         return None
     return "dwi" if suffix in ("dwi", "trace", "s0map") or re.fullmatch(r"b\d{1,5}", suffix) else None

@@ -77,9 +77,9 @@ def read_series(files: RawFiles, *, b_values: BValues, duplicates: Duplicates = 
         found = ", ".join(f"{value:g}" for value in sorted({image.b_s_mm2 for image in images}))
         raise ImageError(f"{files.subject}: no b0 (b-values {found} found) and no ADC map to make it of; one is needed")
     return PatientSeries(
-        _positive(b0, source),
-        _positive(b1000, source),
-        None if files.flair is None else _positive(read_volume(files.flair), files.flair),
+        _positive(b0),
+        _positive(b1000),
+        None if files.flair is None else _positive(_checked(read_volume(files.flair), files.flair)),
         b,
         tuple(notes),
         tuple(assumed),
@@ -87,7 +87,7 @@ def read_series(files: RawFiles, *, b_values: BValues, duplicates: Duplicates = 
 
 
 def _weighted(path: Path, root: Path, b_values: BValues, assumed: list[str]) -> list[_Weighted]:
-    volumes = read_volumes(path)
+    volumes = [_checked(volume, path) for volume in read_volumes(path)]
     told = told_b(path, root, means=[float(volume.data.mean()) for volume in volumes], wanted=b_values.b_s_mm2)
     if told.assumed:
         assumed.append(told.assumed)
@@ -172,14 +172,8 @@ def _b0_from_adc(b1000: Volume, adc_file: Path, *, b_s_mm2: float) -> Volume:
     return b1000.like(b1000.data * np.exp(exponent))
 
 
-def _positive(volume: Volume, path: Path) -> Volume:
-    """Small negative values, which some reconstructions leave around the head, as 0: brightness starts there.
-
-    Raises:
-        ImageError: They are many and large.
-    """
-    if float(volume.data.min()) >= 0:
-        return volume
+def _checked(volume: Volume, path: Path) -> Volume:
+    """The same volume; raises ImageError where its values are no brightness."""
     scale = float(np.percentile(np.abs(volume.data), 99))
     share = float((volume.data < -_NEGATIVE_DEPTH * scale).mean())
     if share > _NEGATIVE_SHARE:
@@ -187,4 +181,9 @@ def _positive(volume: Volume, path: Path) -> Volume:
             f"{path}: {share:.0%} of the values are far below 0 (z-scores, or uint16 saved as int16?); "
             "brightness starts at 0"
         )
-    return volume.like(np.maximum(volume.data, 0.0))
+    return volume
+
+
+def _positive(volume: Volume) -> Volume:
+    """Negative values, which some reconstructions leave around the head, as 0: brightness starts there."""
+    return volume.like(np.maximum(volume.data, 0.0)) if float(volume.data.min()) < 0 else volume

@@ -248,6 +248,16 @@ def test_a_series_whose_place_or_size_no_header_tells_is_refused(lab, keyword, v
     assert f"files without {keyword} (or 0); where their voxels lie is not known" in patient.reason
 
 
+def test_a_lab_s_own_words_on_its_folder_stay(lab):
+    lab.bids.mkdir()
+    for name in ("README.md", "participants.json"):
+        (lab.bids / name).write_text("{}")
+    scanner.siemens_trace(lab.scans)
+    lab.ingest()
+    assert (lab.bids / "participants.json").read_text() == "{}"
+    assert not (lab.bids / "README").exists()
+
+
 def test_a_flair_of_several_images_is_left(lab):
     scanner.siemens_trace(lab.scans)
     one, other = scanner.flair(lab.scans, 8), scanner.flair(lab.scans, 9, seed=31)

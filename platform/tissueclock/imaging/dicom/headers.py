@@ -164,11 +164,13 @@ def read_slice_mm(header: Dataset) -> float | None:
 def missing_geometry(header: Dataset) -> str:
     """The first of orientation, position and pixel spacing that a header does not tell; empty where it tells all."""
     parts = [header, *_functional_groups(header)]
-    for keyword, n in (("ImageOrientationPatient", 6), ("ImagePositionPatient", 3), ("PixelSpacing", 2)):
+    for keyword, n, is_sound in (
+        ("ImageOrientationPatient", 6, any),
+        ("ImagePositionPatient", 3, lambda _: True),  # 0 is a place
+        ("PixelSpacing", 2, lambda values: min(values) > 0),
+    ):
         told = [values for part in parts if len(values := list(_numbers(part, keyword))) == n]
-        if not told or (keyword != "ImagePositionPatient" and not any(any(values) for values in told)):
-            return keyword
-        if keyword == "PixelSpacing" and not all(min(values) > 0 for values in told):
+        if not (told and all(is_sound(values) for values in told)):
             return keyword
     return ""
 

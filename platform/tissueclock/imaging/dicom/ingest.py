@@ -212,7 +212,5 @@ def _write_participants(target: Path, subjects: Collection[str]) -> None:
         *(dict.fromkeys(columns, MISSING) | {"participant_id": name} for name in new),
     ]
     write_rows(path, columns=columns, rows=rows)
-    if not old:  # a lab's own words stay
-        describe_participants(
-            target, columns=columns, text="Stroke MRI; who the patients are stands in a key file that lies elsewhere."
-        )
+    text = "Stroke MRI; who the patients are stands in a key file that lies elsewhere."
+    describe_participants(target, columns=columns, text=text)

@@ -166,13 +166,18 @@ def same_picture(one: File, other: File) -> bool:
         return True
     if (one.slice_mm, one.facts, one.n_frames) != (other.slice_mm, other.facts, other.n_frames):
         return False
-    return _pixels(one.path) == _pixels(other.path)
+    with _opened(one.path) as first, _opened(other.path) as second:
+        if first.read() == second.read():
+            return True
+        try:
+            return _pixels(first) == _pixels(second)
+        except Exception:  # pydicom raises whatever its parsers meet: what cannot be compared is not thrown away
+            return False
 
 
-def _pixels(path: Path) -> bytes | None:
-    with _opened(path) as stream:
-        found = pydicom.dcmread(stream, force=True).get("PixelData")
-    return None if found is None else bytes(found)
+def _pixels(stream: io.BufferedIOBase) -> bytes:
+    stream.seek(0)
+    return bytes(pydicom.dcmread(stream, force=True).PixelData)
 
 
 def copy_plain(path: Path, target: Path) -> None:
