@@ -554,7 +554,9 @@ def test_what_a_killed_run_was_writing_is_cleared_away(lab):
     lab.ingest()
     assert not half_key.exists()
     assert sorted(path.name for path in lab.bids.iterdir()) == [
+        "README",
         "dataset_description.json",
+        "participants.json",
         "participants.tsv",
         "sub-0001",
     ]
