@@ -44,7 +44,7 @@ def test_what_is_written_is_read_back_equal(tmp_path: Path) -> None:
         ("sub-02\t100\tmiddle\tyes\t1", "row 3 (sub-02): lesion_side is 'middle'; allowed: left, right, both, none"),
         ("sub-02\t100\tleft\tmaybe\t1", "row 3 (sub-02): reader_1 is 'maybe'; allowed: yes, no, n/a"),
         ("sub-01\t100\tleft\tyes\t1", "row 3 (sub-01): participant_id sub-01 is already in row 2"),
-        ("01\t100\tleft\tyes\t1", "row 3 (01): participant_id 01 is already in row 2, with or without sub-"),
+        ("01\t100\tleft\tyes\t1", "row 3 (01): participant_id 01 is already in row 2 as sub-01; each"),
         ("../x\t100\tleft\tyes\t1", "row 3 (../x): participant_id is '../x'; allowed: letters"),
         ("\t100\tleft\tyes\t1", "row 3 (no participant_id): participant_id is ''"),
         ("sub-02\t100\tleft", "row 3: 3 cells found; the header has 5"),

@@ -70,7 +70,7 @@ def read_manifest(path: Path, *, onset_unit: OnsetUnit | None = None) -> tuple[P
     rows = read_rows(path, required=REQUIRED_COLUMNS)
     patients: list[Patient] = []
     complaints: list[str] = []
-    first_rows: dict[str, int] = {}
+    first_rows: dict[str, Row] = {}
     for row in rows:
         try:
             patients.append(_patient(row, first_rows, minutes=MINUTES[onset_unit or "minutes"]))
@@ -147,7 +147,7 @@ def parse_onset(text: str, *, minutes: float = 1.0) -> float | None:
     return onset
 
 
-def _patient(row: Row, first_rows: dict[str, int], *, minutes: float) -> Patient:
+def _patient(row: Row, first_rows: dict[str, Row], *, minutes: float) -> Patient:
     """One validated row; remembers whose it is in `first_rows`."""
     cells = row.cells
     identity = cells["participant_id"]
@@ -155,11 +155,10 @@ def _patient(row: Row, first_rows: dict[str, int], *, minutes: float) -> Patient
         raise ValueError(f"participant_id is {identity!r}; allowed: letters, digits, dot, dash and underscore")
     patient = identity.removeprefix("sub-")
     if patient in first_rows:
-        raise ValueError(
-            f"participant_id {identity} is already in row {first_rows[patient]}, with or without sub-; "
-            "each may appear once"
-        )
-    first_rows[patient] = row.number
+        first = first_rows[patient]
+        spelled = "" if first.cells["participant_id"] == identity else f" as {first.cells['participant_id']}"
+        raise ValueError(f"participant_id {identity} is already in row {first.number}{spelled}; each may appear once")
+    first_rows[patient] = row
     side = cells["lesion_side"]
     if side not in get_args(LesionSide):
         raise ValueError(f"lesion_side is {side!r}; allowed: {', '.join(get_args(LesionSide))}")
