@@ -54,6 +54,11 @@ class Atlas:
         """The mask as an image of zeros and ones."""
         return self.brain.like(self.mask)
 
+    @property
+    def brain_ml(self) -> float:
+        """Volume of the brain."""
+        return float(self.mask.sum()) * self.brain.voxel_ml
+
     def near(self, *, reach_mm: float) -> Bool[np.ndarray, "x y z"]:
         """The mask grown by `reach_mm`."""
         return np.asarray(distance_transform_edt(~self.mask, sampling=self.brain.spacing_mm) <= reach_mm)

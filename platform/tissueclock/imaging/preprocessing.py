@@ -113,7 +113,7 @@ def preprocess_patient(job: PatientJob) -> None:
         final = scaled if job.reference is None else match(scaled, mask=on_grid.mask, reference=job.reference)
     with watch.step("quality"):
         atlas_mask = atlas_on_grid(atlas, settings.grid)
-        quality = measure(placed, on_grid, scaled=scaled, atlas_mask=atlas_mask)
+        quality = measure(series, placed, on_grid, scaled=scaled, atlas_mask=atlas_mask, atlas_ml=atlas.brain_ml)
     facts = {
         "schema": SCHEMA,
         "subject": subject,

@@ -10,18 +10,26 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.ndimage import binary_dilation, gaussian_filter
+from scipy.stats import spearmanr
 
 from tissueclock.grid import Side
 from tissueclock.imaging.extraction import Mask, dice
 from tissueclock.imaging.gridding import OnGrid
 from tissueclock.imaging.midplane import find_midplane
 from tissueclock.imaging.placing import Placed
+from tissueclock.imaging.series import PatientSeries
 from tissueclock.imaging.similarity import Pose, Similarity, climb
 from tissueclock.imaging.transform import Transform, resample
 from tissueclock.imaging.volume import Volume
 
 _FLUID_PERCENTILE = 97.0
 _MIDDLE_MM = np.array([0.0, -17.0, 15.0])
+
+_BRIGHTER, _RESTRICTED = 0.25, 0.2
+"""What b1000 (brain median 1) and ln(b0 / b1000) of a lesion differ by from the mirror image, at least."""
+
+_MIN_LESION_ML, _ONE_SIDED = 0.7, 4.0
+"""How much of that is no noise, and how many times as much as on the other side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +75,8 @@ FIGURES: tuple[Figure, ...] = (
     Figure("b0_flair_shift_mm", "FLAIR still off (mm)", high=1.5, digits=1),
     Figure("b0_flair_similarity", "b0 and FLAIR similarity", low=0.08, high=0.30, digits=3),
     Figure("flair_fluid_ratio", "FLAIR in fluid over brain (ratio)", high=0.55),
+    Figure("adc_ratio", "the scanner's ADC over that of b0 and b1000 (ratio)", low=0.85, high=1.18),
+    Figure("adc_correlation", "the same (rank correlation)", low=0.7),
     Figure("flair_mirrored_ratio", "FLAIR similarity mirrored (ratio)", high=1.0, digits=3),
     Figure("outside_signal_fraction", "signal left outside the mask (share)", high=0.10),
     Figure("midplane_tilt_deg", "mid-plane tilt (deg)", high=3.0, digits=1),
@@ -109,14 +119,24 @@ class Quality:
         return sum(min(bad, 10.0) + (1.0 if bad > 0 else 0.0) for bad in beyond) + len(self.remarks)
 
 
-def measure(placed: Placed, on_grid: OnGrid, *, scaled: Mapping[str, Volume], atlas_mask: Mask) -> Quality:
+def measure(
+    series: PatientSeries,
+    placed: Placed,
+    on_grid: OnGrid,
+    *,
+    scaled: Mapping[str, Volume],
+    atlas_mask: Mask,
+    atlas_ml: float,
+) -> Quality:
     """Measures how well a patient came through.
 
     Args:
+        series: As they were read.
         placed: Where the series lie.
         on_grid: The series on the grid.
         scaled: The series on the grid, brain median 1 and 0 outside the brain.
         atlas_mask: The atlas brain on the grid.
+        atlas_ml: Volume of the whole atlas brain; what lies below the grid counts as not covered.
     """
     b0, mask = scaled["b0"], on_grid.mask
     plane = find_midplane(b0, mask=mask, middle_mm=_MIDDLE_MM)
@@ -129,13 +149,14 @@ def measure(placed: Placed, on_grid: OnGrid, *, scaled: Mapping[str, Volume], at
         "outside_signal_fraction": outside_signal(placed.b0, mask=placed.mask, typical=typical),
         "midplane_tilt_deg": plane.tilt_deg,
         "midplane_shift_mm": plane.shift_mm,
-        "covered_fraction": float(seen.sum()) / max(int(atlas_mask.sum()), 1),
+        "covered_fraction": min(float(seen.sum()) * b0.voxel_ml / atlas_ml, 1.0),
         "brain_ml": float(placed.mask.sum()) * placed.b0.voxel_ml,
         "n_nonfinite": float(sum(int((~np.isfinite(volume.data)).sum()) for volume in scaled.values())),
         "b0_flair_shift_mm": None,
         "flair_mirrored_ratio": None,
         "b0_flair_similarity": None,
         "flair_fluid_ratio": None,
+        **_adc_figures(series, placed),
     }
     if (flair := scaled.get("flair")) is not None:
         figures["b0_flair_shift_mm"] = shift_left(b0, flair, mask=mask)
@@ -147,7 +168,7 @@ def measure(placed: Placed, on_grid: OnGrid, *, scaled: Mapping[str, Volume], at
         figures["b0_flair_similarity"] = Similarity(placed.b0, placed.mask, there, spacing_mm=4.0)(np.eye(4))
         figures["flair_fluid_ratio"] = fluid_ratio(placed.b0, there, mask=placed.mask)
     remarks = () if flair is not None else ("no FLAIR",)
-    return Quality(figures, brighter_side(scaled["b1000"], mask=mask), remarks)
+    return Quality(figures, brighter_side(b0, scaled["b1000"], mask=mask), remarks)
 
 
 def shift_left(b0: Volume, flair: Volume, *, mask: Mask) -> float:
@@ -210,21 +231,63 @@ def outside_signal(b0: Volume, *, mask: Mask, typical: float, reach_mm: float = 
     return float((b0.data[rim] > 0.6 * typical).mean()) if rim.any() else 0.0
 
 
-def brighter_side(b1000: Volume, *, mask: Mask) -> Side | None:
-    """The half in which b1000 is clearly brighter than its mirror image: where a one-sided acute lesion lies.
+def brighter_side(b0: Volume, b1000: Volume, *, mask: Mask) -> Side | None:
+    """The half in which b1000 is clearly brighter, and diffusion lower, than in the mirror image: an acute lesion.
+
+    A coil's gradient and the base of the skull make b1000 brighter, but b0 too. Of 60 raw phantoms (easy, 12x48x24; 50
+    with a lesion on one side) 29 were told, none wrongly; by b1000 alone 5 were told wrongly.
 
     Args:
-        b1000: On a grid symmetric about x = 0, x running from the patient's left to right, brain median 1.
+        b0: On a grid symmetric about x = 0, x running from the patient's left to right, brain median 1.
+        b1000: Likewise.
         mask: Where the brain is.
     """
-    soft = gaussian_filter(b1000.data, 2.0 / np.array(b1000.spacing_mm))
-    both = mask & mask[::-1]
-    difference = np.where(both, soft - soft[::-1], 0.0)
-    middle = difference.shape[0] // 2
-    left, right = (float(np.clip(half - 0.35, 0.0, None).sum()) for half in (difference[:middle], difference[middle:]))
-    if max(left, right) * b1000.voxel_ml < 0.05 or max(left, right) < 3.0 * min(left, right):
+    sigma = 2.0 / np.array(b1000.spacing_mm)
+    share = gaussian_filter(mask.astype(np.float64), sigma) + 1e-6
+    plain, weighted = (gaussian_filter(np.where(mask, series.data, 0.0), sigma) / share for series in (b0, b1000))
+    exponent = np.log(np.maximum(plain, 1e-3) / np.maximum(weighted, 1e-3))
+    brighter, restricted = weighted - weighted[::-1] > _BRIGHTER, exponent[::-1] - exponent > _RESTRICTED
+    lesion = mask & mask[::-1] & brighter & restricted
+    middle = lesion.shape[0] // 2
+    left, right = (float(half.sum()) * b1000.voxel_ml for half in (lesion[:middle], lesion[middle:]))
+    if max(left, right) < _MIN_LESION_ML or max(left, right) < _ONE_SIDED * min(left, right):
         return None
     return "left" if left > right else "right"
+
+
+def adc_agreement(b0: Volume, b1000: Volume, adc: Volume, *, mask: Mask, b_s_mm2: float) -> tuple[float, float]:
+    """How the scanner's ADC compares with ln(b0 / b1000) / b in the brain.
+
+    Returns:
+        The ratio of their medians, which is not 1 where a b-value or a unit is wrong, and their rank correlation, which
+        is low where the map is another head's. Nothing to compare: infinity and 0. Of 9 raw phantoms with maps made
+        of themselves: 1.07 and .85 with noise of .0002 mm2/s; 1.25 where b is 800 and taken for 1000; a correlation of
+        .24 to .35 two slices off, .31 to .77 mirrored.
+
+    Args:
+        b0: On any voxels.
+        b1000: On b0's voxels.
+        adc: On b0's voxels, mm2/s.
+        mask: Where the brain is.
+        b_s_mm2: What b1000's b-value is taken for.
+    """
+    seen = mask & (b0.data > 0) & (b1000.data > 0) & (adc.data > 0)
+    ours = np.log(b0.data[seen] / b1000.data[seen]) / b_s_mm2
+    if ours.size < 2 or np.median(ours) <= 0:
+        return math.inf, 0.0
+    correlation = float(spearmanr(ours, adc.data[seen]).statistic)
+    return float(np.median(adc.data[seen]) / np.median(ours)), correlation if math.isfinite(correlation) else 0.0
+
+
+def _adc_figures(series: PatientSeries, placed: Placed) -> dict[str, float | None]:
+    if series.adc is None:
+        return {"adc_ratio": None, "adc_correlation": None}
+    b0, maps = placed.b0, Transform(placed.b1000_from_b0)
+    b1000, adc = (
+        resample(volume, shape=b0.shape, affine=b0.affine, transform=maps) for volume in (placed.b1000, series.adc)
+    )
+    ratio, correlation = adc_agreement(b0, b1000, adc, mask=placed.mask, b_s_mm2=series.b_s_mm2)
+    return {"adc_ratio": ratio, "adc_correlation": correlation}
 
 
 def _shown(figure: Figure, value: float | None) -> str:

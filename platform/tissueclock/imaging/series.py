@@ -37,6 +37,7 @@ class PatientSeries:
         b_s_mm2: The b-value that b1000 really has.
         notes: What had to be decided, in a sentence each.
         assumed: What nothing told and was taken for granted, likewise.
+        adc: The scanner's ADC in mm2/s on b1000's voxels, where there is one beside a b0 that was acquired.
     """
 
     b0: Volume
@@ -45,6 +46,7 @@ class PatientSeries:
     b_s_mm2: float
     notes: tuple[str, ...]
     assumed: tuple[str, ...] = ()
+    adc: Volume | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,8 +70,10 @@ def read_series(files: RawFiles, *, b_values: BValues, duplicates: Duplicates = 
     images = [image for path in files.dwi for image in _weighted(path, files.root, b_values, assumed)]
     b1000, b, source = _b1000(files, images, b_values, duplicates, notes)
     plain = [image for image in images if image.b_s_mm2 <= MAX_B0_S_MM2]
+    adc = None
     if plain:  # those acquired with b1000 before those of another run
         b0 = _mean(files.subject, [image for image in plain if image.path == source] or plain, duplicates)
+        adc = _beside(files.adc, b1000, notes)
     elif files.adc is not None:
         b0 = _b0_from_adc(b1000, files.adc, b_s_mm2=b)
         notes.append(f"b0 made of b{b:g} and {files.adc.name}")
@@ -83,6 +87,7 @@ def read_series(files: RawFiles, *, b_values: BValues, duplicates: Duplicates = 
         b,
         tuple(notes),
         tuple(assumed),
+        adc,
     )
 
 
@@ -152,7 +157,23 @@ def _mean(subject: str, images: Sequence[_Weighted], duplicates: Duplicates) -> 
 
 
 def _b0_from_adc(b1000: Volume, adc_file: Path, *, b_s_mm2: float) -> Volume:
-    """b1000 exp(b ADC), with the ADC's unit told from its size.
+    """b1000 exp(b ADC)."""
+    return b1000.like(b1000.data * np.exp(np.clip(b_s_mm2 * _read_adc(adc_file, b1000).data, 0.0, _MAX_EXPONENT)))
+
+
+def _beside(adc_file: Path | None, b1000: Volume, notes: list[str]) -> Volume | None:
+    """An ADC map that nothing is made of: one that cannot be read costs a note."""
+    if adc_file is None:
+        return None
+    try:
+        return _read_adc(adc_file, b1000)
+    except ImageError as error:
+        notes.append(f"not compared with b0 and b1000: {error}")
+        return None
+
+
+def _read_adc(adc_file: Path, b1000: Volume) -> Volume:
+    """An ADC map in mm2/s on b1000's voxels, its unit told from its size.
 
     Raises:
         ImageError: The map's values are not those of a brain in any known unit.
@@ -168,8 +189,7 @@ def _b0_from_adc(b1000: Volume, adc_file: Path, *, b_s_mm2: float) -> Volume:
             f"{adc_file}: median {median:.3g} where b1000 is bright; a brain has about 0.0008 mm2/s, "
             "written as 0.0008, 0.8 or 800"
         )
-    exponent = np.clip(b_s_mm2 * unit * adc.data, 0.0, _MAX_EXPONENT)
-    return b1000.like(b1000.data * np.exp(exponent))
+    return b1000.like(unit * adc.data)
 
 
 def _checked(volume: Volume, path: Path) -> Volume:
