@@ -70,11 +70,14 @@ def test_canon_straight_from_dicom_and_oblique_come_to_agree(tmp_path: Path) -> 
 
 def test_philips_head_cut_below_the_ventricles_is_placed_upright() -> None:
     b0, b1000 = (read_volumes(SHARED_DATA / "philips_dwi" / name)[0] for name in ("b0.nii.gz", "b1000_trace12.nii.gz"))
-    head = placed(PatientSeries(b0, b1000, None, 1000.0, ()))
+    series, atlas = PatientSeries(b0, b1000, None, 1000.0, ()), load_atlas()
+    head = placed(series)
     grid = make_grid((24, 56, 28))
     on_grid = bring_to_grid(head, grid)
     scaled = {name: scale_to_median(volume, mask=on_grid.mask) for name, volume in on_grid.series.items()}
-    quality = measure(head, on_grid, scaled=scaled, atlas_mask=atlas_on_grid(load_atlas(), grid))
+    quality = measure(
+        series, head, on_grid, scaled=scaled, atlas_mask=atlas_on_grid(atlas, grid), atlas_ml=atlas.brain_ml
+    )
 
     assert 0.5 < float(quality.figures["covered_fraction"] or 0) < 0.75
     assert float(quality.figures["midplane_tilt_deg"] or 99) < 3.0
