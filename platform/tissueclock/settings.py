@@ -57,6 +57,9 @@ class Strict(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+EQUIVALENCE_MARGIN = 0.05
+"""AUC differences below it do not matter to a study that says none."""
+
 REMOVED_SCHEDULERS: Mapping[str, str] = {
     "hyperband": "with fewer slots than trials it compared none and stopped none",
     "pbt": "what it promoted had the metrics, threshold and configuration of another trial's weights",

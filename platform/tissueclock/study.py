@@ -17,6 +17,7 @@ from tissueclock.errors import StudyError
 from tissueclock.networks.settings import AnyNetwork
 from tissueclock.records import SweepInputs, SweepSpec, WeightsFile
 from tissueclock.settings import (
+    EQUIVALENCE_MARGIN,
     AnyPath,
     Count,
     Name,
@@ -94,7 +95,8 @@ class StudySettings(Strict):
     """The study file.
 
     `phases` overrides single settings of `sweep` for the phases it names. `budget_h` is what the epochs of all sweeps
-    may cost together, GPU-hours where trials take GPUs, else CPU-hours; `StudyRun` tells how it is shared out.
+    may cost together, GPU-hours where trials take GPUs, else CPU-hours; `StudyRun` tells how it is shared out. AUC
+    differences below `equivalence_margin` do not matter to the study: the report tests for that.
     """
 
     name: Name
@@ -107,6 +109,7 @@ class StudySettings(Strict):
     notify: NotifySettings = NotifySettings()
     budget_h: Annotated[float, Field(gt=0)] | None = None
     parallel_sweeps: Count = 2
+    equivalence_margin: Annotated[float, Field(gt=0, lt=1)] = EQUIVALENCE_MARGIN
     networks: Annotated[dict[Name, AnyNetwork], Field(min_length=1)]
     weights: dict[Name, WeightsSettings] = Field(default_factory=dict)
     arms: Annotated[dict[Name, ArmSettings], Field(min_length=1)]

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tissueclock.comparing.scores import count_calls, judge_holdout, read_scores
+from tissueclock.comparing.holdout import judge_holdout
+from tissueclock.comparing.scores import count_calls, read_scores
 from tissueclock.errors import InputError
 from tissueclock.storage.folders import PromotedFolder
 

@@ -171,7 +171,7 @@ def test_patients_of_a_hospital_have_readers_and_no_observer(hospital):
     assert all(sweep.observer is None for sweep in study.sweeps)
     assert study.cohort is not None
     assert not study.cohort.is_phantom
-    assert len(study.readers[LATE]) == 3
+    assert [reader.name for reader in study.readers[LATE]] == ["reader_1", "reader_2", "reader_3", "majority"]
 
 
 def test_another_cohort_in_the_folder_is_not_believed(finished, hospital_cohort):

@@ -2,14 +2,14 @@ import math
 
 import numpy as np
 import pytest
-from sklearn.metrics import cohen_kappa_score, roc_auc_score
+from sklearn.metrics import roc_auc_score
 
 from tissueclock.errors import CohortError
 from tissueclock.phantom.clock import draw_clock, draw_fates, tissue_changes
 from tissueclock.phantom.features import FEATURES, measure_lesion
 from tissueclock.phantom.observer import score_patients
 from tissueclock.phantom.presets import PRESETS, find_preset
-from tissueclock.phantom.readers import READERS, fleiss_kappa, read_mismatch
+from tissueclock.phantom.readers import READERS, read_mismatch
 from tissueclock.phantom.signal import change_tissue, normal_tissue, signals
 
 
@@ -63,14 +63,6 @@ def test_the_observer_tells_the_time_and_no_longer_once_it_is_permuted() -> None
 def test_a_class_of_one_gives_no_scores() -> None:
     scores = score_patients(np.ones((5, 2)), np.array([True, False, False, False, False]), seed=0)
     assert np.isnan(scores).all()
-
-
-def test_kappa_of_two_readers_with_equal_shares_is_cohens() -> None:
-    one = np.array([1, 1, 0, 0, 1, 0, 1, 0], dtype=bool)
-    two = np.array([1, 0, 1, 0, 1, 0, 1, 0], dtype=bool)
-    assert fleiss_kappa(np.stack([one, two], axis=1)) == pytest.approx(cohen_kappa_score(one, two))
-    assert fleiss_kappa(np.stack([one, one], axis=1)) == 1.0
-    assert math.isnan(fleiss_kappa(np.zeros((4, 3), dtype=bool)))
 
 
 def test_readers_call_a_mismatch_where_dwi_is_bright_and_flair_is_not() -> None:

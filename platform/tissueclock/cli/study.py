@@ -230,7 +230,7 @@ def _write_report(study: "Study") -> Path:
     from tissueclock.comparing.report import write_report
 
     with console.status("writing the report"):
-        return write_report(study.folder)
+        return write_report(study.folder, margin=study.settings.equivalence_margin)
 
 
 def _print_results(study: "Study") -> None:

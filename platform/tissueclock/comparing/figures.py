@@ -1,11 +1,6 @@
-"""Two figures: the ROC curves of every question, and the trials of every sweep.
+"""Two figures: the ROC curves of every question, and the trials of every sweep."""
 
-Drawn without a display and without global state, with colours that colour-blind readers tell apart (Okabe & Ito 2008).
-"""
-
-import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -15,39 +10,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from tissueclock.comparing.drawing import COLOURS, GREY, STYLE
 from tissueclock.comparing.formats import format_auc
 from tissueclock.comparing.observers import OBSERVER, ReaderResult
 from tissueclock.comparing.results import ComparedQuestion, StudyResult, SweepResult
 from tissueclock.comparing.scores import Scores
 from tissueclock.comparing.statistics import roc_curve
-from tissueclock.storage.files import atomic_path
 from tissueclock.storage.ledger import TrialEntry
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("-", (0, (6, 2)), (0, (6, 2, 1, 2)), (0, (3, 1.5)))
 _READER_MARKERS = "osD^vP"
-_GREY = "#666666"
 _STATUS_STYLE = {
     "finished": ("o", "#0072B2"),
     "pruned": ("v", "#E69F00"),
     "failed": ("x", "#D55E00"),
     "running": ("o", "#BBBBBB"),
-}
-_STYLE: dict[Any, Any] = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#444444",
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "svg.fonttype": "path",
-    "text.parse_math": False,  # a study may be called a$b$
-    "svg.hashsalt": "tissueclock",
 }
 
 
@@ -63,7 +40,7 @@ def draw_roc(study: StudyResult) -> Figure | None:
     if not questions:
         return None
     arms = list(dict.fromkeys(arm for sweep in study.sweeps for arm in sweep.arms))
-    with mpl.rc_context(rc=_STYLE):
+    with mpl.rc_context(rc=STYLE):
         figure, panels = _lay_out(
             len(questions), legend_in=max(_legend_height_in(study, question) for question in questions)
         )
@@ -74,7 +51,7 @@ def draw_roc(study: StudyResult) -> Figure | None:
                 _draw_sweep(panel, sweep, colour=arms.index(sweep.arms[0]), dash=phases.index(sweep.phase))
             for observer in [sweep.observer for sweep in sweeps if sweep.observer][:1]:
                 label = f"{OBSERVER}\nAUC {format_auc(observer.auc)}"
-                _draw_curve(panel, observer.scores, color=_GREY, linewidth=0.9, linestyle=(0, (2, 2)), label=label)
+                _draw_curve(panel, observer.scores, color=GREY, linewidth=0.9, linestyle=(0, (2, 2)), label=label)
             for i, reader in enumerate(study.readers.get(question, ())):
                 _draw_reader(panel, reader, marker=_READER_MARKERS[i % len(_READER_MARKERS)])
             _finish_roc(panel, question.name)
@@ -90,7 +67,7 @@ def draw_trials(study: StudyResult) -> Figure | None:
     sweeps = [sweep for sweep in study.sweeps if sweep.ledger.trials]
     if not sweeps:
         return None
-    with mpl.rc_context(rc=_STYLE):
+    with mpl.rc_context(rc=STYLE):
         n_columns = min(3, len(sweeps))
         n_rows = -(-len(sweeps) // n_columns)
         figure = Figure(figsize=(3.75 * n_columns, 2.5 * n_rows + 0.4), layout="constrained")
@@ -108,25 +85,6 @@ def draw_trials(study: StudyResult) -> Figure | None:
         order = [name for name in ("best so far", *_STATUS_STYLE) if name in handles]
         figure.legend([handles[name] for name in order], order, loc="outside upper left", ncols=len(order))
     return figure
-
-
-def save_figure(figure: Figure, stem: Path) -> str:
-    """Writes `<stem>.svg` and `<stem>.png`, each whole or not at all.
-
-    Returns:
-        The SVG's text.
-
-    Raises:
-        StorageError: The folder cannot be written, or the disk is full.
-    """
-    with mpl.rc_context(rc=_STYLE):
-        stream = io.StringIO()
-        figure.savefig(stream, format="svg", metadata={"Date": None})
-        with atomic_path(stem.with_suffix(".svg")) as temporary:
-            temporary.write_text(stream.getvalue(), encoding="utf-8")
-        with atomic_path(stem.with_suffix(".png")) as temporary:
-            figure.savefig(temporary, format="png", dpi=160)
-    return stream.getvalue()
 
 
 def _legend_height_in(study: StudyResult, question: ComparedQuestion) -> float:
@@ -155,7 +113,7 @@ def _lay_out(n_panels: int, *, legend_in: float) -> tuple[Figure, list[Axes]]:
 def _draw_sweep(panel: Axes, sweep: SweepResult, *, colour: int, dash: int) -> None:
     if sweep.holdout is None or sweep.holdout.auc is None:
         return
-    style = {"color": _COLOURS[colour % len(_COLOURS)], "linestyle": _DASHES[dash % len(_DASHES)]}
+    style = {"color": COLOURS[colour % len(COLOURS)], "linestyle": _DASHES[dash % len(_DASHES)]}
     label = f"{sweep.label}\nAUC {format_auc(sweep.holdout.auc)}"
     _draw_curve(panel, sweep.holdout.scores, linewidth=1.8, label=label, **style)
 

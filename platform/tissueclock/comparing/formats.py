@@ -4,7 +4,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from tissueclock.comparing.statistics import AucDifference, AucEstimate, Interval, Rate
+from tissueclock.comparing.statistics import AucDifference, AucEstimate, Estimate, Interval, Rate
 
 NOTHING = "\N{EN DASH}"
 N_SHORT = 12
@@ -38,6 +38,13 @@ def format_interval(interval: Interval) -> str:
 def format_auc(auc: AucEstimate | None) -> str:
     """The AUC with its interval, or a dash."""
     return NOTHING if auc is None else f"{auc.auc:.3f} {format_interval(auc.interval)}"
+
+
+def format_estimate(estimate: Estimate | None) -> str:
+    """A figure with its interval, or a dash."""
+    if estimate is None:
+        return NOTHING
+    return f"{estimate.value:.2f} {format_interval(estimate.interval)}".replace("-", "\N{MINUS SIGN}")
 
 
 def format_rate(rate: Rate | None) -> str:

@@ -10,10 +10,14 @@ from pathlib import Path
 
 import jinja2
 
-from tissueclock.comparing.figures import draw_roc, draw_trials, save_figure
+from tissueclock.comparing.drawing import save_figure
+from tissueclock.comparing.figures import draw_roc, draw_trials
 from tissueclock.comparing.report_tables import (
+    CALIBRATION_COLUMNS,
     COST_COLUMNS,
     LINEAGE_COLUMNS,
+    OPERATING_COLUMNS,
+    READER_COLUMNS,
     SWEEP_COLUMNS,
     TEST_COLUMNS,
     tabulate_configurations,
@@ -24,6 +28,8 @@ from tissueclock.comparing.report_words import describe_study
 from tissueclock.comparing.results import StudyResult
 from tissueclock.comparing.results_table import COLUMNS, ResultRow, make_rows, tsv_row
 from tissueclock.comparing.study_results import read_results
+from tissueclock.comparing.worth_figures import draw_bars, draw_calibration
+from tissueclock.settings import EQUIVALENCE_MARGIN
 from tissueclock.storage.files import write_text
 from tissueclock.storage.folders import StudyFolder
 from tissueclock.storage.tsv import write_rows
@@ -40,14 +46,15 @@ def results_table(folder: StudyFolder) -> list[ResultRow]:
     return make_rows(read_results(folder))
 
 
-def write_report(folder: StudyFolder) -> Path:
-    """Writes `index.html`, `results.tsv`, `roc.svg`, `roc.png`, `trials.svg` and `trials.png` to the report's folder.
+def write_report(folder: StudyFolder, *, margin: float = EQUIVALENCE_MARGIN) -> Path:
+    """Writes `index.html`, `results.tsv` and each figure as `.svg` and `.png` to the report's folder.
 
     A study that has been run in part gives a report with its gaps named. Written again, a report is the same bytes as
     long as the study's files are.
 
     Args:
         folder: Of a study, finished or not.
+        margin: AUC differences below it do not matter.
 
     Returns:
         The HTML file.
@@ -56,7 +63,7 @@ def write_report(folder: StudyFolder) -> Path:
         InputError: A file that is there is damaged, or `graph.json` is missing.
         StorageError: The folder cannot be written, or the disk is full.
     """
-    study = read_results(folder)
+    study = read_results(folder, margin=margin)
     rows = make_rows(study)
     facts = [tsv_row(row) for row in rows]
     if facts:
@@ -70,7 +77,13 @@ def write_report(folder: StudyFolder) -> Path:
 def _save_figures(study: StudyResult, report: Path) -> dict[str, str]:
     """Writes the figures that there is something to draw for; gives each as a data URI by name."""
     images = {}
-    for name, figure in (("roc", draw_roc(study)), ("trials", draw_trials(study))):
+    figures = {
+        "bars": draw_bars(study),
+        "roc": draw_roc(study),
+        "calibration": draw_calibration(study),
+        "trials": draw_trials(study),
+    }
+    for name, figure in figures.items():
         if figure is not None:
             svg = save_figure(figure, report / name).encode()
             images[name] = f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
@@ -96,6 +109,11 @@ def _render(study: StudyResult, rows: list[ResultRow], *, images: dict[str, str]
         groups=groups,
         tests=study.tests,
         test_columns=TEST_COLUMNS,
+        measured=[sweep for sweep in study.sweeps if sweep.holdout and sweep.holdout.operating],
+        operating_columns=OPERATING_COLUMNS,
+        calibration_columns=CALIBRATION_COLUMNS,
+        readers=study.readers,
+        reader_columns=READER_COLUMNS,
         sweeps=study.sweeps,
         sweep_columns=SWEEP_COLUMNS,
         costs=tabulate_costs(study),

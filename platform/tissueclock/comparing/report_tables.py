@@ -1,4 +1,4 @@
-"""The small tables of the report: paired tests, sweeps, best configurations, lineage."""
+"""The small tables of the report: operating points, calibration, readers, tests, sweeps, configurations, lineage."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,17 +7,22 @@ from typing import Any
 
 from markupsafe import Markup
 
+from tissueclock.comparing.calibration import Calibration
 from tissueclock.comparing.column import Column
 from tissueclock.comparing.formats import (
     NOTHING,
     format_auc,
     format_difference,
     format_digest,
+    format_estimate,
     format_number,
     format_p,
+    format_rate,
     format_signed,
     format_value,
 )
+from tissueclock.comparing.observers import ReaderResult
+from tissueclock.comparing.operating import Operating
 from tissueclock.comparing.results import Cost, PairedTest, Promoted, StudyResult, SweepResult
 from tissueclock.storage.ledger import Status, TrialEntry
 
@@ -107,6 +112,28 @@ def _parents(heritage: Heritage) -> str:
     return Markup(" → ").join(Markup("{} {}").format(who, format_digest(d)) for d, who in heritage.parents)
 
 
+def _only_right(test: PairedTest) -> str:
+    return f"{test.calls.n_first} / {test.calls.n_second}" if test.calls else NOTHING
+
+
+def _operating(sweep: SweepResult) -> Operating:
+    if sweep.holdout is None or sweep.holdout.operating is None:
+        raise AssertionError(f"sweep {sweep.name} has no operating points")
+    return sweep.holdout.operating
+
+
+def _optimistic(sweep: SweepResult) -> str:
+    calls = _operating(sweep).optimistic
+    rates = [f"{rate.value:.2f}" if rate else NOTHING for rate in (calls.sensitivity, calls.specificity)]
+    return " / ".join(rates)
+
+
+def _calibration(sweep: SweepResult) -> Calibration:
+    if sweep.holdout is None or sweep.holdout.calibration is None:
+        raise AssertionError(f"sweep {sweep.name} has no calibration")
+    return sweep.holdout.calibration
+
+
 TEST_COLUMNS: tuple[Column[PairedTest], ...] = (
     Column("task", lambda test: test.question.name),
     Column("first", lambda test: test.first),
@@ -123,6 +150,47 @@ TEST_COLUMNS: tuple[Column[PairedTest], ...] = (
         is_number=True,
     ),
     Column("p", lambda test: format_p(test.difference.p), is_number=True),
+    Column("p, Holm", lambda test: format_p(test.p_holm), is_number=True),
+    Column("right by one\nalone", _only_right, is_number=True),
+    Column("McNemar\np", lambda test: format_p(test.calls.p if test.calls else None), is_number=True),
+    Column("verdict", lambda test: test.verdict or NOTHING),
+)
+OPERATING_COLUMNS: tuple[Column[SweepResult], ...] = (
+    Column("task", lambda sweep: sweep.question.name),
+    Column("arm", lambda sweep: sweep.label),
+    Column("AUPRC [95 % CI]", lambda sweep: format_estimate(_operating(sweep).auprc), is_number=True),
+    Column("by chance", lambda sweep: f"{_operating(sweep).prevalence:.2f}", is_number=True),
+    Column("PPV [95 % CI]", lambda sweep: format_rate(_operating(sweep).ppv), is_number=True),
+    Column("NPV [95 % CI]", lambda sweep: format_rate(_operating(sweep).npv), is_number=True),
+    Column(
+        "sensitivity at\nspecificity 0.8",
+        lambda sweep: format_estimate(_operating(sweep).sensitivity_at[0.8]),
+        is_number=True,
+    ),
+    Column("at 0.9", lambda sweep: format_estimate(_operating(sweep).sensitivity_at[0.9]), is_number=True),
+    Column("cut chosen on the holdout:\nsens. / spec. (optimistic)", _optimistic, is_number=True),
+)
+CALIBRATION_COLUMNS: tuple[Column[SweepResult], ...] = (
+    Column("task", lambda sweep: sweep.question.name),
+    Column("arm", lambda sweep: sweep.label),
+    Column("temperature", lambda sweep: f"{_calibration(sweep).temperature:.2f}", is_number=True),
+    Column("in the large\n(right: 0)", lambda sweep: format_estimate(_calibration(sweep).intercept), is_number=True),
+    Column("slope\n(right: 1)", lambda sweep: format_estimate(_calibration(sweep).slope), is_number=True),
+    Column("Brier score", lambda sweep: format_estimate(_calibration(sweep).brier), is_number=True),
+)
+READER_COLUMNS: tuple[Column[ReaderResult], ...] = (
+    Column("reader", lambda reader: reader.name),
+    Column("patients", lambda reader: str(reader.n), is_number=True),
+    Column("reader: sensitivity", lambda reader: format_rate(reader.confusion.sensitivity), is_number=True),
+    Column("specificity", lambda reader: format_rate(reader.confusion.specificity), is_number=True),
+    Column("network: sensitivity", lambda reader: format_rate(reader.network.sensitivity), is_number=True),
+    Column("specificity", lambda reader: format_rate(reader.network.specificity), is_number=True),
+    Column(
+        "right alone:\nnetwork / reader",
+        lambda reader: f"{reader.against.n_first} / {reader.against.n_second}",
+        is_number=True,
+    ),
+    Column("McNemar p", lambda reader: format_p(reader.against.p), is_number=True),
 )
 SWEEP_COLUMNS: tuple[Column[SweepResult], ...] = (
     Column("sweep", lambda sweep: sweep.name),

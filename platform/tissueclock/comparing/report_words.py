@@ -1,5 +1,7 @@
 """The report's words: what was run, what to take, how far to trust it."""
 
+import math
+from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
@@ -9,14 +11,17 @@ from tissueclock.comparing.formats import (
     format_auc,
     format_difference,
     format_digest,
+    format_estimate,
     format_interval,
     format_number,
     format_p,
     format_signed,
+    format_value,
 )
-from tissueclock.comparing.observers import OBSERVER
+from tissueclock.comparing.observers import OBSERVER, Agreement
 from tissueclock.comparing.results import ComparedQuestion, PairedTest, StudyResult, SweepResult
 from tissueclock.comparing.statistics import Interval
+from tissueclock.comparing.verdict import state_verdict
 from tissueclock.lineage import describe_code
 
 
@@ -24,6 +29,8 @@ def describe_study(study: StudyResult) -> dict[str, Any]:
     """Everything that the template shows beside tables and figures."""
     return {
         "study": study.name,
+        "verdict": state_verdict(study),
+        "agreements": {question.name: _agreement(found) for question, found in study.agreement.items()},
         "banner": _banner(study),
         "facts": _facts(study),
         "decisions": [_decision(study, question) for question in study.questions],
@@ -45,7 +52,7 @@ def _facts(study: StudyResult) -> list[tuple[str, str | Markup]]:
     opened = [sweep.ledger.facts.get("lineage", {}) for sweep in study.sweeps if sweep.ledger.facts]
     facts = [("arms", ", ".join(dict.fromkeys(arm for sweep in study.sweeps for arm in sweep.arms)))]
     if study.cohort:
-        source = ", ".join(f"{key} {value}" for key, value in study.cohort.source.items())
+        source = _in_words(study.cohort.source)
         counts = ", ".join(f"{n} {split}" for split, n in study.cohort.n_patients.items())
         facts.append(("cohort", f"{study.cohort.name} ({source})" if source else study.cohort.name))
         facts.append(("patients", f"{sum(study.cohort.n_patients.values())}: {counts}"))
@@ -58,15 +65,27 @@ def _facts(study: StudyResult) -> list[tuple[str, str | Markup]]:
     return facts
 
 
-def _chosen(study: StudyResult, question: ComparedQuestion) -> SweepResult | None:
-    """Of a question's scored sweeps the one that validation prefers."""
-    scored = [sweep for sweep in study.of_question(question) if sweep.best and sweep.holdout and sweep.holdout.auc]
-    return max(scored, key=lambda sweep: sweep.best.value if sweep.best else 0.0, default=None)
+def _in_words(facts: Mapping[str, Any]) -> str:
+    """Facts in a row, those within facts in brackets."""
+    words = [
+        f"{key.replace('_', ' ')} ({_in_words(value)})"
+        if isinstance(value, Mapping)
+        else f"{key.replace('_', ' ')} {format_value(value)}"
+        for key, value in facts.items()
+    ]
+    return ", ".join(words)
+
+
+def _agreement(found: Agreement) -> str:
+    return (
+        f"{found.n_readers} readers read the same {found.n} patients: Fleiss' kappa {format_estimate(found.kappa)} "
+        "(95 % CI)."
+    )
 
 
 def _decision(study: StudyResult, question: ComparedQuestion) -> dict[str, Any]:
-    chosen = _chosen(study, question)
-    if chosen is None or chosen.best is None or chosen.holdout is None:
+    chosen = study.chosen(question)
+    if chosen is None or chosen.best is None or chosen.holdout is None or chosen.holdout.auc is None:
         return {
             "question": question.name,
             "choice": "",
@@ -87,9 +106,14 @@ def _test_sentence(test: PairedTest, chosen: SweepResult) -> str:
     other, sign = (test.second, 1) if test.first == chosen.label else (test.first, -1)
     difference, interval = sign * test.difference.difference, test.difference.interval
     ends = interval if sign > 0 else Interval(-interval.high, -interval.low)
-    verdict = "more than chance explains" if ends.low > 0 or ends.high < 0 else "no evidence of a difference"
     p = _equals(test.difference.p)
-    return f"Against {other}: {format_signed(difference)} AUC {format_interval(ends)}, p {p}: {verdict}."
+    against = f"Against {other}: {format_signed(difference)} AUC {format_interval(ends)}, p {p}"
+    if test.verdict is None:
+        differs = "more than chance explains" if ends.low > 0 or ends.high < 0 else "no evidence of a difference"
+        return f"{against}: {differs}."
+    better = {"first is better": sign > 0, "second is better": sign < 0}.get(test.verdict)
+    words = test.verdict if better is None else "better" if better else "worse"
+    return f"{against}, after Holm {_equals(test.p_holm)}: {words}."
 
 
 def _equals(p: float | None) -> str:
@@ -110,8 +134,9 @@ def _notes(study: StudyResult) -> list[str]:
     notes = [
         "Configuration, checkpoint and threshold were chosen on validation; the holdout was scored once for each "
         "promoted checkpoint. A validation AUC is the best of many trials and therefore flatters.",
-        "A difference within its interval is no evidence, in either direction. The p values are not corrected for the "
-        "number of tests.",
+        "Holm's p values are adjusted for all tests between networks of one question. Undecided is no evidence, in "
+        f"either direction. Equivalent: two one-sided tests say that AUCs differ by less than {study.margin:g}, the "
+        "margin of the study.",
     ]
     if scored := [sweep.holdout for sweep in study.sweeps if sweep.holdout and sweep.holdout.auc]:
         widths = [result.auc.interval.high - result.auc.interval.low for result in scored if result.auc]
@@ -128,6 +153,7 @@ def _notes(study: StudyResult) -> list[str]:
                 "Where hemispheres are scored, AUC intervals and tests count both of a patient as one observation; "
                 "those of sensitivity, specificity and accuracy (Wilson) count them as two."
             )
+    notes += [_flattery(sweep) for sweep in study.sweeps if sweep.holdout and sweep.holdout.validation]
     notes += [
         f"{sweep.label}: the promoted configuration reached {fmean(again):.3f} on validation from {len(again)} fresh "
         f"seeds, where the search had {sweep.best.value:.3f}: choosing the best of many flattered it by "
@@ -147,6 +173,19 @@ def _notes(study: StudyResult) -> list[str]:
     if study.readers:
         notes.append("A reader's DWI-FLAIR mismatch counts as a call for an onset less than 4.5 h before the MRI.")
     return notes
+
+
+def _flattery(sweep: SweepResult) -> str:
+    """By how much the winner's validation AUC was above its holdout AUC: other patients, so variances add."""
+    holdout = sweep.holdout
+    if holdout is None or holdout.auc is None or holdout.validation is None:
+        return f"{sweep.label}: how much validation flattered cannot be told."
+    excess = holdout.validation.auc - holdout.auc.auc
+    half = 1.96 * math.sqrt(holdout.validation.variance + holdout.auc.variance)
+    return (
+        f"{sweep.label}: AUC {holdout.validation.auc:.3f} on the patients that chose it, {holdout.auc.auc:.3f} on the "
+        f"holdout: flattered by {format_signed(excess)} {format_interval(Interval(excess - half, excess + half))}."
+    )
 
 
 def _failures(sweep: SweepResult) -> list[str]:

@@ -3,13 +3,15 @@
 Made by `tissueclock.comparing.study_results`, told by the report. Knows no files.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tissueclock.comparing.observers import ObserverResult, ReaderResult
-from tissueclock.comparing.scores import HoldoutResult
+from tissueclock.comparing.holdout import HoldoutResult
+from tissueclock.comparing.observers import Agreement, ObserverResult, ReaderResult
 from tissueclock.comparing.statistics import AucDifference
+from tissueclock.comparing.testing import PairedCalls, Verdict
+from tissueclock.settings import EQUIVALENCE_MARGIN
 from tissueclock.storage.ledger import LedgerState
 
 Completeness = Literal["complete", "incomplete", "not started"]
@@ -126,6 +128,10 @@ class PairedTest:
         second: The second one's label.
         n: Units compared.
         difference: First minus second.
+        calls: Their calls at the thresholds of validation; None where a patient gives several units, or one is no
+            network.
+        p_holm: Adjusted for the tests between networks on the question; None where there is no p value, or one is none.
+        verdict: What this allows to say; None where one is no network.
     """
 
     question: ComparedQuestion
@@ -133,6 +139,9 @@ class PairedTest:
     second: str
     n: int
     difference: AucDifference
+    calls: PairedCalls | None = None
+    p_holm: float | None = None
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +174,9 @@ class StudyResult:
         seed: The study's.
         cohort: None where it is not there any more, or is another one.
         sweeps: In the order of arms and phases.
-        readers: By question, where there are any.
+        readers: By question, where there are any, the majority last.
+        agreement: Of the readers, by question.
+        margin: AUC differences below it do not matter, as the study says.
         tests: Within a question: arms that share the phase, phases that share an arm, and rows against the observer.
         gaps: What is missing or does not fit, a line each.
         costs: Of every sweep that was begun, those that answer no question too.
@@ -179,6 +190,8 @@ class StudyResult:
     tests: tuple[PairedTest, ...]
     gaps: tuple[str, ...]
     costs: tuple[Cost, ...] = ()
+    agreement: Mapping[ComparedQuestion, Agreement] = field(default_factory=dict)
+    margin: float = EQUIVALENCE_MARGIN
 
     @property
     def questions(self) -> tuple[ComparedQuestion, ...]:
@@ -188,3 +201,13 @@ class StudyResult:
     def of_question(self, question: ComparedQuestion) -> tuple[SweepResult, ...]:
         """The sweeps that answer this question."""
         return tuple(sweep for sweep in self.sweeps if sweep.question == question)
+
+    def chosen(self, question: ComparedQuestion) -> SweepResult | None:
+        """Of a question's scored sweeps the one that validation prefers."""
+        return choose(self.of_question(question))
+
+
+def choose(sweeps: Iterable[SweepResult]) -> SweepResult | None:
+    """Of scored sweeps the one that validation prefers; those without a holdout score are left out."""
+    scored = [sweep for sweep in sweeps if sweep.best and sweep.holdout]
+    return max(scored, key=lambda sweep: sweep.best.value if sweep.best else 0.0, default=None)

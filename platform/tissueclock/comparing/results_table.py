@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tissueclock.comparing.calibration import Calibration
 from tissueclock.comparing.column import Column
 from tissueclock.comparing.formats import NOTHING, format_auc, format_number, format_rate, format_value
 from tissueclock.comparing.observers import OBSERVER, ReaderResult
+from tissueclock.comparing.operating import SPECIFICITIES, Operating
 from tissueclock.comparing.results import ComparedQuestion, StudyResult, SweepResult
 from tissueclock.comparing.scores import NOBODY_CALLED, Confusion
-from tissueclock.comparing.statistics import AucEstimate, Interval, Rate
+from tissueclock.comparing.statistics import AucEstimate, Estimate, Interval, Rate
 from tissueclock.learning.hyperparameters import ROWS
 from tissueclock.storage.tsv import MISSING
 
@@ -41,6 +43,8 @@ class ResultRow:
         bootstrap: Of the holdout AUC, over patients.
         threshold: The logit, chosen on validation.
         confusion: On the holdout at that threshold.
+        operating: On the holdout at other points.
+        calibration: On the holdout.
     """
 
     kind: Literal["network", "observer", "reader"]
@@ -59,6 +63,8 @@ class ResultRow:
     bootstrap: Interval | None = None
     threshold: float | None = None
     confusion: Confusion = NOBODY_CALLED
+    operating: Operating | None = None
+    calibration: Calibration | None = None
 
 
 def make_rows(study: StudyResult) -> list[ResultRow]:
@@ -110,6 +116,8 @@ def _network_row(sweep: SweepResult) -> ResultRow:
         bootstrap=holdout.bootstrap if holdout else None,
         threshold=holdout.threshold if holdout else None,
         confusion=holdout.confusion if holdout else NOBODY_CALLED,
+        operating=holdout.operating if holdout else None,
+        calibration=holdout.calibration if holdout else None,
     )
 
 
@@ -172,6 +180,32 @@ def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:
     return {f"{name}_low": interval.low if interval else None, f"{name}_high": interval.high if interval else None}
 
 
+def _operating_facts(row: ResultRow) -> dict[str, float | None]:
+    told = row.operating
+    facts = {**_estimated("holdout_auprc", told.auprc if told else None)}
+    for name, rate in (("ppv", told.ppv if told else None), ("npv", told.npv if told else None)):
+        facts[f"holdout_{name}"] = rate.value if rate else None
+        facts |= _ends(f"holdout_{name}_wilson", rate.interval if rate else None)
+    for specificity in SPECIFICITIES:
+        at = told.sensitivity_at[specificity] if told else None
+        facts |= _estimated(f"holdout_sensitivity_at_{specificity:g}", at)
+    return facts
+
+
+def _calibration_facts(row: ResultRow) -> dict[str, float | None]:
+    told = row.calibration
+    return {
+        "temperature": told.temperature if told else None,
+        **_estimated("holdout_calibration_intercept", told.intercept if told else None),
+        **_estimated("holdout_calibration_slope", told.slope if told else None),
+        **_estimated("holdout_brier", told.brier if told else None),
+    }
+
+
+def _estimated(name: str, estimate: Estimate | None) -> dict[str, float | None]:
+    return {name: estimate.value if estimate else None, **_ends(name, estimate.interval if estimate else None)}
+
+
 def _text(value: Any) -> str:
     if value is None or value == "":
         return MISSING
@@ -232,4 +266,6 @@ COLUMNS: tuple[Column[ResultRow], ...] = (
     _rate_column("sensitivity", short="sens."),
     _rate_column("specificity", short="spec."),
     _rate_column("accuracy", short="acc."),
+    Column(facts=_operating_facts),
+    Column(facts=_calibration_facts),
 )

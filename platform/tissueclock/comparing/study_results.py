@@ -12,10 +12,14 @@ from typing import Any
 import numpy as np
 
 from tissueclock.cohort.store import Cohort
+from tissueclock.comparing.holdout import HoldoutResult, judge_holdout
 from tissueclock.comparing.observers import (
+    MISMATCH_ONSET_MIN,
     OBSERVER,
+    Agreement,
     ObserverScores,
     ReaderResult,
+    agree,
     compare_with_observer,
     count_readers,
     read_observer,
@@ -29,11 +33,13 @@ from tissueclock.comparing.results import (
     Promoted,
     StudyResult,
     SweepResult,
+    choose,
 )
-from tissueclock.comparing.scores import HoldoutResult, judge_holdout
 from tissueclock.comparing.statistics import compare_aucs
+from tissueclock.comparing.testing import adjust_holm, compare_calls, judge_difference
 from tissueclock.errors import CohortError
 from tissueclock.seeds import derive_seed
+from tissueclock.settings import EQUIVALENCE_MARGIN
 from tissueclock.storage.folders import StudyFolder, SweepFolder
 from tissueclock.storage.ledger import LedgerState, read_ledger
 
@@ -41,11 +47,12 @@ _COMPARED = "val_auc"
 """The objective of the phases that are compared; one that restores volumes answers no question."""
 
 
-def read_results(folder: StudyFolder) -> StudyResult:
+def read_results(folder: StudyFolder, *, margin: float = EQUIVALENCE_MARGIN) -> StudyResult:
     """Reads a study, finished or not.
 
     Args:
         folder: With at least `graph.json`.
+        margin: AUC differences below it do not matter.
 
     Raises:
         InputError: A file that is there is damaged, or `graph.json` is missing.
@@ -73,9 +80,11 @@ def read_results(folder: StudyFolder) -> StudyResult:
         cohort=_cohort_facts(cohort) if cohort else None,
         sweeps=sweeps,
         readers=_readers(sweeps, cohort) if cohort else {},
-        tests=_tests(sweeps),
+        tests=_tests(sweeps, margin),
         gaps=tuple(gaps),
         costs=costs,
+        agreement=_agreement(sweeps, cohort) if cohort else {},
+        margin=margin,
     )
 
 
@@ -151,7 +160,7 @@ def _with_observer(sweep: SweepResult, observer: ObserverScores, gaps: list[str]
     return replace(sweep, observer=compared)
 
 
-def _tests(sweeps: Sequence[SweepResult]) -> tuple[PairedTest, ...]:
+def _tests(sweeps: Sequence[SweepResult], margin: float) -> tuple[PairedTest, ...]:
     tests = [
         test
         for one, two in combinations(sweeps, 2)
@@ -159,12 +168,23 @@ def _tests(sweeps: Sequence[SweepResult]) -> tuple[PairedTest, ...]:
         and (one.phase == two.phase or set(one.arms) & set(two.arms))
         and (test := _test(one, two))
     ]
+    questions = dict.fromkeys(test.question for test in tests)
+    judged = [test for q in questions for test in _judge([t for t in tests if t.question == q], margin)]
     against_observer = [
         PairedTest(s.question, s.label, OBSERVER, len(s.observer.scores.units), s.observer.difference)
         for s in sweeps
         if s.observer
     ]
-    return (*tests, *against_observer)
+    return (*judged, *against_observer)
+
+
+def _judge(family: Sequence[PairedTest], margin: float) -> list[PairedTest]:
+    """The tests of one question, each judged in the light of the others."""
+    adjusted = adjust_holm([test.difference.p for test in family])
+    return [
+        replace(test, p_holm=p, verdict=judge_difference(test.difference, p=p, margin=margin))
+        for test, p in zip(family, adjusted, strict=True)
+    ]
 
 
 def _test(one: SweepResult, two: SweepResult) -> PairedTest | None:
@@ -173,10 +193,14 @@ def _test(one: SweepResult, two: SweepResult) -> PairedTest | None:
     others = set(two.holdout.scores.units)
     units = tuple(unit for unit in one.holdout.scores.units if unit in others)
     first, second = one.holdout.scores.take(units), two.holdout.scores.take(units)
-    if not 0 < first.n_positive < len(units):
+    if not first.has_both:
         return None
     difference = compare_aucs(first.labels, first.logits, second.logits, patients=first.patients)
-    return PairedTest(one.question, one.label, two.label, len(units), difference)
+    calls = None
+    if len(set(first.patients)) == len(units):
+        ones, twos = first.logits >= one.holdout.threshold, second.logits >= two.holdout.threshold
+        calls = compare_calls(first.labels, ones, twos)
+    return PairedTest(one.question, one.label, two.label, len(units), difference, calls)
 
 
 def _open_cohort(folder: Path, gaps: list[str]) -> Cohort | None:
@@ -208,9 +232,25 @@ def _cohort_facts(cohort: Cohort) -> CohortFacts:
 
 
 def _readers(sweeps: Sequence[SweepResult], cohort: Cohort) -> dict[ComparedQuestion, tuple[ReaderResult, ...]]:
+    """The readers of each question, beside the network that validation chose for it."""
     results: dict[ComparedQuestion, tuple[ReaderResult, ...]] = {}
-    for sweep in sweeps:
-        if sweep.holdout and sweep.question not in results:
-            cut = sweep.question.onset_before_min
-            results[sweep.question] = count_readers(sweep.holdout.scores, cohort.patients, onset_before_min=cut)
+    for question in dict.fromkeys(sweep.question for sweep in sweeps):
+        chosen = choose(sweep for sweep in sweeps if sweep.question == question)
+        if chosen is not None and chosen.holdout is not None:
+            results[question] = count_readers(
+                chosen.holdout.scores,
+                cohort.patients,
+                onset_before_min=question.onset_before_min,
+                threshold=chosen.holdout.threshold,
+            )
     return {question: readers for question, readers in results.items() if readers}
+
+
+def _agreement(sweeps: Sequence[SweepResult], cohort: Cohort) -> dict[ComparedQuestion, Agreement]:
+    found: dict[ComparedQuestion, Agreement] = {}
+    for sweep in sweeps:
+        if sweep.holdout and sweep.question.onset_before_min == MISMATCH_ONSET_MIN and sweep.question not in found:
+            agreement = agree(cohort.patients, set(sweep.holdout.scores.patients))
+            if agreement is not None:
+                found[sweep.question] = agreement
+    return found

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import roc_auc_score
+from statsmodels.stats.inter_rater import fleiss_kappa
 
 from tissueclock.cohort.store import Cohort
 from tissueclock.errors import CohortError
@@ -18,7 +19,7 @@ from tissueclock.phantom import truth
 from tissueclock.phantom.clock import T2_TIME_H
 from tissueclock.phantom.features import FEATURES
 from tissueclock.phantom.observer import CUTS_MIN, score_patients
-from tissueclock.phantom.readers import READERS, fleiss_kappa
+from tissueclock.phantom.readers import READERS
 from tissueclock.phantom.targets import Target, targets_for
 from tissueclock.phantom.truth import TrueLesion
 from tissueclock.seeds import derive_seed
@@ -191,7 +192,10 @@ def _flair_figures(onset_min: Numbers, ratio: Numbers) -> dict[str, float]:
 
 def _reader_figures(onset_min: Numbers, readings: npt.NDArray[np.bool_]) -> dict[str, float]:
     early = onset_min < 270.0
-    figures = {"readers_kappa": fleiss_kappa(readings)}
+    yes = readings.sum(axis=1)
+    differ = 0 < readings.mean() < 1  # else nobody's agreement is beyond chance
+    kappa = float(fleiss_kappa(np.stack([yes, readings.shape[1] - yes], axis=1))) if differ else math.nan
+    figures = {"readers_kappa": kappa}
     majority = readings.sum(axis=1) * 2 > readings.shape[1]
     columns = {reader.name: readings[:, i] for i, reader in enumerate(READERS)} | {"majority": majority}
     for name, calls in columns.items():

@@ -46,20 +46,3 @@ def read_mismatch(features: Mapping[str, float], rng: np.random.Generator) -> di
         )
         for i, reader in enumerate(READERS)
     }
-
-
-def fleiss_kappa(readings: np.ndarray) -> float:
-    """Agreement of several readers beyond chance: (P - Pe) / (1 - Pe) of Fleiss 1971.
-
-    Args:
-        readings: Patients by readers, yes or no; two readers at least.
-
-    Returns:
-        1 for perfect agreement, about 0 for chance, NaN where everybody says the same of everyone.
-    """
-    n_readers = readings.shape[1]
-    yes = readings.sum(axis=1)
-    agreeing = (yes * (yes - 1) + (n_readers - yes) * (n_readers - yes - 1)) / (n_readers * (n_readers - 1))
-    share = float(readings.mean())
-    by_chance = share**2 + (1.0 - share) ** 2
-    return (float(agreeing.mean()) - by_chance) / (1.0 - by_chance) if by_chance < 1.0 else math.nan

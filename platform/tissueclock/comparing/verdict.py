@@ -1,0 +1,96 @@
+"""The verdict: three sentences on the last onset question, of which the first names what validation chose."""
+
+from tissueclock.comparing.formats import format_auc, format_interval, format_p, format_signed
+from tissueclock.comparing.observers import MAJORITY, ReaderResult
+from tissueclock.comparing.results import ComparedQuestion, PairedTest, StudyResult, SweepResult
+from tissueclock.comparing.statistics import Interval
+
+
+def state_verdict(study: StudyResult) -> list[str]:
+    """What the study found: the network chosen and its worth, phases against scratch, network against readers.
+
+    Returns:
+        Sentences; one that says so where nothing has been scored.
+    """
+    question = _asked(study)
+    chosen = study.chosen(question) if question else None
+    if question is None or chosen is None:
+        return ["No checkpoint has been scored on the holdout yet: there is no verdict."]
+    return [_worth(chosen), _phases(study, question), _readers(study, question)]
+
+
+def _asked(study: StudyResult) -> ComparedQuestion | None:
+    """The last onset question with a score, else the last question with one."""
+    scored = [question for question in study.questions if study.chosen(question)]
+    onsets = [question for question in scored if question.onset_before_min is not None]
+    return next(reversed(onsets or scored), None)
+
+
+def _worth(chosen: SweepResult) -> str:
+    holdout = chosen.holdout
+    if holdout is None or holdout.auc is None:
+        return f"{chosen.question.name}: the holdout holds one class only, so no network can be judged on it."
+    inside = holdout.attention_in_lesion
+    looks = "" if inside is None else f"; {inside:.0%} of its attention lies in the lesion"
+    return (
+        f"{chosen.question.name}: validation chose {chosen.label}, which reaches a holdout AUC of "
+        f"{format_auc(holdout.auc)} on {len(holdout.scores.units)} {holdout.unit}s "
+        f"({holdout.scores.n_positive} positive){looks}."
+    )
+
+
+def _phases(study: StudyResult, question: ComparedQuestion) -> str:
+    """The phased network that validation prefers, against the scratch arm of the same phase and network."""
+    of = {sweep.label: sweep for sweep in study.of_question(question)}
+    pairs = [
+        (phased, scratch, test)
+        for test in study.tests
+        if test.question == question and test.verdict is not None and test.first in of and test.second in of
+        for phased, scratch in [(of[test.first], of[test.second]), (of[test.second], of[test.first])]
+        if phased.spec.get("upstream") and scratch.spec.get("weights") == "random"
+        if phased.spec.get("network") == scratch.spec.get("network")
+    ]
+    if not pairs:
+        return "Phased training was not compared with training from random weights."
+    phased, scratch, test = max(pairs, key=lambda pair: pair[0].best.value if pair[0].best else 0.0)
+    sign = 1 if test.first == phased.label else -1
+    interval = test.difference.interval
+    ends = interval if sign > 0 else Interval(-interval.high, -interval.low)
+    return (
+        f"Phased training ({phased.label}) against random weights ({scratch.label}): "
+        f"{format_signed(sign * test.difference.difference)} AUC {format_interval(ends)}, p {_equals(test.p_holm)} "
+        f"after Holm: {_words(test, sign, study.margin)}."
+    )
+
+
+def _words(test: PairedTest, sign: int, margin: float) -> str:
+    if test.verdict == "equivalent":
+        return f"equivalent within {margin:g}"
+    if test.verdict == "undecided":
+        return f"undecided: neither a difference nor its absence (within {margin:g}) is shown"
+    better = (test.verdict == "first is better") == (sign > 0)
+    return "the phases are better" if better else "the phases are worse"
+
+
+def _readers(study: StudyResult, question: ComparedQuestion) -> str:
+    readers = study.readers.get(question, ())
+    if not readers:
+        return "No readers answered this question on these patients."
+    reader = next((reader for reader in readers if reader.name == MAJORITY), readers[0])
+    who = "the readers' majority" if reader.name == MAJORITY else reader.name
+    return (
+        f"At the threshold of validation the network alone is right about {reader.against.n_first} of {reader.n} "
+        f"patients, {who} alone about {reader.against.n_second} (McNemar p {_equals(reader.against.p)}): "
+        f"{_better(reader, who)}."
+    )
+
+
+def _better(reader: ReaderResult, who: str) -> str:
+    if reader.against.p >= 0.05:
+        return "undecided"
+    return "the network is better" if reader.against.n_first > reader.against.n_second else f"{who} is better"
+
+
+def _equals(p: float | None) -> str:
+    text = format_p(p)
+    return text if p is None or text.startswith("<") else f"= {text}"
