@@ -18,7 +18,7 @@ _THRESHOLDS = np.linspace(0.02, 0.98, 97)
 
 
 def draw_bars(study: StudyResult) -> Figure | None:
-    """One panel a question: the holdout AUC of each arm and phase with its interval, coloured by its first weights.
+    """One panel a question: how far each arm's and phase's AUC lies above chance, coloured by its first weights.
 
     Returns:
         None where nothing has an AUC.
@@ -74,17 +74,18 @@ def _draw_bars(panel: Axes, question: ComparedQuestion, sweeps: list[SweepResult
         auc, kind = sweep.holdout.auc, _first_weights(sweep)
         ends = [[max(auc.auc - auc.interval.low, 0.0)], [max(auc.interval.high - auc.auc, 0.0)]]
         handles[f"first weights: {kind}"] = panel.barh(
-            place, auc.auc, height=0.7, color=COLOURS[kinds.index(kind) % len(COLOURS)], alpha=0.85
+            place, auc.auc - 0.5, left=0.5, height=0.7, color=COLOURS[kinds.index(kind) % len(COLOURS)], alpha=0.85
         )
         panel.errorbar(auc.auc, place, xerr=ends, fmt="none", ecolor="#222222", elinewidth=1.1, capsize=2.5)
         labels.append(sweep.label)
     for observer in [sweep.observer for sweep in sweeps if sweep.observer][:1]:
-        handles[OBSERVER] = panel.barh(len(labels), observer.auc.auc, height=0.7, color="#DDDDDD")
+        handles[OBSERVER] = panel.barh(len(labels), observer.auc.auc - 0.5, left=0.5, height=0.7, color="#DDDDDD")
         labels.append(OBSERVER)
     units = sweeps[0].holdout
     panel.set_yticks(range(len(labels)), labels)
     panel.invert_yaxis()
-    panel.set_xlim(0.3, 1.0)
+    lowest = min(sweep.holdout.auc.interval.low for sweep in sweeps if sweep.holdout and sweep.holdout.auc)
+    panel.set_xlim(min(0.45, lowest - 0.02), 1.0)
     panel.axvline(0.5, color=GREY, linewidth=0.8, linestyle=(0, (2, 2)))
     panel.set_title(f"{question.name} ({len(units.scores.units) if units else 0} {question.unit}s)")
     return handles
