@@ -173,7 +173,7 @@ def test_results_tsv_begins_with_what_0_1_wrote_and_the_error_over_folds(report)
 def test_every_row_of_a_table_is_as_wide_as_its_head(report):
     """Spans counted: what stands beside a network takes the room of several text columns."""
     tables = re.findall(r"<table>.*?</table>", report.read_text(), re.DOTALL)
-    assert len(tables) == 9
+    assert len(tables) == 12
     for table in tables:
         widths = {
             sum(int(span or 1) for span in re.findall(r'<t[dh](?=[ >])(?:[^>]*?colspan="(\d+)")?', row))

@@ -12,12 +12,15 @@ import jinja2
 
 from tissueclock.comparing.drawing import save_figure
 from tissueclock.comparing.figures import draw_roc, draw_trials
+from tissueclock.comparing.looks import count_look
 from tissueclock.comparing.report_tables import (
     CALIBRATION_COLUMNS,
+    CHARACTERISTIC_COLUMNS,
     COST_COLUMNS,
     LINEAGE_COLUMNS,
     OPERATING_COLUMNS,
     READER_COLUMNS,
+    SUBGROUP_COLUMNS,
     SWEEP_COLUMNS,
     TEST_COLUMNS,
     tabulate_configurations,
@@ -64,13 +67,14 @@ def write_report(folder: StudyFolder, *, margin: float = EQUIVALENCE_MARGIN) -> 
         StorageError: The folder cannot be written, or the disk is full.
     """
     study = read_results(folder, margin=margin)
+    look = count_look(study, folder)
     rows = make_rows(study)
     facts = [tsv_row(row) for row in rows]
     if facts:
         write_rows(folder.report / "results.tsv", columns=tuple(facts[0]), rows=facts)
     target = folder.report / "index.html"
     resolved = folder.study.read_text(encoding="utf-8") if folder.study.is_file() else ""  # 0.1 wrote none
-    write_text(target, _render(study, rows, images=_save_figures(study, folder.report), resolved=resolved))
+    write_text(target, _render(study, rows, look=look, images=_save_figures(study, folder.report), resolved=resolved))
     return target
 
 
@@ -90,7 +94,7 @@ def _save_figures(study: StudyResult, report: Path) -> dict[str, str]:
     return images
 
 
-def _render(study: StudyResult, rows: list[ResultRow], *, images: dict[str, str], resolved: str) -> str:
+def _render(study: StudyResult, rows: list[ResultRow], *, look: int, images: dict[str, str], resolved: str) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tissueclock.comparing", "templates"),
         autoescape=True,
@@ -103,7 +107,7 @@ def _render(study: StudyResult, rows: list[ResultRow], *, images: dict[str, str]
         groups.setdefault(row.question, []).append(row)
     columns = [column for column in COLUMNS if column.heading]
     return environment.get_template(_TEMPLATE).render(
-        **describe_study(study),
+        **describe_study(study, look=look),
         columns=columns,
         n_leading=len(list(takewhile(lambda column: not column.is_number, columns))),
         groups=groups,
@@ -114,6 +118,10 @@ def _render(study: StudyResult, rows: list[ResultRow], *, images: dict[str, str]
         calibration_columns=CALIBRATION_COLUMNS,
         readers=study.readers,
         reader_columns=READER_COLUMNS,
+        subgroups=study.subgroups,
+        subgroup_columns=SUBGROUP_COLUMNS,
+        characteristics=study.characteristics,
+        characteristic_columns=CHARACTERISTIC_COLUMNS,
         sweeps=study.sweeps,
         sweep_columns=SWEEP_COLUMNS,
         costs=tabulate_costs(study),

@@ -24,6 +24,7 @@ from tissueclock.comparing.formats import (
 from tissueclock.comparing.observers import ReaderResult
 from tissueclock.comparing.operating import Operating
 from tissueclock.comparing.results import Cost, PairedTest, Promoted, StudyResult, SweepResult
+from tissueclock.comparing.subgroups import MIN_CLASS, SPLITS, Characteristic, Subgroup
 from tissueclock.storage.ledger import Status, TrialEntry
 
 
@@ -134,6 +135,21 @@ def _calibration(sweep: SweepResult) -> Calibration:
     return sweep.holdout.calibration
 
 
+def _weak(group: Subgroup) -> str:
+    return f"fewer than {MIN_CLASS} of a class: tells nothing by itself" if group.is_weak else ""
+
+
+SUBGROUP_COLUMNS: tuple[Column[Subgroup], ...] = (
+    Column("patients", lambda group: group.name),
+    Column("n", lambda group: str(group.n), is_number=True),
+    Column("positive", lambda group: str(group.n_positive), is_number=True),
+    Column("holdout AUC [95 % CI]", lambda group: format_auc(group.auc), is_number=True),
+    Column("", _weak),
+)
+CHARACTERISTIC_COLUMNS: tuple[Column[Characteristic], ...] = (
+    Column("", lambda row: row.name),
+    *(Column(split, lambda row, split=split: row.values[split], is_number=True) for split in SPLITS),  # type: ignore[misc]
+)
 TEST_COLUMNS: tuple[Column[PairedTest], ...] = (
     Column("task", lambda test: test.question.name),
     Column("first", lambda test: test.first),

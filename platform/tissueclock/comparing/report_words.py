@@ -18,6 +18,7 @@ from tissueclock.comparing.formats import (
     format_signed,
     format_value,
 )
+from tissueclock.comparing.looks import MANY
 from tissueclock.comparing.observers import OBSERVER, Agreement
 from tissueclock.comparing.results import ComparedQuestion, PairedTest, StudyResult, SweepResult
 from tissueclock.comparing.statistics import Interval
@@ -25,8 +26,13 @@ from tissueclock.comparing.verdict import state_verdict
 from tissueclock.lineage import describe_code
 
 
-def describe_study(study: StudyResult) -> dict[str, Any]:
-    """Everything that the template shows beside tables and figures."""
+def describe_study(study: StudyResult, *, look: int) -> dict[str, Any]:
+    """Everything that the template shows beside tables and figures.
+
+    Args:
+        study: What was run.
+        look: Which look at this holdout the report is; 0 where that is not known.
+    """
     return {
         "study": study.name,
         "verdict": state_verdict(study),
@@ -35,7 +41,8 @@ def describe_study(study: StudyResult) -> dict[str, Any]:
         "facts": _facts(study),
         "decisions": [_decision(study, question) for question in study.questions],
         "leaks": [_leak(sweep) for sweep in study.sweeps if sweep.observer and sweep.observer.leaks],
-        "notes": _notes(study),
+        "worn": _worn(look) if look >= MANY else "",
+        "notes": [*_notes(study), *([_worn(look)] if 0 < look < MANY else [])],
         "gaps": list(study.gaps),
         "failures": [failure for sweep in study.sweeps for failure in _failures(sweep)],
     }
@@ -173,6 +180,15 @@ def _notes(study: StudyResult) -> list[str]:
     if study.readers:
         notes.append("A reader's DWI-FLAIR mismatch counts as a call for an onset less than 4.5 h before the MRI.")
     return notes
+
+
+def _worn(look: int) -> str:
+    text = (
+        f"This is look {look} at this holdout: so many sets of scores of it were reported, by this and other studies."
+    )
+    if look >= MANY:
+        text += " What was changed in their light was chosen on the holdout too: its numbers flatter by now."
+    return text
 
 
 def _flattery(sweep: SweepResult) -> str:

@@ -5,11 +5,13 @@ Made by `tissueclock.comparing.study_results`, told by the report. Knows no file
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from tissueclock.comparing.holdout import HoldoutResult
 from tissueclock.comparing.observers import Agreement, ObserverResult, ReaderResult
 from tissueclock.comparing.statistics import AucDifference
+from tissueclock.comparing.subgroups import Characteristic, Subgroup
 from tissueclock.comparing.testing import PairedCalls, Verdict
 from tissueclock.settings import EQUIVALENCE_MARGIN
 from tissueclock.storage.ledger import LedgerState
@@ -149,6 +151,7 @@ class CohortFacts:
     """The cohort that the study names, as it lies there now.
 
     Attributes:
+        folder: Where it lies.
         name: What it is called.
         digest: Its identity.
         split_digest: SHA-256 of the table patient -> split.
@@ -157,6 +160,7 @@ class CohortFacts:
         n_patients: By split.
     """
 
+    folder: Path
     name: str
     digest: str
     split_digest: str
@@ -176,6 +180,8 @@ class StudyResult:
         sweeps: In the order of arms and phases.
         readers: By question, where there are any, the majority last.
         agreement: Of the readers, by question.
+        subgroups: Of the network that validation chose, by question that is asked of patients.
+        characteristics: Table 1 of the cohort; empty where it is not at hand.
         margin: AUC differences below it do not matter, as the study says.
         tests: Within a question: arms that share the phase, phases that share an arm, and rows against the observer.
         gaps: What is missing or does not fit, a line each.
@@ -191,12 +197,19 @@ class StudyResult:
     gaps: tuple[str, ...]
     costs: tuple[Cost, ...] = ()
     agreement: Mapping[ComparedQuestion, Agreement] = field(default_factory=dict)
+    subgroups: Mapping[ComparedQuestion, tuple[Subgroup, ...]] = field(default_factory=dict)
+    characteristics: tuple[Characteristic, ...] = ()
     margin: float = EQUIVALENCE_MARGIN
 
     @property
     def questions(self) -> tuple[ComparedQuestion, ...]:
         """In the order of the phases."""
         return tuple(dict.fromkeys(sweep.question for sweep in self.sweeps))
+
+    @property
+    def shown(self) -> list[str]:
+        """Digests of the weights whose holdout scores are shown."""
+        return [promoted.digest for sweep in self.sweeps for promoted in sweep.promoted if promoted.holdout]
 
     def of_question(self, question: ComparedQuestion) -> tuple[SweepResult, ...]:
         """The sweeps that answer this question."""

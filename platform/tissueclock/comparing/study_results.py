@@ -36,6 +36,7 @@ from tissueclock.comparing.results import (
     choose,
 )
 from tissueclock.comparing.statistics import compare_aucs
+from tissueclock.comparing.subgroups import Subgroup, find_subgroups, read_characteristics, tabulate_cohort
 from tissueclock.comparing.testing import adjust_holm, compare_calls, judge_difference
 from tissueclock.errors import CohortError
 from tissueclock.seeds import derive_seed
@@ -74,6 +75,7 @@ def read_results(folder: StudyFolder, *, margin: float = EQUIVALENCE_MARGIN) -> 
     if cohort:
         observer = read_observer(cohort.folder)
         sweeps = tuple(_with_observer(sweep, observer, gaps) for sweep in sweeps)
+    known = read_characteristics(cohort) if cohort else {}
     return StudyResult(
         name=str(graph["study"]),
         seed=int(graph["seed"]),
@@ -84,6 +86,8 @@ def read_results(folder: StudyFolder, *, margin: float = EQUIVALENCE_MARGIN) -> 
         gaps=tuple(gaps),
         costs=costs,
         agreement=_agreement(sweeps, cohort) if cohort else {},
+        subgroups=_subgroups(sweeps, known),
+        characteristics=tabulate_cohort(cohort, known) if cohort else (),
         margin=margin,
     )
 
@@ -222,6 +226,7 @@ def _swept_on_another(sweeps: Sequence[SweepResult], digest: str) -> list[str]:
 def _cohort_facts(cohort: Cohort) -> CohortFacts:
     splits = {hemisphere.patient: hemisphere.split for hemisphere in cohort.table}
     return CohortFacts(
+        folder=cohort.folder,
         name=cohort.name,
         digest=cohort.digest,
         split_digest=cohort.split_digest,
@@ -254,3 +259,14 @@ def _agreement(sweeps: Sequence[SweepResult], cohort: Cohort) -> dict[ComparedQu
             if agreement is not None:
                 found[sweep.question] = agreement
     return found
+
+
+def _subgroups(
+    sweeps: Sequence[SweepResult], known: Mapping[str, Mapping[str, str]]
+) -> dict[ComparedQuestion, tuple[Subgroup, ...]]:
+    found = {}
+    for question in dict.fromkeys(sweep.question for sweep in sweeps if sweep.question.unit == "patient"):
+        chosen = choose(sweep for sweep in sweeps if sweep.question == question)
+        if known and chosen is not None and chosen.holdout is not None:
+            found[question] = find_subgroups(chosen.holdout.scores, known)
+    return {question: groups for question, groups in found.items() if groups}
