@@ -50,9 +50,11 @@ def check_study(
     """
     cohort = Cohort.open(study.cohort, verify=verify)
     study = study.with_cohort(cohort.digest)
+    tuned: set[str] = set()
     for spec in study.vertices.values():
         phase = load_phase(spec)
         space = check_space(study, spec, phase)
+        tuned |= set(space.distributions)
         _check_fixed(spec, space)
         make_scheduler(spec)
         if phase.phase.needs_parent and spec.inputs.weights == "random":
@@ -64,6 +66,7 @@ def check_study(
             )
         phase.phase.task.check_network(spec, space.fixed)
         _check_classes(study, spec, phase)
+    _check_contrasts(study, tuned)
     _check_writable(study.folder.path)
     check_tracker(study.tracking_uri)
     return study, cohort
@@ -182,6 +185,13 @@ def _check_fixed(spec: SweepSpec, space: Space) -> None:
     except InputError as error:
         hint = "; YAML reads a bare off as false: write 'off'" if ": False," in str(error) else ""
         raise StudyError(f"phase {spec.phase}: fix {error}{hint}") from error
+
+
+def _check_contrasts(study: Study, tuned: set[str]) -> None:
+    asked = dict.fromkeys(knob for spec in study.vertices.values() for knob in spec.budget.contrast)
+    for knob in asked:
+        if knob not in tuned:
+            raise StudyError(f"{study.file}: contrast {knob}: no sweep tunes it; tuned are {', '.join(sorted(tuned))}")
 
 
 def _check_classes(study: Study, spec: SweepSpec, phase: SweptPhase) -> None:

@@ -168,6 +168,8 @@ class Budget(Strict):
         confirm: How many of the best trials are learned again, from fresh seeds, before promotion ranks them by what
             these reach: the best of many owes part of its value to its seed. 0: none.
         confirm_seeds: Fresh seeds of each.
+        contrast: Knobs that are changed, one at a time, in the winner's configuration, which is then learned again from
+            the seeds that confirmed it: what each knob was worth. Needs `confirm`.
         max_concurrent: Most trials at once; None lets the resources decide.
         cpus_per_trial: See `Resources`.
         gpus_per_trial: See `Resources`.
@@ -181,6 +183,7 @@ class Budget(Strict):
     promote: Count = 3
     confirm: Annotated[int, Field(ge=0)] = 0
     confirm_seeds: Count = 2
+    contrast: tuple[Name, ...] = ()
     max_concurrent: Count | None = None
     cpus_per_trial: Annotated[float, Field(ge=0.1)] = 1.0
     gpus_per_trial: Annotated[float, Field(ge=0.0)] = 0.0
@@ -197,10 +200,24 @@ class Budget(Strict):
             )
         return self
 
+    @model_validator(mode="after")
+    def _has_what_to_contrast_with(self) -> "Budget":
+        if self.contrast and not self.confirm:
+            raise ValueError(
+                "contrast needs confirm, at least 1: a changed winner is held against the winner's own runs"
+            )
+        if len(set(self.contrast)) < len(self.contrast):
+            raise ValueError(f"contrast names a knob twice: {', '.join(self.contrast)}")
+        return self
+
     @property
     def confirming(self) -> int:
-        """Runs that confirm the best trials, where there are as many."""
-        return self.confirm * self.confirm_seeds
+        """Runs after the search, at most: those that confirm the best trials, and those of the winner changed."""
+        return self.confirming_of(self.confirm)
+
+    def confirming_of(self, n_trials: int) -> int:
+        """The same, where the search leaves so many trials."""
+        return (min(self.confirm, n_trials) + len(self.contrast)) * self.confirm_seeds
 
     @property
     def resources(self) -> Resources:

@@ -40,6 +40,12 @@ SKILL = {
     "tss_3h-44bb44bb": 0.5,
     "tss_4h5-55bb55bb": 0.4,
 }
+BOUNDS = {
+    "lr": {"low": 1e-5, "high": 0.1, "log": True, "step": None},
+    "freeze_depth": {"low": 0, "high": 4, "log": False, "step": 1},
+    "parent": {"choices": [1, 2]},
+    "batch_size": 8,
+}
 SPACE = ("lr", "final_lr", "gamma", "weight_decay", "dropout")
 
 
@@ -129,6 +135,7 @@ class StudyMaker:
     def write_sweep(self, name: str, *, closed: bool = True) -> None:
         generator = np.random.default_rng(int(digest(name)[:8], 16))
         level = 0.5 + 0.42 * np.tanh(self.skill[name] / 1.6)
+        write_json(self.folder.sweep(name).spec, {"bounds": {} if self.as_in_0_1 else BOUNDS})
         with self.open_ledger(name) as writer:
             for i in range(1, self.trials + 1):
                 self._write_trial(writer, f"t{i:04d}", i, level, generator)

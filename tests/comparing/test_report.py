@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 import matplotlib.image
 import pytest
 
+from tests.comparing.conftest import SKILL
 from tissueclock.comparing.figures import draw_roc, draw_trials
 from tissueclock.comparing.report import results_table, write_report
 from tissueclock.errors import StorageError
@@ -72,7 +73,7 @@ def test_the_choice_is_validations_not_the_holdouts(report, study):
 
 def test_the_page_loads_nothing_from_elsewhere(report):
     page = Page(report.read_text())
-    assert page.seen.count("img") == 4
+    assert page.seen.count("img") == 5 + len(SKILL)
     assert all(source.startswith("data:image/svg+xml;base64,") for source in page.sources)
     assert "script" not in page.seen
 
@@ -135,8 +136,9 @@ def test_written_again_a_report_is_the_same_bytes(report, finished):
 
     first, second = contents(report.parent), contents(write_report(finished.folder).parent)
     assert list(first) == [
-        *("bars.png", "bars.svg", "calibration.png", "calibration.svg", "index.html", "results.tsv"),
-        *("roc.png", "roc.svg", "trials.png", "trials.svg"),
+        *("bars.svg", "calibration.svg", "index.html", "results.tsv"),
+        *("roc.png", "roc.svg", "transfer.svg", "trials.png", "trials.svg"),
+        *(f"tuning-{name}.svg" for name in sorted(SKILL)),
     ]
     assert first == second
 
@@ -173,7 +175,7 @@ def test_results_tsv_begins_with_what_0_1_wrote_and_the_error_over_folds(report)
 def test_every_row_of_a_table_is_as_wide_as_its_head(report):
     """Spans counted: what stands beside a network takes the room of several text columns."""
     tables = re.findall(r"<table>.*?</table>", report.read_text(), re.DOTALL)
-    assert len(tables) == 12
+    assert len(tables) == 13 + len(SKILL)
     for table in tables:
         widths = {
             sum(int(span or 1) for span in re.findall(r'<t[dh](?=[ >])(?:[^>]*?colspan="(\d+)")?', row))
@@ -210,7 +212,7 @@ def test_the_trials_figure_has_a_panel_a_sweep(study):
 
 
 def test_figures_are_whole_files(report):
-    for name in ("bars", "roc", "calibration", "trials"):
+    for name in ("roc", "trials"):
         assert ElementTree.parse(report.parent / f"{name}.svg").getroot().tag.endswith("svg")
         assert matplotlib.image.imread(report.parent / f"{name}.png").shape[1] > 1000
 

@@ -32,8 +32,8 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def save_figure(figure: Figure, stem: Path) -> str:
-    """Writes `<stem>.svg` and `<stem>.png`, each whole or not at all.
+def save_figure(figure: Figure, stem: Path, *, as_png: bool = False) -> str:
+    """Writes `<stem>.svg` and, where asked, `<stem>.png`, each whole or not at all.
 
     Returns:
         The SVG's text.
@@ -46,6 +46,8 @@ def save_figure(figure: Figure, stem: Path) -> str:
         figure.savefig(stream, format="svg", metadata={"Date": None})
         with atomic_path(stem.with_suffix(".svg")) as temporary:
             temporary.write_text(stream.getvalue(), encoding="utf-8")
-        with atomic_path(stem.with_suffix(".png")) as temporary:
-            figure.savefig(temporary, format="png", dpi=160)
+        if as_png:
+            figure.set_layout_engine("none")  # it is laid out already, which costs as much as drawing
+            with atomic_path(stem.with_suffix(".png")) as temporary:
+                figure.savefig(temporary, format="png", dpi=160)
     return stream.getvalue()

@@ -5,6 +5,7 @@ what that can and cannot tell. What has not been run is named, not guessed.
 """
 
 import base64
+from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
@@ -16,7 +17,10 @@ from tissueclock.comparing.looks import count_look
 from tissueclock.comparing.report_tables import (
     CALIBRATION_COLUMNS,
     CHARACTERISTIC_COLUMNS,
+    CONTRAST_COLUMNS,
     COST_COLUMNS,
+    HANDOVER_COLUMNS,
+    IMPORTANCE_COLUMNS,
     LINEAGE_COLUMNS,
     OPERATING_COLUMNS,
     READER_COLUMNS,
@@ -30,14 +34,18 @@ from tissueclock.comparing.report_tables import (
 from tissueclock.comparing.report_words import describe_study
 from tissueclock.comparing.results import StudyResult
 from tissueclock.comparing.results_table import COLUMNS, ResultRow, make_rows, tsv_row
+from tissueclock.comparing.score_figures import draw_bars, draw_calibration
 from tissueclock.comparing.study_results import read_results
-from tissueclock.comparing.worth_figures import draw_bars, draw_calibration
+from tissueclock.comparing.tuning import Importance, find_contrasts, find_handovers, measure_importances
+from tissueclock.comparing.tuning_figures import draw_transfer, draw_tuning
 from tissueclock.settings import EQUIVALENCE_MARGIN
-from tissueclock.storage.files import write_text
+from tissueclock.storage.files import read_json, write_text
 from tissueclock.storage.folders import StudyFolder
 from tissueclock.storage.tsv import write_rows
 
 _TEMPLATE = "report.html.j2"
+_ALSO_AS_PNG = ("roc", "trials")
+"""For slides and manuscripts; each costs as much as its SVG."""
 
 
 def results_table(folder: StudyFolder) -> list[ResultRow]:
@@ -50,7 +58,7 @@ def results_table(folder: StudyFolder) -> list[ResultRow]:
 
 
 def write_report(folder: StudyFolder, *, margin: float = EQUIVALENCE_MARGIN) -> Path:
-    """Writes `index.html`, `results.tsv` and each figure as `.svg` and `.png` to the report's folder.
+    """Writes `index.html`, `results.tsv` and each figure as `.svg`, some as `.png` too, to the report's folder.
 
     A study that has been run in part gives a report with its gaps named. Written again, a report is the same bytes as
     long as the study's files are.
@@ -74,8 +82,18 @@ def write_report(folder: StudyFolder, *, margin: float = EQUIVALENCE_MARGIN) -> 
         write_rows(folder.report / "results.tsv", columns=tuple(facts[0]), rows=facts)
     target = folder.report / "index.html"
     resolved = folder.study.read_text(encoding="utf-8") if folder.study.is_file() else ""  # 0.1 wrote none
-    write_text(target, _render(study, rows, look=look, images=_save_figures(study, folder.report), resolved=resolved))
+    images, tuned = _save_figures(study, folder.report), _tuned(study, folder)
+    write_text(target, _render(study, rows, look=look, images=images, tuned=tuned, resolved=resolved))
     return target
+
+
+@dataclass(frozen=True, slots=True)
+class _Tuned:
+    """What the report tells of a sweep's knobs: `image` is a data URI, or empty."""
+
+    label: str
+    importances: tuple[Importance, ...]
+    image: str
 
 
 def _save_figures(study: StudyResult, report: Path) -> dict[str, str]:
@@ -85,16 +103,35 @@ def _save_figures(study: StudyResult, report: Path) -> dict[str, str]:
         "bars": draw_bars(study),
         "roc": draw_roc(study),
         "calibration": draw_calibration(study),
+        "transfer": draw_transfer(study),
         "trials": draw_trials(study),
     }
     for name, figure in figures.items():
         if figure is not None:
-            svg = save_figure(figure, report / name).encode()
-            images[name] = f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
+            images[name] = _as_uri(save_figure(figure, report / name, as_png=name in _ALSO_AS_PNG))
     return images
 
 
-def _render(study: StudyResult, rows: list[ResultRow], *, look: int, images: dict[str, str], resolved: str) -> str:
+def _tuned(study: StudyResult, folder: StudyFolder) -> list[_Tuned]:
+    """Knobs and figure of each sweep that says what it tuned; 0.1 did not."""
+    found = []
+    for sweep in study.sweeps:
+        spec = folder.sweep(sweep.name).spec
+        bounds = read_json(spec).get("bounds", {}) if spec.is_file() else {}
+        figure = draw_tuning(sweep, bounds)
+        if figure is not None:
+            image = _as_uri(save_figure(figure, folder.report / f"tuning-{sweep.name}"))
+            found.append(_Tuned(sweep.label, measure_importances(sweep, bounds), image))
+    return found
+
+
+def _as_uri(svg: str) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+
+
+def _render(
+    study: StudyResult, rows: list[ResultRow], *, look: int, images: dict[str, str], tuned: list[_Tuned], resolved: str
+) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tissueclock.comparing", "templates"),
         autoescape=True,
@@ -130,5 +167,11 @@ def _render(study: StudyResult, rows: list[ResultRow], *, look: int, images: dic
         lineage=trace_lineage(study),
         lineage_columns=LINEAGE_COLUMNS,
         images=images,
+        tuned=tuned,
+        contrasts=[contrast for sweep in study.sweeps for contrast in find_contrasts(sweep)],
+        contrast_columns=CONTRAST_COLUMNS,
+        importance_columns=IMPORTANCE_COLUMNS,
+        handovers=find_handovers(study),
+        handover_columns=HANDOVER_COLUMNS,
         resolved=resolved,
     )

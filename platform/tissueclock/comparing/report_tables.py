@@ -15,6 +15,7 @@ from tissueclock.comparing.formats import (
     format_difference,
     format_digest,
     format_estimate,
+    format_interval,
     format_number,
     format_p,
     format_rate,
@@ -25,6 +26,7 @@ from tissueclock.comparing.observers import ReaderResult
 from tissueclock.comparing.operating import Operating
 from tissueclock.comparing.results import Cost, PairedTest, Promoted, StudyResult, SweepResult
 from tissueclock.comparing.subgroups import MIN_CLASS, SPLITS, Characteristic, Subgroup
+from tissueclock.comparing.tuning import Contrast, Handover, Importance
 from tissueclock.storage.ledger import Status, TrialEntry
 
 
@@ -139,6 +141,41 @@ def _weak(group: Subgroup) -> str:
     return f"fewer than {MIN_CLASS} of a class: tells nothing by itself" if group.is_weak else ""
 
 
+def _parents_of(handover: Handover) -> str:
+    return ", ".join(
+        f"{rank}: {n} trials, best {best:.3f}, mean {mean:.3f}" for rank, (n, best, mean) in handover.parents.items()
+    )
+
+
+CONTRAST_COLUMNS: tuple[Column[Contrast], ...] = (
+    Column("sweep", lambda contrast: contrast.sweep),
+    Column("knob", lambda contrast: contrast.knob),
+    Column("winner's", lambda contrast: format_value(contrast.kept, digits=2), is_number=True),
+    Column("changed to", lambda contrast: format_value(contrast.changed, digits=2), is_number=True),
+    Column("seeds", lambda contrast: str(contrast.n), is_number=True),
+    Column("winner: validation AUC", lambda contrast: format_number(contrast.winner), is_number=True),
+    Column(
+        "winner \N{MINUS SIGN} changed [95 % CI]",
+        lambda contrast: (
+            f"{format_signed(contrast.mean_difference)} "
+            + (format_interval(contrast.difference.interval) if contrast.difference else "(one seed: no interval)")
+        ),
+        is_number=True,
+    ),
+    Column("cost", lambda contrast: f"{contrast.hours:.3f} {contrast.unit}-h", is_number=True),
+    Column("failed", lambda contrast: contrast.failed),
+)
+IMPORTANCE_COLUMNS: tuple[Column[Importance], ...] = (
+    Column("knob", lambda importance: importance.knob),
+    Column("share of the variance", lambda importance: f"{importance.share:.2f}", is_number=True),
+    Column("over reruns", lambda importance: f"{importance.low:.2f} to {importance.high:.2f}", is_number=True),
+)
+HANDOVER_COLUMNS: tuple[Column[Handover], ...] = (
+    Column("sweep", lambda handover: handover.sweep),
+    Column("by the rank of the parent", _parents_of),
+    Column("parent of the best", lambda handover: str(handover.winner), is_number=True),
+    Column("Kendall's tau [95 % CI]", lambda handover: format_estimate(handover.tau), is_number=True),
+)
 SUBGROUP_COLUMNS: tuple[Column[Subgroup], ...] = (
     Column("patients", lambda group: group.name),
     Column("n", lambda group: str(group.n), is_number=True),

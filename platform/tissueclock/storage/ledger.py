@@ -42,6 +42,7 @@ class TrialEntry:
         error: One line, where it failed.
         ended_s: When it ended.
         confirms: The trial whose configuration it learns again, from another seed; None: it is one of the search.
+        changed: The one hyperparameter in which it differs from that; None: none.
     """
 
     name: str
@@ -57,6 +58,7 @@ class TrialEntry:
     error: str | None = None
     ended_s: float | None = None
     confirms: str | None = None
+    changed: str | None = None
 
     @property
     def best_value(self) -> float | None:
@@ -76,7 +78,8 @@ class LedgerState:
     Attributes:
         facts: What the opening line says: inputs, lineage, arms.
         trials: Those of the search, by name, in the order asked.
-        confirmations: Trials that learn the configuration of one of these again, from fresh seeds; likewise.
+        confirmations: Trials that learn the configuration of one of these again, from fresh seeds or with one knob
+            changed; likewise.
         codes: The code that opened the sweep and that of each attempt, as lineage tells it; 0.1 wrote the first alone.
         promoted: By rank: the promoted checkpoint's trial and digest.
         closed: Whether the sweep is complete as last asked for.
@@ -117,7 +120,7 @@ class LedgerState:
             case {"kind": "asked", "trial": name}:
                 asked_s, confirms = line["time_s"], line.get("confirms")
                 entry = TrialEntry(name, dict(line["hyperparameters"]), line["seed"], asked_s, asked_s)
-                entry.confirms = confirms
+                entry.confirms, entry.changed = confirms, line.get("changed")
                 (self.trials if confirms is None else self.confirmations)[name] = entry
                 self.closed = False
             case {"kind": "promoted", "rank": rank}:
@@ -170,8 +173,8 @@ class LedgerState:
 
     def confirmed(self, name: str) -> list[float]:
         """The best values that a trial's configuration reached from the fresh seeds that ended so far."""
-        again = [entry for entry in self.confirmations.values() if entry.confirms == name and entry.status is not None]
-        return [entry.best_value for entry in again if entry.best_value is not None]
+        again = [entry for entry in self.confirmations.values() if entry.confirms == name and entry.changed is None]
+        return [entry.best_value for entry in again if entry.status is not None and entry.best_value is not None]
 
     def with_status(self, *statuses: Status | None) -> list[TrialEntry]:
         """The trials of the search that ended so (None: that have not ended), in the order asked."""

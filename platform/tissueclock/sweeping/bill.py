@@ -48,7 +48,7 @@ def bill_sweep(
     hours = n_trials * spec.inputs.epochs * epoch_s * resources.devices / 3600
     if budget.time_budget_min is not None:
         hours = min(hours, at_once * resources.devices * budget.time_budget_min / 60)
-    confirming = min(budget.confirming, n_trials * budget.confirm_seeds)
+    confirming = budget.confirming_of(n_trials)
     hours += confirming * spec.inputs.epochs * epoch_s * resources.devices / 3600
     saved_s, trunk_bytes = _sharing(spec, costs, offered, n_trials=n_trials)
     best_bytes = costs.checkpoint_bytes * (n_trials + confirming + budget.promote) // 4

@@ -23,6 +23,7 @@ from tissueclock.storage.files import digest_facts, write_json
 from tissueclock.storage.folders import PromotedFolder
 from tissueclock.storage.ledger import SCHEMA, LedgerState, LedgerWriter, read_ledger
 from tissueclock.sweeping.bill import bill_sweep, measure_on_cluster
+from tissueclock.sweeping.contrast import contrasts_to_ask, unfinished
 from tissueclock.sweeping.limit import ShareStopper
 from tissueclock.sweeping.memory import slot, whole_slot
 from tissueclock.sweeping.phase import SweptPhase
@@ -70,7 +71,7 @@ def job_space(job: SweepJob, phase: SweptPhase) -> Space:
 def has_trials_asked_for(state: LedgerState, spec: SweepSpec, space: Space) -> bool:
     """Whether the ledger says that no trial of what is asked for is left to run."""
     enough = len(state.trials) >= wanted_trials(space, spec) or _is_spent(spec, state)
-    is_confirmed = not confirmations_to_ask(state, spec.budget)
+    is_confirmed = not confirmations_to_ask(state, spec.budget) and not contrasts_to_ask(state, spec.budget, space)
     return state.closed and enough and is_confirmed and all(trial.status for trial in state.entries())
 
 
@@ -124,6 +125,7 @@ def run_sweep(job: SweepJob, phase: SweptPhase, *, retry_failed: bool = False, s
         if n_left > 0:
             _search(job, phase, writer=writer, searcher=searcher, n_left=n_left, share_h=share_h)
         _confirm(job, phase, writer=writer)
+        _contrast(job, phase, space=space, writer=writer)
         promoted = promote(job, writer)
         _score(job, phase, promoted)
         shutil.rmtree(job.folder.tune, ignore_errors=True)
@@ -186,7 +188,7 @@ def _search(
     spec, n_wanted = job.spec, searcher.n_wanted
     stopper: ShareStopper | None = None
     if share_h is not None:
-        own_h = share_h * n_wanted / (n_wanted + min(spec.budget.confirming, n_wanted * spec.budget.confirm_seeds))
+        own_h = share_h * n_wanted / (n_wanted + spec.budget.confirming_of(n_wanted))
         stopper = ShareStopper(writer, share_h=own_h, n_wanted=n_wanted)
     scheduler = make_scheduler(spec, past=writer.state.trials.values(), names=searcher.names)
     budget_s = _budget_left_s(spec, writer)
@@ -221,13 +223,25 @@ def _confirm(job: SweepJob, phase: SweptPhase, *, writer: LedgerWriter) -> None:
     for name, trial in confirmations_to_ask(writer.state, job.spec.budget):
         seed = derive_seed(job.spec.inputs.seed, job.spec.key, name)
         writer.append("asked", trial=name, confirms=trial.name, hyperparameters=trial.hyperparameters, seed=seed)
-    n_left = sum(trial.status is None for trial in writer.state.confirmations.values())
-    if not n_left:
+    _run_asked(job, phase, writer=writer)
+
+
+def _contrast(job: SweepJob, phase: SweptPhase, *, space: Space, writer: LedgerWriter) -> None:
+    """Learns the winner's configuration again with one knob changed, from the seeds that confirmed it."""
+    for run in contrasts_to_ask(writer.state, job.spec.budget, space):
+        facts = {"confirms": run.confirms, "changed": run.changed, "seed": run.seed}
+        writer.append("asked", trial=run.name, hyperparameters=run.hyperparameters, **facts)
+    _run_asked(job, phase, writer=writer)
+
+
+def _run_asked(job: SweepJob, phase: SweptPhase, *, writer: LedgerWriter) -> None:
+    """Runs what was asked after the search and has not ended."""
+    if not (left := unfinished(writer.state)):
         return
-    _fit(job, phase, writer=writer, searcher=ConfirmingSearcher(writer), n_left=n_left)
+    _fit(job, phase, writer=writer, searcher=ConfirmingSearcher(writer), n_left=len(left))
+    if open_still := unfinished(writer.state):
+        raise SweepError(f"sweep {job.name}: Tune ended before trial {open_still[0].name}; run the same command again")
     for trial in writer.state.confirmations.values():
-        if trial.status is None:
-            raise SweepError(f"sweep {job.name}: Tune ended before trial {trial.name}; run the same command again")
         settle_trial(job.folder.trial(trial.name))
 
 

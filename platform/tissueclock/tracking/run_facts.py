@@ -131,6 +131,7 @@ def trial_facts(log: SweepLog, trial: TrialEntry, *, live: bool) -> RunFacts:
         "error": trial.error or "",
         "recovered": "; ".join(trial.recovered),
         "confirms": trial.confirms or "",
+        "changed": trial.changed or "",
     }
     return RunFacts(
         key=(log.name, trial.name),
