@@ -344,6 +344,17 @@ def test_the_best_trials_are_confirmed_each_seed_once_also_after_an_interruption
     run_sweep(job, phase)
     assert read_ledger(job.folder.ledger).n_lines == ledger.n_lines
 
+    job = make_job(toy_cohort, tmp_path, confirm=2, confirm_seeds=2, contrast=("lr",), **few)
+    assert not is_complete(job, phase)
+    run_sweep(job, phase)
+    changed = [entry for entry in read_ledger(job.folder.ledger).confirmations.values() if entry.changed == "lr"]
+    assert [entry.status for entry in changed] == ["finished"] * 2
+    for entry in changed:
+        partner = ledger.confirmations[entry.name.removesuffix("-lr")]
+        assert (entry.seed, entry.confirms) == (partner.seed, promoted["trial"])
+        assert {k for k, v in entry.hyperparameters.items() if v != partner.hyperparameters[k]} == {"lr"}
+    assert is_complete(job, phase)
+
 
 @pytest.mark.ray
 def test_a_time_budget_too_small_for_one_epoch_says_so(ray_here: None, toy_cohort: Cohort, tmp_path: Path) -> None:
