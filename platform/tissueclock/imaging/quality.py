@@ -79,7 +79,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure("flair_fluid_ratio", "FLAIR in fluid over brain (ratio)", high=0.55),
     Figure("adc_ratio", "the scanner's ADC over that of b0 and b1000 (ratio)", low=0.85, high=1.18),
     Figure("adc_correlation", "the same (rank correlation)", low=0.7),
-    Figure("flair_mirrored_ratio", "FLAIR similarity mirrored (ratio)", high=1.0, digits=3),
+    Figure("flair_mirrored_ratio", "FLAIR similarity mirrored (ratio)", high=1.02, digits=3),
     Figure("outside_signal_fraction", "signal left outside the mask (share)", high=0.10),
     Figure("midplane_tilt_deg", "mid-plane tilt (deg)", high=3.0, digits=1),
     Figure("midplane_shift_mm", "mid-plane shift (mm)", low=-3.0, high=3.0, digits=1),
@@ -183,7 +183,9 @@ def shift_left(b0: Volume, flair: Volume, *, mask: Mask) -> float:
 def mirrored_ratio(b0: Volume, flair: Volume, *, mask: Mask) -> float:
     """Similarity of b0 and the mirrored FLAIR over that of b0 and FLAIR; above 1, one of the two is flipped.
 
-    Both lie on a grid that is symmetric about x = 0.
+    Both lie on a grid that is symmetric about x = 0. On 54 raw phantoms whose heads differ from the atlas by an affine
+    map, and so are nearly symmetric, it was .81 to 1.018, on 54 of the phantom's own anatomy .80 to .99; a flip gives
+    about the inverse, so that 1.02 tells 94 % of these, and 35 % of the symmetric ones.
     """
     upright = Similarity(b0, mask, flair, spacing_mm=4.0)(np.eye(4))
     mirrored = Similarity(b0, mask, flair.like(flair.data[::-1]), spacing_mm=4.0)(np.eye(4))
@@ -231,7 +233,8 @@ def brighter_side(b0: Volume, b1000: Volume, *, mask: Mask) -> Side | None:
     """The half in which b1000 is clearly brighter, and diffusion lower, than in the mirror image: an acute lesion.
 
     A coil's gradient and the base of the skull make b1000 brighter, but b0 too. Of 60 raw phantoms (easy, 12x48x24; 50
-    with a lesion on one side) 29 were told, none wrongly; by b1000 alone 5 were told wrongly.
+    with a lesion on one side), on which the bounds were set, 29 were told, none wrongly; by b1000 alone 5 were. Of 90
+    others (three presets, two anatomies) 67 were told, none wrongly.
 
     Args:
         b0: On a grid symmetric about x = 0, x running from the patient's left to right, brain median 1.
