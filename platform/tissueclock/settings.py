@@ -183,7 +183,7 @@ class Budget(Strict):
     promote: Count = 3
     confirm: Annotated[int, Field(ge=0)] = 0
     confirm_seeds: Count = 2
-    contrast: tuple[Name, ...] = ()
+    contrast: Annotated[tuple[Name, ...], Field(strict=False)] = ()
     max_concurrent: Count | None = None
     cpus_per_trial: Annotated[float, Field(ge=0.1)] = 1.0
     gpus_per_trial: Annotated[float, Field(ge=0.0)] = 0.0

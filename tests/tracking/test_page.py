@@ -14,7 +14,6 @@ from tests.tracking.trackers import Store, follow
 from tissueclock.errors import InputError
 from tissueclock.storage.folders import StudyFolder
 from tissueclock.tracking import page
-from tissueclock.tracking.columns import COLUMNS_TAG
 from tissueclock.tracking.page import PageServer, open_page, runs_url
 
 
@@ -22,9 +21,18 @@ def test_the_address_names_the_runs_of_the_study_in_its_view(folder: StudyFolder
     SyntheticSweep(folder, "detection-1").run("t0001")
     follow(folder)
     url = runs_url(folder.default_tracking_uri, study="toy", base="http://host:5000/")
-    assert url == ("http://host:5000/#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=tissueclock")
-    columns = json.loads(Store(folder).client.get_experiment("1").tags[COLUMNS_TAG])["selectedColumns"]
-    assert columns == [
+    assert url == ("http://host:5000/#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=sweeps")
+    tags = Store(folder).client.get_experiment("1").tags
+    views = {
+        tag.removeprefix("mlflow.sharedViewState."): json.loads(state) for tag, state in tags.items() if "View" in tag
+    }
+    assert {name: view.get("searchFilter") for name, view in views.items()} == {
+        "sweeps": "tags.level = 'sweep'",
+        "tissueclock": None,
+        "trials-detection": "tags.level = 'trial' and tags.phase = 'detection'",
+    }
+    assert "tags.`holdout_auc_95`" in views["sweeps"]["selectedColumns"]
+    assert views["tissueclock"]["selectedColumns"] == [
         "tags.`status`",
         "metrics.`best_value`",
         "metrics.`holdout_auc`",

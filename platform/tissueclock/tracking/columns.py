@@ -1,32 +1,83 @@
-"""The columns that the table of runs opens with: MLflow's own "shared view", a tag of the experiment that a link names.
+"""The views that the table of runs opens with: MLflow's own "shared views", tags of the experiment that a link names.
 
-Without it, the table shows the source and the models, and every metric and parameter only after many clicks. Pure.
+Without one, the table shows the source and the models, one folded row of the study, and every metric and parameter only
+after many clicks. Pure.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from urllib.parse import urlencode
 
-_VIEW_KEY = "tissueclock"
-COLUMNS_TAG = f"mlflow.sharedViewState.{_VIEW_KEY}"
-_METRICS = ("best_value", "holdout_auc", "epoch")
-_WIDTHS = {"tags.`status`": 100, "metrics.`best_value`": 120, "metrics.`holdout_auc`": 110, "metrics.`epoch`": 80}
+LEVEL_TAG = "level"
+"""Of every run: `study`, `sweep` or `trial`; MLflow loses the nesting where runs are sorted, a filter by this stays."""
+
+AUC_TAG = "holdout_auc_95"
+"""Of a sweep's run: the holdout AUC of its best checkpoint with its interval, as text."""
+
+SWEEPS, ALL = "sweeps", "tissueclock"
+_TAG = "mlflow.sharedViewState."
+_ALL_METRICS = ("best_value", "holdout_auc", "epoch")
+_SWEEP_COLUMNS = (
+    "tags.`status`",
+    "tags.`arms`",
+    "tags.`trials`",
+    "metrics.`best_value`",
+    "metrics.`holdout_auc`",
+    f"tags.`{AUC_TAG}`",
+    "tags.`cost`",
+)
+_WIDTHS = {
+    "tags.`status`": 100,
+    "tags.`arms`": 140,
+    "tags.`trials`": 80,
+    "tags.`cost`": 120,
+    f"tags.`{AUC_TAG}`": 150,
+    "metrics.`best_value`": 120,
+    "metrics.`holdout_auc`": 110,
+    "metrics.`epoch`": 80,
+}
 
 
-def columns_state(params: Iterable[str]) -> str:
-    """What the tag holds, JSON: the status, the metrics that people compare, and these parameters.
+def shared_views(params: Mapping[str, Iterable[str]]) -> dict[str, str]:
+    """The experiment's tags that hold the views, JSON: the sweeps, each phase's trials, and all runs nested.
 
     A parameter with a logarithm beside it is shown by its value alone; both are there to compare.
+
+    Args:
+        params: The parameters of trials, by phase.
     """
-    shown = [name for name in params if not name.startswith("log10_")]
-    columns = ["tags.`status`", *(f"metrics.`{name}`" for name in _METRICS), *(f"params.`{name}`" for name in shown)]
-    # oldest first: runs are nested only where they are sorted by time, and phases come in their order
-    order = {"orderByKey": "attributes.start_time", "orderByAsc": True}
-    return json.dumps({**order, "selectedColumns": columns, "columnOrder": columns, "columnWidths": _WIDTHS})
+    views = {
+        _TAG + SWEEPS: _state(_SWEEP_COLUMNS, level="sweep"),
+        _TAG + ALL: _state(_trial_columns(name for names in params.values() for name in names)),
+    }
+    for phase, names in params.items():
+        columns = _trial_columns(names)
+        views[_TAG + trials_view(phase)] = _state(columns, level="trial", phase=phase, by="metrics.`best_value`")
+    return views
 
 
-def table_path(experiment_id: str) -> str:
-    """The path of that table behind a server's address; MLflow ignores the columns if the path asks for an order."""
+def trials_view(phase: str) -> str:
+    """The name of the view of a phase's trials, best first."""
+    return f"trials-{phase}"
+
+
+def table_path(experiment_id: str, view: str = SWEEPS) -> str:
+    """The path of a view behind a server's address; MLflow ignores the columns if the path asks for an order."""
     # without its kind, the page that is made for language models is shown around the runs
-    query = {"workflowType": "machine_learning", "viewStateShareKey": _VIEW_KEY}
+    query = {"workflowType": "machine_learning", "viewStateShareKey": view}
     return f"#/experiments/{experiment_id}/runs?{urlencode(query)}"
+
+
+def _trial_columns(params: Iterable[str]) -> list[str]:
+    shown = [name for name in dict.fromkeys(params) if not name.startswith("log10_")]
+    return ["tags.`status`", *(f"metrics.`{name}`" for name in _ALL_METRICS), *(f"params.`{name}`" for name in shown)]
+
+
+def _state(columns: Iterable[str], *, level: str = "", phase: str = "", by: str = "") -> str:
+    # oldest first: runs are nested only where they are sorted by time, and phases come in their order
+    order = {"orderByKey": by or "attributes.start_time", "orderByAsc": not by}
+    told = {LEVEL_TAG: level, "phase": phase}
+    asked = " and ".join(f"tags.{name} = '{value}'" for name, value in told.items() if value)
+    shown = list(columns)
+    state = {**order, "selectedColumns": shown, "columnOrder": shown, "columnWidths": _WIDTHS}
+    return json.dumps({**state, "searchFilter": asked} if asked else state)

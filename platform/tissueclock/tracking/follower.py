@@ -148,6 +148,7 @@ class Follower:
         while self._artifacts:
             self._check_deadline()
             sync.log_artifacts(study, *self._artifacts[0])
+            sync.log_intervals(self._artifacts[0][0])
             self._artifacts.popleft()
         self._refused = sync.refusals.n_lines, sync.refusals.reason or ""
 

@@ -47,7 +47,7 @@ def open_page(
 
 
 def runs_url(uri: str, *, study: str, base: str) -> str:
-    """The address of the table of a study's runs: study > sweeps > trials.
+    """The address of the table of a study's sweeps.
 
     Args:
         uri: The tracker.

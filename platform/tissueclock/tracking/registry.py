@@ -6,7 +6,7 @@ sweep's row shows those of its best checkpoint.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -93,7 +93,8 @@ class ModelRegistry:
             metrics=[Metric(key, value, time_ms, 0, model_id=model.model_id) for key, value in metrics.items()],
             synchronous=True,
         )
-        self._register(name, line, sweep=log.name, model=model, trial=trial)
+        chain = facts.get("lineage", {}).get("chain", ())
+        self._register(name, line, folder=folder, chain=chain, sweep=log.name, model=model, trial=trial)
 
     def _log_output(self, run_id: str, output: LoggedModelOutput) -> None:
         """Names the model as the run's output; a store refuses a second time (mlflow 3.17)."""
@@ -123,7 +124,17 @@ class ModelRegistry:
                 return candidate
         raise ValueError(f"registered model {name!r} belongs to another study")
 
-    def _register(self, name: str, line: Mapping[str, Any], *, sweep: str, model: Any, trial: MirroredRun) -> None:
+    def _register(
+        self,
+        name: str,
+        line: Mapping[str, Any],
+        *,
+        folder: PromotedFolder,
+        chain: Sequence[str],
+        sweep: str,
+        model: Any,
+        trial: MirroredRun,
+    ) -> None:
         if any(version.tags.get(DIGEST_TAG) == line["digest"] for version in self._versions(name)):
             return
         tags = {
@@ -132,6 +143,8 @@ class ModelRegistry:
             "trial": line["trial"],
             "best_value": repr(line["value"]),
             "model_id": model.model_id,
+            **{tag: repr(value) for tag, value in _holdout(folder).items() if tag == "holdout_auc"},
+            "lineage": " > ".join(digest[:12] for digest in (*chain, line["digest"])),
         }
         source = f"models:/{model.model_id}" if self._is_server else model.artifact_location
         made = self._client.create_model_version(

@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeGuard
 
 from tissueclock.learning.hyperparameters import ROWS
 from tissueclock.storage.ledger import TrialEntry
+from tissueclock.tracking.columns import LEVEL_TAG
 from tissueclock.tracking.sweep_log import SweepLog
 
 StudyStatus = Literal["running", "finished", "failed", "interrupted"]
@@ -77,7 +78,7 @@ def study_facts(*, study: str, start_s: float, status: StudyStatus) -> RunFacts:
         key=("", ""),
         name=study,
         start_ms=_ms(start_s),
-        tags={"status": status},
+        tags={LEVEL_TAG: "study", "status": status},
         status=MLFLOW_STATUS[status],
     )
 
@@ -98,6 +99,9 @@ def sweep_facts(log: SweepLog, *, live: bool) -> RunFacts:
         start_ms=_ms(log.opened_s),
         tags={
             **_lineage_tags(facts),
+            LEVEL_TAG: "sweep",
+            "trials": str(len(log.state.trials)),
+            "cost": f"{log.state.device_s / 3600:.3g} {log.state.unit}-h",
             "phase": str(facts.get("phase", "")),
             "arms": arms,
             "status": status,
@@ -123,6 +127,7 @@ def trial_facts(log: SweepLog, trial: TrialEntry, *, live: bool) -> RunFacts:
     facts = log.state.facts
     status = trial.status or ("running" if live else "interrupted")
     tags = {
+        LEVEL_TAG: "trial",
         "phase": str(facts.get("phase", "")),
         "arms": ", ".join(facts.get("arms", ())),
         "seed": str(trial.seed),

@@ -15,12 +15,15 @@ from mlflow.exceptions import MlflowException
 from tissueclock.errors import InputError
 from tissueclock.storage.files import read_json
 from tissueclock.storage.folders import StudyFolder
-from tissueclock.tracking.columns import COLUMNS_TAG, columns_state
+from tissueclock.storage.tsv import MISSING, read_rows
+from tissueclock.tracking.columns import AUC_TAG, shared_views
 from tissueclock.tracking.connection import one_line
 from tissueclock.tracking.registry import ModelRegistry
 from tissueclock.tracking.run_facts import StudyStatus, study_facts, sweep_facts, trial_facts
 from tissueclock.tracking.runs import MirroredRun, RunMirror
 from tissueclock.tracking.sweep_log import SWEEP, SweepLog
+
+_AUC_COLUMNS = ("holdout_auc", "holdout_auc_delong_low", "holdout_auc_delong_high")
 
 # what no second try can mend; everything else is tried again
 _REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS")
@@ -71,8 +74,8 @@ class StudySync:
     _registry: ModelRegistry = field(init=False)
     _experiment_id: str = field(init=False)
     _synced: set[str] = field(init=False, default_factory=set)
-    _columns: dict[str, None] = field(init=False, default_factory=dict)
-    _shown: str = field(init=False, default="")
+    _params: dict[str, dict[str, None]] = field(init=False, default_factory=dict)
+    _shown: dict[str, str] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """Finds or makes the experiment, and reads the runs that it holds of this study."""
@@ -112,11 +115,11 @@ class StudySync:
         for trial in [trial for trial in log.state.entries() if trial.name in names]:
             self.check()
             facts = trial_facts(log, trial, live=live)
-            self._columns.update(dict.fromkeys(facts.params))
+            self._params.setdefault(facts.tags["phase"], {}).update(dict.fromkeys(facts.params))
             self._unless_refused(log, trial.name, partial(self._runs.sync, facts, parent=sweep.run_id))
         if SWEEP in names:
             self._unless_refused(log, SWEEP, partial(self._finish_sweep, log, study, sweep, current))
-        self._show_columns()
+        self._show_views()
         self._synced.add(log.name)
 
     def log_artifacts(self, run: MirroredRun, path: Path, artifact_path: str | None) -> None:
@@ -128,6 +131,21 @@ class StudySync:
                 self.client.log_artifact(run.run_id, str(path), artifact_path)
         except FileNotFoundError as error:
             self.refusals.add(error, n_lines=1)
+
+    def log_intervals(self, report: Path) -> None:
+        """Tags each sweep's run with the holdout AUC and its interval, as a report's table has them."""
+        table = report / "results.tsv"
+        if not table.is_file():
+            return
+        for row in read_rows(table, required=("sweep", *_AUC_COLUMNS)):
+            auc, *ends = (row.cells[column] for column in _AUC_COLUMNS)
+            run = self._runs.runs.get((row.cells["sweep"], SWEEP))
+            if run is None or run.deleted or MISSING in (auc, *ends):
+                continue
+            text = f"{float(auc):.3f} [{', '.join(f'{float(end):.2f}' for end in ends)}]"
+            if run.tags.get(AUC_TAG) != text:
+                self.client.set_tag(run.run_id, AUC_TAG, text)
+                run.tags[AUC_TAG] = text
 
     def _finish_sweep(self, log: SweepLog, study: MirroredRun, sweep: MirroredRun, current: set[str] | None) -> None:
         dataset = _dataset(log.state.facts)
@@ -148,11 +166,11 @@ class StudySync:
             self.refusals.add(error, n_lines=log.pending[name])
         log.mark_logged(name)
 
-    def _show_columns(self) -> None:
-        shown = columns_state(self._columns)
-        if shown != self._shown:
-            self.client.set_experiment_tag(self._experiment_id, COLUMNS_TAG, shown)
-            self._shown = shown
+    def _show_views(self) -> None:
+        for tag, state in shared_views(self._params).items():
+            if self._shown.get(tag) != state:
+                self.client.set_experiment_tag(self._experiment_id, tag, state)
+                self._shown[tag] = state
 
     def _experiment(self) -> str:
         name = self.identity.study
