@@ -35,16 +35,17 @@ def ingest(
     duplicates: DuplicatesOption = "refuse",
 ) -> None:
     """Turn DICOM into BIDS without names: b0, b1000 and FLAIR of every patient."""
-    from tissueclock.imaging.bvalues import BValues
+    from tissueclock.imaging.bvalues import BValues, flags
     from tissueclock.imaging.dicom.ingest import ingest as ingest_folder
 
     target = target.absolute()
+    b_values = BValues(b, b_tolerance)
     with show_progress("files") as told:
         report = ingest_folder(
             source,
             target,
             key_file=key or target.with_name(f"{target.name}_key.tsv"),
-            b_values=BValues(b, b_tolerance),
+            b_values=b_values,
             duplicates=cast("Any", one_of(duplicates, "--duplicates", ("refuse", "first", "last"))),
             progress=lambda done, total: told(done, total, ""),
         )
@@ -68,10 +69,11 @@ def ingest(
     n_there = len(report.patients) - n_refused
     say(f"{target}: {sum(p.outcome == 'written' for p in report.patients)} patients written")
     say(f"  who they are (private, mode 0600): {report.key_file}; every series: {report.log_file}")
+    options = flags(b_values, instead_of=BValues()).split()  # of an image that was asked for, preprocess must know
     if n_there:
         say(f"  next: fill in onset_to_mri_min and lesion_side in {target / 'participants.tsv'}")
-        say(f"        tissueclock preprocess {target} {target}-preprocessed")
-    others = "the others were written" if n_there else "nothing was written"
+        say(" ".join(["        tissueclock preprocess", str(target), f"{target}-preprocessed", *options]))
+    others = _others(report.patients)
     faults = {
         f"{n_refused} of {len(report.patients)} patients refused (above); {others}": n_refused,
         f"{n_lost} series lost to damaged files (above); "
@@ -138,7 +140,8 @@ def preprocess(
     _print_quality(judged, result)
     say(f"{target}: {len(result.done)} patients done, {len(result.kept)} were done before, {len(result.failed)} failed")
     say(f"  look at {folder.quality_page}, and write yes into the exclude column of {folder.quality_table.name}")
-    say(f"  next: tissueclock pack {target} COHORT")
+    if result.done or result.kept:
+        say(f"  next: tissueclock pack {target} COHORT")
     _end(result)
 
 
@@ -233,7 +236,16 @@ def _end(result: "Preparation") -> None:
     if others:
         raise TissueclockError(f"{len(others)} patients failed (above); run the same command again to go on")
     if result.failed:
-        raise InputError(f"{len(result.failed)} patients refused (above); the others are done")
+        rest = "the others are done" if result.done or result.kept else "none is done"
+        raise InputError(f"{len(result.failed)} patients refused (above); {rest}")
+
+
+def _others(patients: Sequence[Any]) -> str:
+    """What became of those who were not refused."""
+    outcomes = {patient.outcome for patient in patients}
+    if "written" in outcomes:
+        return "the others were written" if "kept" not in outcomes else "the others are written"
+    return "the others were there already" if "kept" in outcomes else "nothing was written"
 
 
 def _list_left(patients: Sequence[Any]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tissueclock.errors import ImageError
-from tissueclock.imaging.bvalues import SHELL_S_MM2, BValues, without_b
+from tissueclock.imaging.bvalues import SHELL_S_MM2, BValues, flags, reaching, without_b
 from tissueclock.imaging.dicom.objects import DicomSeries
 from tissueclock.imaging.dicom.recognition import Verdict
 from tissueclock.imaging.raw import Duplicates
@@ -62,8 +62,7 @@ def choose_dwi(candidates: Sequence[Candidate], b_values: BValues, *, duplicates
     """
     weighted = [one for one in candidates if one.distance_s_mm2(b_values) < float("inf")]
     if not weighted:
-        found = [value for one in candidates for value in one.b_values]
-        raise ImageError(without_b(found, wanted=b_values.b_s_mm2, tolerance=b_values.tolerance_s_mm2))
+        raise ImageError(_without_b(candidates, b_values, duplicates))
 
     def rank(one: Candidate) -> tuple[Any, ...]:
         # Of one shell none is nearer: 928 is no better than 930, and is not to be taken for that.
@@ -84,6 +83,21 @@ def choose_dwi(candidates: Sequence[Candidate], b_values: BValues, *, duplicates
         )
     low = _best(plain, lambda one: (len(one.b_values),), role="b0", duplicates=duplicates)
     return low, high
+
+
+def _without_b(candidates: Sequence[Candidate], b_values: BValues, duplicates: Duplicates) -> str:
+    """What to say where no b-value is near enough; an option is advised only where it would do."""
+    found = [value for one in candidates for value in one.b_values]
+    other = reaching(found, b_values)
+    advised = without_b(found, wanted=b_values.b_s_mm2, tolerance=b_values.tolerance_s_mm2)
+    if other is None:
+        return advised
+    try:
+        choose_dwi(candidates, other, duplicates=duplicates)
+    except ImageError as error:
+        plain, _, _ = advised.partition("; --b")
+        return f"{plain}; with {flags(other, instead_of=b_values)} there would remain: {error}"
+    return advised
 
 
 def choose_flair(candidates: Sequence[Candidate], *, duplicates: Duplicates) -> Candidate:
