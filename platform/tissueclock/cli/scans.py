@@ -78,7 +78,7 @@ def ingest(
         f"{n_refused} of {len(report.patients)} patients refused (above); {others}": n_refused,
         f"{n_lost} series lost to damaged files (above); "
         "restore the files, remove the subjects that lack them and run again": n_lost,
-        f"{len(report.damaged_files)} damaged files of nobody known (above)": len(report.damaged_files),
+        f"{len(report.damaged_files)} damaged or absent files of nobody known (above)": len(report.damaged_files),
     }
     if any(faults.values()):
         raise InputError("; ".join(fault for fault, n in faults.items() if n))

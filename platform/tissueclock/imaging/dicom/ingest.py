@@ -48,7 +48,8 @@ class IngestReport:
     Attributes:
         patients: In the order of their numbers.
         left_files: How many files were no image, by reason.
-        damaged_files: One line for each damaged file of which nobody knows whose it is.
+        damaged_files: One line for each damaged file of which nobody knows whose it is, and for each folder of files
+            that were not fetched.
         key_file: Who the patients are.
         log_file: The same series, with their free text.
     """

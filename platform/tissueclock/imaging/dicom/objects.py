@@ -29,6 +29,39 @@ _PREAMBLE_BYTES = 132
 _DELIMITER = b"\xfe\xff\xdd\xe0"
 _NOT_DICOM = "not DICOM"
 
+_FETCH = "fetch it (git-annex: git annex get) or remove it"
+_POINTERS = {
+    b"/annex/objects/": f"a pointer of git-annex to a file that is not there; {_FETCH}",
+    b"version https://git-lfs": "a pointer of Git LFS to a file that is not there; fetch (git lfs pull) or remove it",
+}
+"""What stands in place of a file that was not fetched, by its first bytes."""
+
+_NO_IMAGES = {
+    ".bval",
+    ".bvec",
+    ".csv",
+    ".doc",
+    ".docx",
+    ".html",
+    ".jpg",
+    ".json",
+    ".log",
+    ".md",
+    ".nii",
+    ".pdf",
+    ".png",
+    ".py",
+    ".rst",
+    ".tsv",
+    ".txt",
+    ".xls",
+    ".xlsx",
+    ".xml",
+    ".yaml",
+    ".yml",
+}
+"""Endings of names that no DICOM file has: the one thing that is known of a file that is not there."""
+
 
 @dataclass(frozen=True, slots=True)
 class File:
@@ -46,6 +79,7 @@ class File:
         slice_mm: Where its slice lies along the normal, if it is one slice.
         without: What of its place and size the header does not tell, by keyword; empty if nothing is missing.
         damage: Why it cannot be used; empty if it can.
+        absent: Whether that is because it was not fetched: a link or a pointer stands in its place.
         legible: Whether the header is whole; what is not, may be missing from all of the above but the path.
     """
 
@@ -60,6 +94,7 @@ class File:
     slice_mm: float | None = None
     without: str = ""
     damage: str = ""
+    absent: bool = False
     legible: bool = True
 
 
@@ -118,6 +153,8 @@ def read_file(path: Path) -> File:
     Raises:
         LeftError: It is no DICOM image, or this user may not read it.
     """
+    if reason := _absent(path):
+        return _describe(path, Dataset(), damage=reason, absent=True, legible=False)
     try:
         with _opened(path) as stream:
             header = _read_header(stream)
@@ -135,7 +172,23 @@ def read_file(path: Path) -> File:
         return _describe(path, Dataset(), damage=f"damaged DICOM ({what})", legible=False)
 
 
-def _describe(path: Path, header: Dataset, *, damage: str, legible: bool = True) -> File:
+def _absent(path: Path) -> str:
+    """Why a file's content is not there; empty if it is. Raises LeftError where its name says that it is no image."""
+    try:
+        if path.is_symlink() and not path.exists():
+            reason = f"a link to a file that is not there; {_FETCH}"
+        else:
+            with path.open("rb") as stream:
+                head = stream.read(_PREAMBLE_BYTES)
+            reason = next((why for mark, why in _POINTERS.items() if head.startswith(mark)), "")
+    except OSError:
+        return ""  # whoever reads it says what is wrong
+    if reason and {suffix.lower() for suffix in path.suffixes} & _NO_IMAGES:
+        raise LeftError("no DICOM by its name, and not there")
+    return reason
+
+
+def _describe(path: Path, header: Dataset, *, damage: str, absent: bool = False, legible: bool = True) -> File:
     return File(
         path=path,
         instance_uid=first_text(header, "SOPInstanceUID"),
@@ -148,6 +201,7 @@ def _describe(path: Path, header: Dataset, *, damage: str, legible: bool = True)
         slice_mm=read_slice_mm(header),
         without=missing_geometry(header),
         damage=damage,
+        absent=absent,
         legible=legible,
     )
 

@@ -22,7 +22,8 @@ class Survey:
     Attributes:
         patients: Series of each patient in the order of acquisition, by `(patient ID, issuer)` or `("", study UID)`.
         left: How many files were left, by reason.
-        damaged: One line for each file whose header is damaged so that nobody knows whose it is.
+        damaged: One line for each file whose header is damaged so that nobody knows whose it is, and for each folder of
+            files that were not fetched.
     """
 
     patients: Mapping[tuple[str, str], tuple[DicomSeries, ...]]
@@ -65,7 +66,7 @@ def survey(source: Path, *, ignored: Sequence[Path] = (), progress: Callable[[in
     owners = _Owners(whole)
     claimed = [(file, owners.find(file)) for file in damaged]
     theirs = [_assigned(file, owner) for file, owner in claimed if owner is not None]
-    nobodys = tuple(_line(file) for file, owner in claimed if owner is None)
+    nobodys = _nobodys([file for file, owner in claimed if owner is None])
     return Survey(_by_patient([*whole, *theirs], left), dict(left), nobodys)
 
 
@@ -74,8 +75,12 @@ def _walk(source: Path, *, ignored: set[Path]) -> Iterator[Path]:
         raise ImageError(f"{source}: no such folder; a folder of DICOM is needed")
     for folder, folders, names in os.walk(source):
         here = Path(folder)
-        folders[:] = sorted(name for name in folders if (here / name).resolve() not in ignored)
-        yield from (path for name in sorted(names) if (path := here / name).resolve() not in ignored and path.is_file())
+        # What git keeps of its files is no second copy of them.
+        folders[:] = sorted(name for name in folders if name != ".git" and (here / name).resolve() not in ignored)
+        for name in sorted(names):
+            path = here / name
+            if path.resolve() not in ignored and (path.is_file() or (path.is_symlink() and not path.exists())):
+                yield path
 
 
 class _Owners:
@@ -122,6 +127,18 @@ def _patient(who: Identity) -> tuple[str, str]:
 
 def _line(file: File) -> str:
     return f"{file.path}: {file.damage}"
+
+
+def _nobodys(files: Sequence[File]) -> tuple[str, ...]:
+    absent: dict[tuple[Path, str], list[File]] = {}
+    for file in files:
+        if file.absent:
+            absent.setdefault((file.path.parent, file.damage), []).append(file)
+    folders = (
+        _line(theirs[0]) if len(theirs) == 1 else f"{folder}: {len(theirs)} files, each {damage}"
+        for (folder, damage), theirs in absent.items()
+    )
+    return (*(_line(file) for file in files if not file.absent), *folders)
 
 
 def _by_patient(files: Sequence[File], left: Counter[str]) -> dict[tuple[str, str], tuple[DicomSeries, ...]]:
