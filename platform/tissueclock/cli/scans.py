@@ -57,6 +57,7 @@ def ingest(
         left = [line for line in patient.series if not line.taken_as]
         table.add_row(patient.subject, patient.outcome, taken, str(len(left)), escape(patient.reason))
     console.print(table)
+    _list_remarks(report.patients)
     _list_left(report.patients)
     n_lost = _list_lost(report.patients)
     for line in report.damaged_files[:MOST_LISTED]:
@@ -246,6 +247,17 @@ def _others(patients: Sequence[Any]) -> str:
     if "written" in outcomes:
         return "the others were written" if "kept" not in outcomes else "the others are written"
     return "the others were there already" if "kept" in outcomes else "nothing was written"
+
+
+def _list_remarks(patients: Sequence[Any]) -> None:
+    """What is said of patients, each remark once."""
+    subjects: dict[str, list[str]] = {}
+    for patient in patients:
+        for remark in patient.remarks:
+            subjects.setdefault(remark, []).append(patient.subject)
+    for remark, named in subjects.items():
+        more = f" and {len(named) - MOST_LISTED} more" if len(named) > MOST_LISTED else ""
+        say(f"  {', '.join(named[:MOST_LISTED])}{more}: {remark}")
 
 
 def _list_left(patients: Sequence[Any]) -> None:

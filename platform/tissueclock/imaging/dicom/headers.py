@@ -30,7 +30,7 @@ _READ = (
     "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "StudyDate", "SeriesTime", "AcquisitionTime",
     "Modality", "Manufacturer", "SeriesDescription", "AcquisitionContrast", "ComplexImageComponent",
     "IssuerOfPatientID", "ScanningSequence", "SequenceName", "RepetitionTime", "EchoTime", "InversionTime",
-    "ProtocolName", "PulseSequenceName",
+    "ProtocolName", "PulseSequenceName", "FrameOfReferenceUID",
     "EchoPulseSequence", "EchoPlanarPulseSequence", "InversionTimes", "InversionRecovery", "EffectiveEchoTime",
     "DiffusionBValue", "DiffusionDirectionality", "MRDiffusionSequence", "StudyInstanceUID", "SeriesInstanceUID",
     "SeriesNumber", "InstanceNumber", "ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing",
@@ -76,9 +76,10 @@ class Identity:
         issuer: Of the patient ID.
         name: The patient's, as written.
         birth_date: YYYYMMDD, or empty.
-        study_uid: Of the study.
+        study_uid: Of the study; where that is missing, of the frame of reference or the series.
         study_date: YYYYMMDD, or empty.
         words: Whatever else may name a person, a place or a machine, in lower case, words of three letters or more.
+        frame_uid: Of the frame of reference: one where the head lay on the table without moving it; or empty.
     """
 
     patient_id: str
@@ -88,6 +89,7 @@ class Identity:
     study_uid: str
     study_date: str
     words: frozenset[str]
+    frame_uid: str = ""
 
 
 def read_identity(header: Dataset) -> Identity:
@@ -95,14 +97,16 @@ def read_identity(header: Dataset) -> Identity:
     texts = (text for keyword in _IDENTITY for text in _texts(header, keyword))
     # A word of two letters is in every model's name.
     words = frozenset(word for text in texts for word in re.split(r"[\W_]+", text.casefold()) if len(word) > 2)
+    uids = (first_text(header, f"{what}UID") for what in ("StudyInstance", "FrameOfReference", "SeriesInstance"))
     return Identity(
         patient_id=first_text(header, "PatientID"),
         issuer=first_text(header, "IssuerOfPatientID"),
         name=first_text(header, "PatientName"),
         birth_date=first_text(header, "PatientBirthDate"),
-        study_uid=first_text(header, "StudyInstanceUID"),
+        study_uid=next((uid for uid in uids if uid), ""),
         study_date=first_text(header, "StudyDate"),
         words=words,
+        frame_uid=first_text(header, "FrameOfReferenceUID"),
     )
 
 

@@ -5,16 +5,26 @@ Walks, numbers and writes. What a series is, `recognition` says; which are taken
 
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from tissueclock.errors import ImageError, StorageError
 from tissueclock.imaging.bvalues import BValues
 from tissueclock.imaging.dataset import describe_participants, write_description
-from tissueclock.imaging.dicom.keyfile import Entry, log_path, number_patients, read_key, write_key, write_log
+from tissueclock.imaging.dicom.keyfile import (
+    BY_FRAME,
+    BY_STUDY,
+    Entry,
+    log_path,
+    number_patients,
+    read_key,
+    write_key,
+    write_log,
+)
 from tissueclock.imaging.dicom.objects import DicomSeries
 from tissueclock.imaging.dicom.patient_images import SeriesLine, take
+from tissueclock.imaging.dicom.persons import is_placeholder
 from tissueclock.imaging.dicom.survey import Survey, survey
 from tissueclock.imaging.raw import Duplicates
 from tissueclock.storage.files import atomic_path, clear_remains
@@ -33,12 +43,14 @@ class PatientLine:
         outcome: `kept` was there from an earlier run.
         reason: Why the patient was refused, in one line; else what is missing, or empty.
         series: In the order of acquisition; none if the patient was kept.
+        remarks: What a user should know of the patient, one line each.
     """
 
     subject: str
     outcome: Literal["written", "kept", "refused"]
     reason: str = ""
     series: tuple[SeriesLine, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +108,7 @@ def ingest(
     found = survey(
         source,
         ignored=[target, key_file, lock, log_path(key_file)],
+        known=_known_studies(key_file),
         progress=None if progress is None else lambda done, total: progress(done, 2 * total),
     )
     with hold(lock, what=f"folder's {key_file.name}"):
@@ -114,9 +127,10 @@ def _write_all(
     duplicates: Duplicates,
     progress: Callable[[int, int], None] | None,
 ) -> list[PatientLine]:
-    entries = number_patients(
-        read_key(key_file), [_entry(patient, series) for patient, series in found.patients.items()]
-    )
+    new = [_entry(patient, series, found.studies.get(patient, ())) for patient, series in found.patients.items()]
+    entries = read_key(key_file)
+    _check_placeholders(entries.values(), new, key_file)
+    entries = number_patients(entries, new)
     if not (target / "dataset_description.json").exists():  # a lab's own words stay
         write_description(target, name="Stroke MRI", kind="raw", command="tissueclock ingest")
     # Before the first subject: a number that is on the disk must be known.
@@ -126,7 +140,8 @@ def _write_all(
     n_done = 0
     for patient in sorted(found.patients, key=lambda one: entries[one].participant_id):
         series = found.patients[patient]
-        lines.append(_write(entries[patient].participant_id, series, target, b_values, duplicates))
+        line = _write(entries[patient].participant_id, series, target, b_values, duplicates)
+        lines.append(replace(line, remarks=(*_on_identity(entries[patient]), *line.remarks)))
         n_done += sum(len(one.files) for one in series)
         if progress is not None:
             progress(n_files + n_done, 2 * n_files)
@@ -156,7 +171,7 @@ def _write(
     return PatientLine(subject, "written", taken.missing, taken.series)
 
 
-def _entry(patient: tuple[str, str], series: Sequence[DicomSeries]) -> Entry:
+def _entry(patient: tuple[str, str], series: Sequence[DicomSeries], studies: Sequence[str]) -> Entry:
     """A patient as a line of the key file, still without a number."""
     identities = [one.files[0].identity for one in series]
     return Entry(
@@ -167,7 +182,34 @@ def _entry(patient: tuple[str, str], series: Sequence[DicomSeries]) -> Entry:
         patient_name=max((who.name for who in identities), key=len),
         birth_date=max(who.birth_date for who in identities),
         study_dates=" ".join(sorted({who.study_date for who in identities if who.study_date})),
+        joined_studies=" ".join(studies),
+        joined_by="" if not studies else BY_FRAME if len(studies) > 1 else BY_STUDY,
     )
+
+
+def _known_studies(key_file: Path) -> dict[str, str]:
+    """The studies of patients without an ID, each with the one that names the patient."""
+    entries = [entry for entry in read_key(key_file).values() if not entry.patient_id]
+    return {study: entry.study_uid for entry in entries for study in (entry.study_uid, *entry.joined_studies.split())}
+
+
+def _on_identity(entry: Entry) -> tuple[str, ...]:
+    if not entry.joined_by:
+        return ()
+    n_studies = len(entry.joined_studies.split())
+    what = f"{n_studies} studies are taken for one patient's" if n_studies > 1 else "a study is taken for a patient"
+    return (f"the patient ID is missing or a placeholder; {what} by {entry.joined_by}",)
+
+
+def _check_placeholders(known: Collection[Entry], found: Sequence[Entry], key_file: Path) -> None:
+    """Refuses a key in which a placeholder was numbered as a patient: the same scans would get a second number."""
+    dates = {date for entry in found if not entry.patient_id for date in entry.study_dates.split()}
+    for entry in known:
+        if entry.patient_id and is_placeholder(entry.patient_id) and dates & set(entry.study_dates.split()):
+            raise ImageError(
+                f"{key_file}: {entry.participant_id} stands for all patients that are called {entry.patient_id!r}; "
+                "ingest into a new folder with a new key file"
+            )
 
 
 def _check_subjects(target: Path, key_file: Path) -> None:

@@ -3,17 +3,16 @@
 Who the patient is called in the output, and where that lies, is `ingest`'s.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import combinations
 from pathlib import Path
 
 from tissueclock.errors import ImageError
 from tissueclock.imaging.bvalues import BValues
 from tissueclock.imaging.dicom.conversion import Converted, convert
-from tissueclock.imaging.dicom.headers import Identity
 from tissueclock.imaging.dicom.objects import DicomSeries
+from tissueclock.imaging.dicom.persons import differ, is_placeholder
 from tissueclock.imaging.dicom.recognition import Verdict, recognise_series
 from tissueclock.imaging.dicom.selection import Candidate, choose_adc, choose_dwi, choose_flair, of_one_session
 from tissueclock.imaging.raw import Duplicates
@@ -238,23 +237,16 @@ def _adc_image(
 
 def _check_person(series: Sequence[DicomSeries]) -> None:
     """Refuses two persons under one patient ID: mixing their images would be worse than leaving both."""
-    for one, other in pairwise(series):
+    for one, other in combinations(series, 2):  # a placeholder between two names does not reconcile them
         first, second = one.files[0].identity, other.files[0].identity
-        if _differ(first, second):
+        if differ(first, second):
+            one_what = "study" if is_placeholder(first.patient_id) else "patient ID"
             raise ImageError(
-                f"{one.name} and {other.name} have one patient ID but two names or birth dates; one person is needed"
+                f"{one.name} and {other.name} have one {one_what} but two names or birth dates; one person is needed"
             )
     for one in series:
-        if any(_differ(one.files[0].identity, file.identity) for file in one.files[1:]):
+        if any(differ(one.files[0].identity, file.identity) for file in one.files[1:]):
             raise ImageError(f"{one.name}: files with two patients' names or birth dates; one person is needed")
-
-
-def _differ(one: Identity, other: Identity) -> bool:
-    if one.birth_date and other.birth_date and one.birth_date != other.birth_date:
-        return True
-    names = [set(re.split(r"[\W_]+", who.name.casefold())) - {""} for who in (one, other)]
-    # A middle name more or less is the same person.
-    return not (names[0] <= names[1] or names[1] <= names[0])
 
 
 def _check_dwi(series: Sequence[DicomSeries], candidates: Sequence[Candidate], verdicts: Mapping[str, Verdict]) -> None:

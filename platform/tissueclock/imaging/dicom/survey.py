@@ -8,10 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from tissueclock.errors import ImageError
 from tissueclock.imaging.dicom.headers import Identity
 from tissueclock.imaging.dicom.objects import DicomSeries, File, LeftError, read_file, same_picture
+from tissueclock.imaging.dicom.persons import Persons, is_placeholder
 from tissueclock.imaging.dicom.recognition import merge
 
 
@@ -24,19 +26,28 @@ class Survey:
         left: How many files were left, by reason.
         damaged: One line for each file whose header is damaged so that nobody knows whose it is, and for each folder of
             files that were not fetched.
+        studies: Of each patient without an ID, all studies that were taken for that patient's.
     """
 
     patients: Mapping[tuple[str, str], tuple[DicomSeries, ...]]
     left: Mapping[str, int]
     damaged: tuple[str, ...]
+    studies: Mapping[tuple[str, str], tuple[str, ...]]
 
 
-def survey(source: Path, *, ignored: Sequence[Path] = (), progress: Callable[[int, int], None] | None = None) -> Survey:
+def survey(
+    source: Path,
+    *,
+    ignored: Sequence[Path] = (),
+    known: Mapping[str, str] = MappingProxyType({}),
+    progress: Callable[[int, int], None] | None = None,
+) -> Survey:
     """Reads the headers of all files under a folder.
 
     Args:
         source: Any depth, any names.
         ignored: Folders and files that are no input.
+        known: Studies of known patients without an ID, each with the study that names the patient.
         progress: Called with files read and files in all.
 
     Returns:
@@ -63,11 +74,12 @@ def survey(source: Path, *, ignored: Sequence[Path] = (), progress: Callable[[in
         raise ImageError(
             f"{source}: no DICOM image found ({found}, {len(damaged)} damaged{first}); a folder of MR is needed"
         )
-    owners = _Owners(whole)
+    persons = Persons((file.identity for file in whole), known)
+    owners = _Owners(whole, persons)
     claimed = [(file, owners.find(file)) for file in damaged]
     theirs = [_assigned(file, owner) for file, owner in claimed if owner is not None]
     nobodys = _nobodys([file for file, owner in claimed if owner is None])
-    return Survey(_by_patient([*whole, *theirs], left), dict(left), nobodys)
+    return Survey(_by_patient([*whole, *theirs], persons, left), dict(left), nobodys, persons.studies)
 
 
 def _walk(source: Path, *, ignored: set[Path]) -> Iterator[Path]:
@@ -89,28 +101,29 @@ class _Owners:
     A patient of whom every file is damaged is nobody known: half an ID must not become a patient.
     """
 
-    def __init__(self, whole: Sequence[File]) -> None:
+    def __init__(self, whole: Sequence[File], persons: Persons) -> None:
+        self._persons = persons
         self._by_id: dict[str, dict[tuple[str, str], Identity]] = {}
         self._by_study: dict[str, dict[tuple[str, str], Identity]] = {}
         self._below: dict[Path, dict[tuple[str, str], Identity]] = {}
         for file in whole:
-            who = file.identity
-            self._by_id.setdefault(who.patient_id, {}).setdefault(_patient(who), who)
-            self._by_study.setdefault(who.study_uid, {}).setdefault(_patient(who), who)
+            who, patient = file.identity, persons.find(file.identity)
+            self._by_id.setdefault(who.patient_id, {}).setdefault(patient, who)
+            self._by_study.setdefault(who.study_uid, {}).setdefault(patient, who)
             for folder in file.path.parents:
-                self._below.setdefault(folder, {}).setdefault(_patient(who), who)
+                self._below.setdefault(folder, {}).setdefault(patient, who)
 
     def find(self, file: File) -> Identity | None:
         """The one patient whose it can be; None where there is none, or several."""
         who = file.identity
-        if who.patient_id:
+        if not is_placeholder(who.patient_id):
             found = self._by_id.get(who.patient_id, {})
         elif who.study_uid:
             found = self._by_study.get(who.study_uid, {})
         else:
             found = next(self._below[folder] for folder in file.path.parents if folder in self._below)
-        if _patient(who) in found:
-            return found[_patient(who)]
+        if (patient := self._persons.find(who)) in found:
+            return found[patient]
         return next(iter(found.values())) if len(found) == 1 else None
 
 
@@ -119,10 +132,6 @@ def _assigned(file: File, owner: Identity) -> File:
     own = file.identity
     identity = replace(owner, study_uid=own.study_uid or owner.study_uid, study_date=own.study_date or owner.study_date)
     return replace(file, identity=identity)
-
-
-def _patient(who: Identity) -> tuple[str, str]:
-    return (who.patient_id, who.issuer) if who.patient_id else ("", who.study_uid)
 
 
 def _line(file: File) -> str:
@@ -141,11 +150,13 @@ def _nobodys(files: Sequence[File]) -> tuple[str, ...]:
     return (*(_line(file) for file in files if not file.absent), *folders)
 
 
-def _by_patient(files: Sequence[File], left: Counter[str]) -> dict[tuple[str, str], tuple[DicomSeries, ...]]:
+def _by_patient(
+    files: Sequence[File], persons: Persons, left: Counter[str]
+) -> dict[tuple[str, str], tuple[DicomSeries, ...]]:
     """Series of each patient; an image that was exported twice counts once, two under one number count twice."""
     groups: dict[tuple[str, str], dict[str, dict[str, File]]] = {}
     for file in files:
-        series = groups.setdefault(_patient(file.identity), {}).setdefault(file.series_uid, {})
+        series = groups.setdefault(persons.find(file.identity), {}).setdefault(file.series_uid, {})
         name = file.instance_uid or str(file.path)
         if name in series:
             of_that_number = [key for key, other in series.items() if other.instance_uid == file.instance_uid]
