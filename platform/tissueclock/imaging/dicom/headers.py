@@ -8,6 +8,7 @@ import re
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ _IDENTITY = (
 
 _READ = (
     "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "StudyDate", "SeriesTime", "AcquisitionTime",
+    "AcquisitionDateTime", "AcquisitionDate", "SeriesDate", "ContentDate", "ContentTime",
     "Modality", "Manufacturer", "SeriesDescription", "AcquisitionContrast", "ComplexImageComponent",
     "IssuerOfPatientID", "ScanningSequence", "SequenceName", "RepetitionTime", "EchoTime", "InversionTime",
     "ProtocolName", "PulseSequenceName", "FrameOfReferenceUID",
@@ -163,6 +165,24 @@ def read_slice_mm(header: Dataset) -> float | None:
     if len(cosines) != 6 or len(position) != 3:
         return None
     return float(np.dot(np.cross(cosines[:3], cosines[3:]), position))
+
+
+def read_acquired(header: Dataset) -> datetime | None:
+    """When an image was acquired, by the best of the tags that tell a day and a time; None where none does."""
+    moments = [first_text(part, "FrameAcquisitionDateTime") for part in _functional_groups(header)]
+    moments = [min((moment for moment in moments if moment), default=""), first_text(header, "AcquisitionDateTime")]
+    for what in ("Acquisition", "Series", "Content"):
+        day = first_text(header, f"{what}Date") or first_text(header, "StudyDate")
+        moments.append(day + first_text(header, f"{what}Time"))
+    # What else a moment holds, fractions and the offset from Greenwich, is of seconds or common to the scanner.
+    found = (re.match(r"(\d{4})[.-]?(\d\d)[.-]?(\d\d)(\d\d):?(\d\d)(?::?(\d\d))?", text) for text in moments)
+    for one in found:
+        try:
+            if one is not None:
+                return datetime(*(int(number or 0) for number in one.groups()))  # type: ignore[arg-type]
+        except ValueError:  # hour 25, or a day that no month has
+            continue
+    return None
 
 
 def missing_geometry(header: Dataset) -> str:

@@ -168,7 +168,7 @@ def _write(
             for (kind, suffix), image in taken.images.items():
                 (temporary / kind).mkdir(parents=True, exist_ok=True)
                 image.write(temporary / kind / f"{subject}_{suffix}")
-    return PatientLine(subject, "written", taken.missing, taken.series)
+    return PatientLine(subject, "written", taken.missing, taken.series, taken.remarks)
 
 
 def _entry(patient: tuple[str, str], series: Sequence[DicomSeries], studies: Sequence[str]) -> Entry:

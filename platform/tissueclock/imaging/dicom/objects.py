@@ -6,6 +6,7 @@ import logging
 import warnings
 import zlib
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pydicom
@@ -18,6 +19,7 @@ from tissueclock.imaging.dicom.headers import (
     first_number,
     first_text,
     missing_geometry,
+    read_acquired,
     read_facts,
     read_identity,
     read_slice_mm,
@@ -75,6 +77,7 @@ class File:
         time: Of the acquisition, or else of the series, HHMMSS.
         identity: Whose it is.
         facts: What it shows.
+        acquired: When, if both day and time are told; private.
         n_frames: Images in it.
         slice_mm: Where its slice lies along the normal, if it is one slice.
         without: What of its place and size the header does not tell, by keyword; empty if nothing is missing.
@@ -90,6 +93,7 @@ class File:
     time: str
     identity: Identity
     facts: Facts
+    acquired: datetime | None = None
     n_frames: int = 1
     slice_mm: float | None = None
     without: str = ""
@@ -122,6 +126,11 @@ class DicomSeries:
         """How a message names it, without any text of the header."""
         number = self.files[0].number
         return f"series {number}" if number is not None else "series without a number"
+
+    @property
+    def acquired(self) -> datetime | None:
+        """When its first image was acquired; None where no header tells."""
+        return min((file.acquired for file in self.files if file.acquired is not None), default=None)
 
     @property
     def n_frames(self) -> int:
@@ -197,6 +206,7 @@ def _describe(path: Path, header: Dataset, *, damage: str, absent: bool = False,
         time=first_text(header, "AcquisitionTime") or first_text(header, "SeriesTime"),
         identity=read_identity(header),
         facts=read_facts(header),
+        acquired=read_acquired(header),
         n_frames=int(first_number(header, "NumberOfFrames") or 1),
         slice_mm=read_slice_mm(header),
         without=missing_geometry(header),

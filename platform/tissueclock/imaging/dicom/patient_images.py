@@ -14,8 +14,18 @@ from tissueclock.imaging.dicom.conversion import Converted, convert
 from tissueclock.imaging.dicom.objects import DicomSeries
 from tissueclock.imaging.dicom.persons import differ, is_placeholder
 from tissueclock.imaging.dicom.recognition import Verdict, recognise_series
-from tissueclock.imaging.dicom.selection import Candidate, choose_adc, choose_dwi, choose_flair, of_one_session
+from tissueclock.imaging.dicom.selection import (
+    Candidate,
+    choose_adc,
+    choose_dwi,
+    choose_flair,
+    minutes_after,
+    of_one_session,
+)
 from tissueclock.imaging.raw import Duplicates
+
+_APART_MIN = 60.0
+"""FLAIR of more than an hour before or after the diffusion series shows another age of the lesion: that is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +62,14 @@ class Taken:
         series: One line each, in the order of acquisition.
         refusal: Why nothing is taken, in one line; or empty.
         missing: What the patient lacks and can do without, and which series are lost; or empty.
+        remarks: What else should be known, one line each.
     """
 
     images: Mapping[tuple[str, str], Converted]
     series: tuple[SeriesLine, ...]
     refusal: str = ""
     missing: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -68,6 +80,7 @@ class _Conversions:
     images: dict[str, Converted] = field(default_factory=dict)
     said: dict[str, tuple[str, str]] = field(default_factory=dict)
     n_begun: int = 0
+    remarks: list[str] = field(default_factory=list)
 
     def convert(self, series: DicomSeries) -> Converted:
         """The image of a series; raises ImageError."""
@@ -135,7 +148,8 @@ def take(series: Sequence[DicomSeries], work: Path, *, b_values: BValues, duplic
     if refusal:
         refusal = "; ".join([refusal, *told])
     missing = "" if refusal else "; ".join([*([] if ("anat", "FLAIR") in images else ["no FLAIR"]), *told])
-    return Taken(images, _lines(conversions, series, verdicts, refused=bool(refusal)), refusal, missing)
+    lines = _lines(conversions, series, verdicts, refused=bool(refusal))
+    return Taken(images, lines, refusal, missing, () if refusal else tuple(conversions.remarks))
 
 
 def _is_lost(series: DicomSeries, verdict: Verdict) -> bool:
@@ -151,8 +165,26 @@ def _images(
     images = _diffusion_images(conversions, dwi) | _adc_image(conversions, candidates["adc"], dwi[-1])
     if flair is not None:
         conversions.take(flair, "flair")
-        images["anat", "FLAIR"] = conversions.convert(flair.series)
+        images["anat", "FLAIR"] = _timed(conversions, flair, dwi[-1])
     return images
+
+
+def _timed(conversions: _Conversions, flair: Candidate, dwi: Candidate) -> Converted:
+    """FLAIR, with the minutes in its sidecar if it lies far from the diffusion series: a difference is no date."""
+    image = conversions.convert(flair.series)
+    minutes = minutes_after(flair, dwi)
+    if minutes is None or abs(minutes) <= _APART_MIN:
+        return image
+    conversions.remarks.append(
+        f"FLAIR was acquired {_apart(minutes)} the diffusion series; it may show another age of the lesion"
+    )
+    return replace(image, facts={**image.facts, "MinutesAfterDiffusion": round(minutes)})
+
+
+def _apart(minutes: float) -> str:
+    """Such as `1 h 35 min after`."""
+    hours, rest = divmod(round(abs(minutes)), 60)
+    return f"{hours} h {rest} min {'after' if minutes > 0 else 'before'}"
 
 
 def _dwi(
@@ -197,7 +229,9 @@ def _flair(
     left = [one for one in candidates if of_one_session(one, dwi)]
     for one in candidates:
         if one not in left:
-            conversions.leave(one.series, f"{one.verdict.reason}; of another day than the diffusion series")
+            minutes = minutes_after(one, dwi)
+            apart = "" if minutes is None else f" ({_apart(minutes)})"
+            conversions.leave(one.series, f"{one.verdict.reason}; of another day than the diffusion series{apart}")
     while left:
         chosen = choose_flair(left, duplicates=duplicates)
         if conversions.works(chosen):

@@ -46,6 +46,12 @@ def of_one_session(one: Candidate, other: Candidate) -> bool:
     return first.study_uid == second.study_uid or first.study_date == second.study_date != ""
 
 
+def minutes_after(one: Candidate, other: Candidate) -> float | None:
+    """From the beginning of the second series to that of the first; None where headers do not tell both."""
+    first, second = one.series.acquired, other.series.acquired
+    return None if first is None or second is None else (first - second).total_seconds() / 60
+
+
 def choose_dwi(candidates: Sequence[Candidate], b_values: BValues, *, duplicates: Duplicates) -> tuple[Candidate, ...]:
     """The diffusion series of a patient: one that holds all, a trace before directions, or else b0 and trace apart.
 
