@@ -15,6 +15,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
+from tissueclock.imaging.dicom.phase_encoding import read_csa_positive, said_direction, told_direction
 from tissueclock.imaging.dicom.recognition import Facts
 
 _SHARED, _PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
@@ -36,7 +37,7 @@ _READ = (
     "EchoPulseSequence", "EchoPlanarPulseSequence", "InversionTimes", "InversionRecovery", "EffectiveEchoTime",
     "DiffusionBValue", "DiffusionDirectionality", "MRDiffusionSequence", "StudyInstanceUID", "SeriesInstanceUID",
     "SeriesNumber", "InstanceNumber", "ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing",
-    "SamplesPerPixel",
+    "SamplesPerPixel", "InPlanePhaseEncodingDirection", "RectilinearPhaseEncodeReordering",
     "PhotometricInterpretation",
     "NumberOfFrames", "Rows", "Columns", "BitsAllocated", _SHARED, _PER_FRAME,
 )  # fmt: skip
@@ -53,6 +54,11 @@ _PRIVATE_DIRECTION = (
     ("SIEMENS MR HEADER", 0x0019, 0x0D, "siemens"),
     ("Philips Imaging DD 001", 0x2001, 0x04, "philips"),
 )
+_PRIVATE_POLARITY = (
+    ("SIEMENS MR SDI 02", 0x0021, 0x1C, "siemens"),
+    ("SIEMENS CSA HEADER", 0x0029, 0x10, "siemens"),
+)
+_PRIVATE = (*_PRIVATE_B, *_PRIVATE_DIRECTION, *_PRIVATE_POLARITY)
 _DIRECTIONS = {"I": "ISOTROPIC", "ISOTROPIC": "ISOTROPIC", "DIRECTIONAL": "DIRECTIONAL"}
 
 _GE_OFFSET_S_MM2 = 1e9
@@ -62,9 +68,8 @@ _MAX_B_S_MM2 = 1e5
 
 TAGS = [
     *(Tag(keyword) for keyword in (*_READ, *_IDENTITY)),
-    *(Tag(group, block) for _, group, _, _ in _PRIVATE_B for block in range(0x10, 0x18)),
-    *(Tag(group, block << 8 | element) for _, group, element, _ in _PRIVATE_B for block in range(0x10, 0x18)),
-    *(Tag(group, block << 8 | element) for _, group, element, _ in _PRIVATE_DIRECTION for block in range(0x10, 0x18)),
+    *(Tag(group, block) for _, group, _, _ in _PRIVATE for block in range(0x10, 0x18)),
+    *(Tag(group, block << 8 | element) for _, group, element, _ in _PRIVATE for block in range(0x10, 0x18)),
 ]
 """All that is read of a file; private blocks may lie at 10 to 17."""
 
@@ -146,6 +151,7 @@ def read_facts(header: Dataset) -> Facts:
             for keyword in ("SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName")
             for text in _texts(header, keyword)
         ),
+        phase_encodings=_phase_encodings(header, parts),
     )  # fmt: skip
 
 
@@ -281,6 +287,26 @@ def _private_directions(header: Dataset) -> frozenset[str]:
         for value in _private(header, _PRIVATE_DIRECTION)
     )
     return frozenset(_DIRECTIONS[word] for one in found if (word := one.strip(" \0").upper()) in _DIRECTIONS)
+
+
+def _phase_encodings(header: Dataset, parts: list[Dataset]) -> frozenset[str]:
+    """By tags, or else by the series' description; protocols keep the name of what they were copied from."""
+    keywords = ("InPlanePhaseEncodingDirection", "RectilinearPhaseEncodeReordering")
+    axis, reordering = (next((text for part in parts for text in _texts(part, keyword)), "") for keyword in keywords)
+    cosines = next((found for part in parts if len(found := list(_numbers(part, "ImageOrientationPatient"))) == 6), [])
+    polarities = {_polarity(value) for part in parts for value in _private(part, _PRIVATE_POLARITY)} - {None}
+    is_ge = "ge medical" in first_text(header, "Manufacturer").casefold()  # others write LINEAR whatever the polarity
+    told = {
+        told_direction(axis, positive=positive, reordering=reordering if is_ge else "", cosines=cosines)
+        for positive in polarities or {None}
+    } - {""}
+    return frozenset(told or {said_direction(first_text(header, "SeriesDescription"))} - {""})
+
+
+def _polarity(value: Any) -> bool | None:
+    if isinstance(value, bytes) and len(value) > 16:
+        return read_csa_positive(value)
+    return {0.0: False, 1.0: True}.get(number) if (number := _number(value)) is not None else None
 
 
 def _private(header: Dataset, wanted: Iterable[tuple[str, int, int, str]]) -> Iterator[Any]:

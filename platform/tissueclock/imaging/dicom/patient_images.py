@@ -13,6 +13,7 @@ from tissueclock.imaging.bvalues import BValues
 from tissueclock.imaging.dicom.conversion import Converted, convert
 from tissueclock.imaging.dicom.objects import DicomSeries
 from tissueclock.imaging.dicom.persons import differ, is_placeholder
+from tissueclock.imaging.dicom.phase_encoding import are_opposite
 from tissueclock.imaging.dicom.recognition import Verdict, recognise_series
 from tissueclock.imaging.dicom.selection import (
     Candidate,
@@ -206,6 +207,11 @@ def _dwi(
 
 def _with_b_values(conversions: _Conversions, one: Candidate) -> Candidate | None:
     """A candidate, with the b-values that its conversion finds where images do not tell theirs; None: it finds none."""
+    directions = one.series.facts.phase_encodings
+    if are_opposite(directions, directions):
+        reason = f"diffusion of phase encoding {one.phase_encoding} in one series, each distorted the other way"
+        conversions.leave(one.series, reason)
+        return None
     if one.b_values and not one.series.facts.some_b_untold:
         return one
     if not conversions.works(one):

@@ -10,6 +10,7 @@ from typing import Any
 from tissueclock.errors import ImageError
 from tissueclock.imaging.bvalues import SHELL_S_MM2, BValues, flags, reaching, without_b
 from tissueclock.imaging.dicom.objects import DicomSeries
+from tissueclock.imaging.dicom.phase_encoding import are_opposite
 from tissueclock.imaging.dicom.recognition import Verdict
 from tissueclock.imaging.raw import Duplicates
 
@@ -33,6 +34,16 @@ class Candidate:
         """Holds an image without diffusion weighting."""
         return any(value <= SHELL_S_MM2 for value in self.b_values)
 
+    @property
+    def is_plain(self) -> bool:
+        """Holds nothing but images without diffusion weighting."""
+        return bool(self.b_values) and all(value <= SHELL_S_MM2 for value in self.b_values)
+
+    @property
+    def phase_encoding(self) -> str:
+        """Its directions of phase encoding, to name them; empty where none is known."""
+        return " and ".join(sorted(self.series.facts.phase_encodings))
+
     def distance_s_mm2(self, b_values: BValues) -> float:
         """From the wanted b-value to its nearest one, infinite where that is beyond the tolerance."""
         weighted = [abs(value - b_values.b_s_mm2) for value in self.b_values if value > SHELL_S_MM2]
@@ -44,6 +55,12 @@ def of_one_session(one: Candidate, other: Candidate) -> bool:
     """Whether two series are of one study or one day: a FLAIR of the week after tells nothing of the onset."""
     first, second = one.series.files[0].identity, other.series.files[0].identity
     return first.study_uid == second.study_uid or first.study_date == second.study_date != ""
+
+
+def is_reversed(one: Candidate, other: Candidate) -> bool:
+    """Whether two series of one session are stretched in opposite directions."""
+    directions = (which.series.facts.phase_encodings for which in (one, other))
+    return of_one_session(one, other) and are_opposite(*directions)
 
 
 def minutes_after(one: Candidate, other: Candidate) -> float | None:
@@ -74,21 +91,41 @@ def choose_dwi(candidates: Sequence[Candidate], b_values: BValues, *, duplicates
         # Of one shell none is nearer: 928 is no better than 930, and is not to be taken for that.
         alike = [other.distance_s_mm2(b_values) for other in weighted if other.verdict.trace == one.verdict.trace]
         further = one.distance_s_mm2(b_values) - min(alike)
-        return not one.verdict.trace, further if further >= SHELL_S_MM2 else 0.0
+        reverses = any(
+            is_reversed(one, main) and _is_calibrated(main, candidates) and not _is_calibrated(one, candidates)
+            for main in weighted
+        )
+        return not one.verdict.trace, further if further >= SHELL_S_MM2 else 0.0, reverses
 
     if complete := [one for one in weighted if one.has_b0]:
         return (_best(complete, rank, role="dwi", duplicates=duplicates),)
     high = _best(weighted, rank, role="b1000", duplicates=duplicates)
-    plain = [one for one in candidates if one.has_b0 and of_one_session(one, high)]
+    low = _b0_for(high, candidates, b_values, duplicates)
+    return low, high
+
+
+def _is_calibrated(main: Candidate, candidates: Sequence[Candidate]) -> bool:
+    """Whether a series without diffusion weighting was acquired to correct the distortion of this one."""
+    return any(one.is_plain and is_reversed(one, main) for one in candidates)
+
+
+def _b0_for(high: Candidate, candidates: Sequence[Candidate], b_values: BValues, duplicates: Duplicates) -> Candidate:
+    """The b0 beside a series that holds none; one that is distorted the other way does not fit it."""
+    of_that_day = [one for one in candidates if one.has_b0 and of_one_session(one, high)]
+    plain = [one for one in of_that_day if not is_reversed(one, high)]
     if not plain:
         found = sorted({value for one in candidates for value in one.b_values})
         listed = ", ".join(f"{value:g}" for value in found)
         raise ImageError(
             f"b-values {listed} found; b0 of one day with "
-            f"{b_values.b_s_mm2:g} +- {b_values.tolerance_s_mm2:g} is needed"
+            f"{b_values.b_s_mm2:g} +- {b_values.tolerance_s_mm2:g} is needed{_reversal(of_that_day, high)}"
         )
-    low = _best(plain, lambda one: (len(one.b_values),), role="b0", duplicates=duplicates)
-    return low, high
+    return _best(plain, lambda one: (len(one.b_values),), role="b0", duplicates=duplicates)
+
+
+def _reversal(plain: Sequence[Candidate], high: Candidate) -> str:
+    listed = " and ".join(f"{one.series.name} ({one.phase_encoding or 'not told'})" for one in (*plain, high))
+    return f"; {listed} are of opposite phase encoding" if plain else ""
 
 
 def _without_b(candidates: Sequence[Candidate], b_values: BValues, duplicates: Duplicates) -> str:
@@ -146,7 +183,11 @@ def _best(
         return equals[0]
     if duplicates == "last":
         return equals[-1]
-    names = " and ".join(one.series.name for one in equals)
+    directions = [one.phase_encoding for one in equals]
+    names = " and ".join(
+        f"{one.series.name} (phase encoding {direction or 'not told'})" if len(set(directions)) > 1 else one.series.name
+        for one, direction in zip(equals, directions, strict=True)
+    )
     raise ImageError(f"{names} would each do as {role}; one is needed; --duplicates first or last takes one")
 
 
