@@ -21,6 +21,14 @@ BTolerance = Annotated[float, typer.Option(min=0, help="How far the nearest b-va
 DuplicatesOption = Annotated[
     str, typer.Option("--duplicates", help="Of two candidates for one series take: refuse, first or last.")
 ]
+DuplicatesOrTable = Annotated[
+    str,
+    typer.Option(
+        "--duplicates",
+        help="Of two candidates for one series take: refuse, first or last; or by patient, as a table says (TSV with "
+        "participant_id, role: dwi, b0, adc or flair, take: first, last, SeriesNumber or SeriesInstanceUID).",
+    ),
+]
 MOST_LISTED = 12
 
 
@@ -32,7 +40,7 @@ def ingest(
     ] = None,
     b: BValue = 1000.0,
     b_tolerance: BTolerance = 300.0,
-    duplicates: DuplicatesOption = "refuse",
+    duplicates: DuplicatesOrTable = "refuse",
 ) -> None:
     """Turn DICOM into BIDS without names: b0, b1000 and FLAIR of every patient."""
     from tissueclock.imaging.bvalues import BValues, flags
@@ -46,7 +54,7 @@ def ingest(
             target,
             key_file=key or target.with_name(f"{target.name}_key.tsv"),
             b_values=b_values,
-            duplicates=cast("Any", one_of(duplicates, "--duplicates", ("refuse", "first", "last"))),
+            duplicates=_word_or_table(duplicates),
             progress=lambda done, total: told(done, total, ""),
         )
     table = Table(title="patients", title_justify="left")
@@ -247,6 +255,19 @@ def _others(patients: Sequence[Any]) -> str:
     if "written" in outcomes:
         return "the others were written" if "kept" not in outcomes else "the others are written"
     return "the others were there already" if "kept" in outcomes else "nothing was written"
+
+
+def _word_or_table(duplicates: str) -> Any:
+    from tissueclock.imaging.dicom.choices import COLUMNS, read_duplicates
+
+    if duplicates in ("refuse", "first", "last"):
+        return duplicates
+    if not Path(duplicates).is_file():
+        raise InputError(
+            f"--duplicates is {duplicates!r}, and no such file is there; allowed: refuse, first, last, "
+            f"or a table (TSV) with columns {COLUMNS}"
+        )
+    return read_duplicates(Path(duplicates))
 
 
 def _list_remarks(patients: Sequence[Any]) -> None:

@@ -215,7 +215,10 @@ def test_two_equal_series_refuse_the_patient_with_both_numbers(lab, write, role)
     if role == "dwi":
         shutil.rmtree(lab.scans / "002 Zykérman")
     (patient,) = lab.ingest().patients
-    expected = f"series 3 and series 13 would each do as {role}; one is needed; --duplicates first or last takes one"
+    expected = (
+        f"series 3 and series 13 would each do as {role}; one is needed; --duplicates first or last takes one of every "
+        "patient's, --duplicates FILE.tsv (participant_id, role, take) this patient's"
+    )
     assert (patient.outcome, patient.reason) == ("refused", expected)
 
 

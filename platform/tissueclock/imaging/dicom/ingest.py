@@ -12,6 +12,7 @@ from typing import Literal
 from tissueclock.errors import ImageError, StorageError
 from tissueclock.imaging.bvalues import BValues
 from tissueclock.imaging.dataset import describe_participants, write_description
+from tissueclock.imaging.dicom.choices import Choices, DuplicateTable
 from tissueclock.imaging.dicom.keyfile import (
     BY_FRAME,
     BY_STUDY,
@@ -79,7 +80,7 @@ def ingest(
     *,
     key_file: Path,
     b_values: BValues | None = None,
-    duplicates: Duplicates = "refuse",
+    duplicates: Duplicates | DuplicateTable = "refuse",
     progress: Callable[[int, int], None] | None = None,
 ) -> IngestReport:
     """Converts all patients under a folder to BIDS; running again adds what is new.
@@ -89,14 +90,15 @@ def ingest(
         target: The BIDS folder; subjects that are in it stay as they are.
         key_file: Maps patients to subjects; kept from run to run, mode 0600, outside `target`.
         b_values: The b-value wanted; 1000 +- 300 if None.
-        duplicates: Which of two equally good series is taken; `refuse` refuses the patient.
+        duplicates: Which of two equally good series is taken, of all patients or by a table; `refuse` takes none.
         progress: Called with work done and work in all; the unit is a file read or converted.
 
     Returns:
         What became of each patient and series. A bad patient is refused in it, and the others go on.
 
     Raises:
-        ImageError: There is no DICOM in `source`, or the key file lies in `target` or does not know its subjects.
+        ImageError: There is no DICOM in `source`, the key file lies in `target` or does not know its subjects, or a row
+            of `duplicates` speaks of a patient or a series that is not there.
         CohortError: The key file or `participants.tsv` is no table.
         BusyError: Another process gives numbers from the same key file.
         StorageError: A folder cannot be written, or the disk is full.
@@ -124,13 +126,16 @@ def _write_all(
     target: Path,
     key_file: Path,
     b_values: BValues,
-    duplicates: Duplicates,
+    duplicates: Duplicates | DuplicateTable,
     progress: Callable[[int, int], None] | None,
 ) -> list[PatientLine]:
     new = [_entry(patient, series, found.studies.get(patient, ())) for patient, series in found.patients.items()]
     entries = read_key(key_file)
     _check_placeholders(entries.values(), new, key_file)
     entries = number_patients(entries, new)
+    if isinstance(duplicates, DuplicateTable):
+        theirs = {entries[patient].participant_id: series for patient, series in found.patients.items()}
+        duplicates.check({entry.participant_id for entry in entries.values()}, theirs)
     if not (target / "dataset_description.json").exists():  # a lab's own words stay
         write_description(target, name="Stroke MRI", kind="raw", command="tissueclock ingest")
     # Before the first subject: a number that is on the disk must be known.
@@ -140,7 +145,9 @@ def _write_all(
     n_done = 0
     for patient in sorted(found.patients, key=lambda one: entries[one].participant_id):
         series = found.patients[patient]
-        line = _write(entries[patient].participant_id, series, target, b_values, duplicates)
+        subject = entries[patient].participant_id
+        choices = duplicates.choices(subject) if isinstance(duplicates, DuplicateTable) else Choices(duplicates)
+        line = _write(subject, series, target, b_values, choices)
         lines.append(replace(line, remarks=(*_on_identity(entries[patient]), *line.remarks)))
         n_done += sum(len(one.files) for one in series)
         if progress is not None:
@@ -151,17 +158,20 @@ def _write_all(
 
 
 def _write(
-    subject: str, series: Sequence[DicomSeries], target: Path, b_values: BValues, duplicates: Duplicates
+    subject: str, series: Sequence[DicomSeries], target: Path, b_values: BValues, choices: Choices
 ) -> PatientLine:
     if (target / subject).is_dir():
-        return PatientLine(subject, "kept")
+        idle = (
+            "was written by an earlier run: what the table says of it had no effect; remove its folder to choose anew"
+        )
+        return PatientLine(subject, "kept", remarks=(idle,) if choices.rows else ())
     try:
         # Mode 0700: DICOM with its names is unpacked there.
         folder = tempfile.TemporaryDirectory(prefix="tissueclock-ingest-", ignore_cleanup_errors=True)
     except OSError as error:
         raise StorageError(f"{tempfile.gettempdir()}: cannot be written ({error.strerror or error})") from error
     with folder as work:
-        taken = take(series, Path(work), b_values=b_values, duplicates=duplicates)
+        taken = take(series, Path(work), b_values=b_values, choices=choices)
         if taken.refusal:
             return PatientLine(subject, "refused", taken.refusal, taken.series)
         with atomic_path(target / subject) as temporary:
@@ -233,11 +243,12 @@ def _log(key_file: Path, lines: Sequence[PatientLine], damaged: Sequence[str]) -
             str(one.n_files),
             one.taken_as,
             one.reason,
+            one.uid,
         )
         for line in worked
         for one in line.series
     ]
-    rows += [("", "", "", "", "1", "", line) for line in damaged]
+    rows += [("", "", "", "", "1", "", line, "") for line in damaged]
     write_log(key_file, rows, replaced=[*(line.subject for line in worked), MISSING])
 
 

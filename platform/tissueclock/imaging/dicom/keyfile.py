@@ -136,8 +136,9 @@ def write_log(key_file: Path, rows: Sequence[Sequence[str]], *, replaced: Iterab
     """
     path, gone = log_path(key_file), set(replaced)
     old = read_rows(path, required=_LOG_COLUMNS) if path.exists() else ()
-    kept = [tuple(row.cells[c] for c in _LOG_COLUMNS) for row in old if row.cells["participant_id"] not in gone]
-    _write_private(path, _LOG_COLUMNS, sorted([*kept, *(tuple(row) for row in rows)], key=lambda row: row[0]))
+    columns = (*_LOG_COLUMNS, "series_uid")  # logs of earlier versions lack the last
+    kept = [tuple(row.cells.get(c, MISSING) for c in columns) for row in old if row.cells["participant_id"] not in gone]
+    _write_private(path, columns, sorted([*kept, *(tuple(row) for row in rows)], key=lambda row: row[0]))
 
 
 def _union(one: str, other: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tissueclock.errors import ImageError
 from tissueclock.imaging.bvalues import BValues
+from tissueclock.imaging.dicom.choices import Choices
 from tissueclock.imaging.dicom.conversion import Converted, convert
 from tissueclock.imaging.dicom.objects import DicomSeries
 from tissueclock.imaging.dicom.persons import differ, is_placeholder
@@ -21,9 +22,9 @@ from tissueclock.imaging.dicom.selection import (
     choose_dwi,
     choose_flair,
     minutes_after,
+    named,
     of_one_session,
 )
-from tissueclock.imaging.raw import Duplicates
 
 _APART_MIN = 60.0
 """FLAIR of more than an hour before or after the diffusion series shows another age of the lesion: that is said."""
@@ -42,6 +43,7 @@ class SeriesLine:
         taken_as: `dwi`, `b0`, `b1000`, `adc` or `flair`; empty where it was left.
         reason: Why, in one line.
         lost: Whether it was left because files of it are damaged, though it may have been needed.
+        uid: SeriesInstanceUID; private.
     """
 
     name: str
@@ -52,6 +54,7 @@ class SeriesLine:
     taken_as: str
     reason: str
     lost: bool = False
+    uid: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,14 +114,14 @@ class _Conversions:
         return True
 
 
-def take(series: Sequence[DicomSeries], work: Path, *, b_values: BValues, duplicates: Duplicates) -> Taken:
+def take(series: Sequence[DicomSeries], work: Path, *, b_values: BValues, choices: Choices) -> Taken:
     """Chooses the series of a patient that are to be images, and converts them.
 
     Args:
         series: All of one patient's, in the order of acquisition.
         work: A folder of ours; the images are read from it until they are written.
         b_values: The b-value wanted.
-        duplicates: Which of two equally good series is taken.
+        choices: Which of two equally good series is taken.
 
     Returns:
         Images, or the reason why there are none.
@@ -140,10 +143,12 @@ def take(series: Sequence[DicomSeries], work: Path, *, b_values: BValues, duplic
     try:
         _check_person(series)
         _check_dwi(series, candidates["dwi"], verdicts)
-        images = _images(conversions, candidates, b_values, duplicates)
+        images = _images(conversions, candidates, b_values, choices)
+        _check_choices(conversions, series, choices)
         refusal = ""
     except ImageError as error:
         images, refusal = {}, str(error)
+        conversions.said = {uid: said for uid, said in conversions.said.items() if not said[0]}
     lost = [one for one in series if _is_lost(one, verdicts[one.files[0].series_uid]) and one.damage not in refusal]
     told = [f"{one.name} lost: {one.damage}" for one in lost]
     if refusal:
@@ -159,11 +164,11 @@ def _is_lost(series: DicomSeries, verdict: Verdict) -> bool:
 
 
 def _images(
-    conversions: _Conversions, candidates: Mapping[str, Sequence[Candidate]], b_values: BValues, duplicates: Duplicates
+    conversions: _Conversions, candidates: Mapping[str, Sequence[Candidate]], b_values: BValues, choices: Choices
 ) -> dict[tuple[str, str], Converted]:
-    dwi = _dwi(conversions, candidates["dwi"], b_values, duplicates)
-    flair = _flair(conversions, candidates["flair"], dwi[-1], duplicates)
-    images = _diffusion_images(conversions, dwi) | _adc_image(conversions, candidates["adc"], dwi[-1])
+    dwi = _dwi(conversions, candidates["dwi"], b_values, choices)
+    flair = _flair(conversions, candidates["flair"], dwi[-1], choices)
+    images = _diffusion_images(conversions, dwi) | _adc_image(conversions, candidates["adc"], dwi[-1], choices)
     if flair is not None:
         conversions.take(flair, "flair")
         images["anat", "FLAIR"] = _timed(conversions, flair, dwi[-1])
@@ -189,13 +194,13 @@ def _apart(minutes: float) -> str:
 
 
 def _dwi(
-    conversions: _Conversions, candidates: Sequence[Candidate], b_values: BValues, duplicates: Duplicates
+    conversions: _Conversions, candidates: Sequence[Candidate], b_values: BValues, choices: Choices
 ) -> tuple[Candidate, ...]:
     """The best that can be converted: where one cannot, the next best."""
     left = [known for one in candidates if (known := _with_b_values(conversions, one)) is not None]
     while left:
         try:
-            chosen = choose_dwi(left, b_values, duplicates=duplicates)
+            chosen = choose_dwi(left, b_values, choices=choices)
         except ImageError as error:
             raise ImageError(f"{error}{_failures(conversions, candidates)}") from error
         unusable = [one for one in chosen if not conversions.works(one)]
@@ -230,7 +235,7 @@ def _failures(conversions: _Conversions, candidates: Sequence[Candidate]) -> str
 
 
 def _flair(
-    conversions: _Conversions, candidates: Sequence[Candidate], dwi: Candidate, duplicates: Duplicates
+    conversions: _Conversions, candidates: Sequence[Candidate], dwi: Candidate, choices: Choices
 ) -> Candidate | None:
     left = [one for one in candidates if of_one_session(one, dwi)]
     for one in candidates:
@@ -238,8 +243,9 @@ def _flair(
             minutes = minutes_after(one, dwi)
             apart = "" if minutes is None else f" ({_apart(minutes)})"
             conversions.leave(one.series, f"{one.verdict.reason}; of another day than the diffusion series{apart}")
+    left = named("flair", left, choices)
     while left:
-        chosen = choose_flair(left, duplicates=duplicates)
+        chosen = choose_flair(left, choices=choices)
         if conversions.works(chosen):
             shape = conversions.convert(chosen.series).data.shape
             if len(shape) == 3:
@@ -264,15 +270,24 @@ def _diffusion_images(conversions: _Conversions, dwi: Sequence[Candidate]) -> di
 
 
 def _adc_image(
-    conversions: _Conversions, candidates: Sequence[Candidate], dwi: Candidate
+    conversions: _Conversions, candidates: Sequence[Candidate], dwi: Candidate, choices: Choices
 ) -> dict[tuple[str, str], Converted]:
     """The map beside the diffusion series; it is a help, so that doubt about it refuses nobody."""
-    chosen = choose_adc(candidates, dwi=dwi)
+    chosen = choose_adc(candidates, dwi=dwi, choices=choices)
     if chosen is None or not conversions.works(chosen):
         return {}
     conversions.take(chosen, "adc")
     # An ADC map has no b-value, whatever a vendor's header says.
     return {("dwi", "ADC"): replace(conversions.convert(chosen.series), bvals=None, bvecs=None)}
+
+
+def _check_choices(conversions: _Conversions, series: Sequence[DicomSeries], choices: Choices) -> None:
+    """Refuses to take others where a series was named that cannot be taken."""
+    for row in choices.rows.values():
+        said = [conversions.said.get(one.files[0].series_uid, ("", "")) for one in series if row.names(one)]
+        if row.is_series and not any(taken_as for taken_as, _ in said):
+            why = "; ".join(reason for _, reason in said if reason) or "another series was taken"
+            raise ImageError(f"{row.where}: series {row.take} cannot be taken ({why})")
 
 
 def _check_person(series: Sequence[DicomSeries]) -> None:
@@ -319,6 +334,7 @@ def _lines(
                 taken_as=taken_as,
                 reason=reason,
                 lost=_is_lost(one, verdict),
+                uid=first.series_uid,
             )
         )
     return tuple(lines)

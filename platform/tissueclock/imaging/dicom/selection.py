@@ -9,10 +9,12 @@ from typing import Any
 
 from tissueclock.errors import ImageError
 from tissueclock.imaging.bvalues import SHELL_S_MM2, BValues, flags, reaching, without_b
+from tissueclock.imaging.dicom.choices import COLUMNS, Choices
 from tissueclock.imaging.dicom.objects import DicomSeries
 from tissueclock.imaging.dicom.phase_encoding import are_opposite
 from tissueclock.imaging.dicom.recognition import Verdict
-from tissueclock.imaging.raw import Duplicates
+
+_UIDS = "; the list of every series has their SeriesInstanceUID"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +71,13 @@ def minutes_after(one: Candidate, other: Candidate) -> float | None:
     return None if first is None or second is None else (first - second).total_seconds() / 60
 
 
-def choose_dwi(candidates: Sequence[Candidate], b_values: BValues, *, duplicates: Duplicates) -> tuple[Candidate, ...]:
+def choose_dwi(candidates: Sequence[Candidate], b_values: BValues, *, choices: Choices) -> tuple[Candidate, ...]:
     """The diffusion series of a patient: one that holds all, a trace before directions, or else b0 and trace apart.
 
     Args:
         candidates: All diffusion series in the order of acquisition.
         b_values: The b-value wanted.
-        duplicates: What to do where two are equally good.
+        choices: What to do where two are equally good.
 
     Returns:
         One series, or two: b0 and b1000.
@@ -85,7 +87,8 @@ def choose_dwi(candidates: Sequence[Candidate], b_values: BValues, *, duplicates
     """
     weighted = [one for one in candidates if one.distance_s_mm2(b_values) < float("inf")]
     if not weighted:
-        raise ImageError(_without_b(candidates, b_values, duplicates))
+        raise ImageError(_without_b(candidates, b_values, choices))
+    weighted = named("dwi", weighted, choices)
 
     def rank(one: Candidate) -> tuple[Any, ...]:
         # Of one shell none is nearer: 928 is no better than 930, and is not to be taken for that.
@@ -98,9 +101,9 @@ def choose_dwi(candidates: Sequence[Candidate], b_values: BValues, *, duplicates
         return not one.verdict.trace, further if further >= SHELL_S_MM2 else 0.0, reverses
 
     if complete := [one for one in weighted if one.has_b0]:
-        return (_best(complete, rank, role="dwi", duplicates=duplicates),)
-    high = _best(weighted, rank, role="b1000", duplicates=duplicates)
-    low = _b0_for(high, candidates, b_values, duplicates)
+        return (_best(complete, rank, role="dwi", choices=choices),)
+    high = _best(weighted, rank, role="b1000", choices=choices)
+    low = _b0_for(high, candidates, b_values, choices)
     return low, high
 
 
@@ -109,7 +112,7 @@ def _is_calibrated(main: Candidate, candidates: Sequence[Candidate]) -> bool:
     return any(one.is_plain and is_reversed(one, main) for one in candidates)
 
 
-def _b0_for(high: Candidate, candidates: Sequence[Candidate], b_values: BValues, duplicates: Duplicates) -> Candidate:
+def _b0_for(high: Candidate, candidates: Sequence[Candidate], b_values: BValues, choices: Choices) -> Candidate:
     """The b0 beside a series that holds none; one that is distorted the other way does not fit it."""
     of_that_day = [one for one in candidates if one.has_b0 and of_one_session(one, high)]
     plain = [one for one in of_that_day if not is_reversed(one, high)]
@@ -120,7 +123,8 @@ def _b0_for(high: Candidate, candidates: Sequence[Candidate], b_values: BValues,
             f"b-values {listed} found; b0 of one day with "
             f"{b_values.b_s_mm2:g} +- {b_values.tolerance_s_mm2:g} is needed{_reversal(of_that_day, high)}"
         )
-    return _best(plain, lambda one: (len(one.b_values),), role="b0", duplicates=duplicates)
+    plain = named("b0", plain, choices)
+    return _best(plain, lambda one: (len(one.b_values),), role="b0", choices=choices)
 
 
 def _reversal(plain: Sequence[Candidate], high: Candidate) -> str:
@@ -128,7 +132,7 @@ def _reversal(plain: Sequence[Candidate], high: Candidate) -> str:
     return f"; {listed} are of opposite phase encoding" if plain else ""
 
 
-def _without_b(candidates: Sequence[Candidate], b_values: BValues, duplicates: Duplicates) -> str:
+def _without_b(candidates: Sequence[Candidate], b_values: BValues, choices: Choices) -> str:
     """What to say where no b-value is near enough; an option is advised only where it would do."""
     found = [value for one in candidates for value in one.b_values]
     other = reaching(found, b_values)
@@ -136,29 +140,36 @@ def _without_b(candidates: Sequence[Candidate], b_values: BValues, duplicates: D
     if other is None:
         return advised
     try:
-        choose_dwi(candidates, other, duplicates=duplicates)
+        choose_dwi(candidates, other, choices=choices)
     except ImageError as error:
         plain, _, _ = advised.partition("; --b")
         return f"{plain}; with {flags(other, instead_of=b_values)} there would remain: {error}"
     return advised
 
 
-def choose_flair(candidates: Sequence[Candidate], *, duplicates: Duplicates) -> Candidate:
+def choose_flair(candidates: Sequence[Candidate], *, choices: Choices) -> Candidate:
     """The FLAIR of a patient: one as acquired before a reformatted one, one by its tags before one by its text.
 
     Raises:
         ImageError: Two would do and neither was asked for.
     """
     return _best(
-        candidates,
+        named("flair", candidates, choices),
         lambda one: (one.verdict.reformatted, one.verdict.evidence == "free text"),
         role="flair",
-        duplicates=duplicates,
+        choices=choices,
     )
 
 
-def choose_adc(candidates: Sequence[Candidate], *, dwi: Candidate) -> Candidate | None:
-    """The ADC map of the diffusion series that was taken: of its study, next to it in number; None in doubt."""
+def choose_adc(candidates: Sequence[Candidate], *, dwi: Candidate, choices: Choices) -> Candidate | None:
+    """The ADC map of the diffusion series that was taken: of its study, next to it in number; None in doubt.
+
+    Raises:
+        ImageError: A map was named that is no candidate.
+    """
+    row = choices.row("adc")
+    if row is not None and row.is_series and len(chosen := named("adc", candidates, choices)) == 1:
+        return chosen[0]
     number = dwi.series.files[0].number
 
     def distance(one: Candidate) -> float:
@@ -167,7 +178,27 @@ def choose_adc(candidates: Sequence[Candidate], *, dwi: Candidate) -> Candidate 
 
     same = [one for one in candidates if _study(one) == _study(dwi)]
     nearest = [one for one in same if distance(one) == min(distance(other) for other in same)]
+    if row is not None and row.role == "adc" and nearest:
+        return nearest[-1 if row.take == "last" else 0]
     return nearest[0] if len(nearest) == 1 else None
+
+
+def named(role: str, candidates: Sequence[Candidate], choices: Choices) -> list[Candidate]:
+    """The one candidate that the user has named for a role, or all where none was named.
+
+    Raises:
+        ImageError: The series named is no candidate, or several have its number.
+    """
+    row = choices.row(role)
+    if row is None or not row.is_series:
+        return list(candidates)
+    found = [one for one in candidates if row.names(one.series)]
+    if len(found) > 1:
+        raise ImageError(f"{row.where}: {len(found)} series have number {row.take}; give a SeriesInstanceUID{_UIDS}")
+    if found or not row.role:  # without a role it is named for one of them
+        return found or list(candidates)
+    listed = ", ".join(one.series.name for one in candidates) or "there are none"
+    raise ImageError(f"{row.where}: series {row.take} is no candidate for {role} ({listed})")
 
 
 def _best(
@@ -175,20 +206,25 @@ def _best(
     rank: Callable[[Candidate], tuple[Any, ...]],
     *,
     role: str,
-    duplicates: Duplicates,
+    choices: Choices,
 ) -> Candidate:
     ranked = [rank(one) for one in candidates]
     equals = [one for one, own in zip(candidates, ranked, strict=True) if own == min(ranked)]
-    if len(equals) == 1 or duplicates == "first":
+    rule = choices.rule(role)
+    if len(equals) == 1 or rule == "first":
         return equals[0]
-    if duplicates == "last":
+    if rule == "last":
         return equals[-1]
     directions = [one.phase_encoding for one in equals]
     names = " and ".join(
         f"{one.series.name} (phase encoding {direction or 'not told'})" if len(set(directions)) > 1 else one.series.name
         for one, direction in zip(equals, directions, strict=True)
     )
-    raise ImageError(f"{names} would each do as {role}; one is needed; --duplicates first or last takes one")
+    numbers = {one.series.files[0].number for one in equals}
+    raise ImageError(
+        f"{names} would each do as {role}; one is needed; --duplicates first or last takes one of every patient's, "
+        f"--duplicates FILE.tsv ({COLUMNS}) this patient's{_UIDS if len(numbers) < len(equals) else ''}"
+    )
 
 
 def _study(one: Candidate) -> str:
