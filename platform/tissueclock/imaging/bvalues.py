@@ -77,11 +77,16 @@ def without_b(bvals: Sequence[float], *, wanted: float, tolerance: float) -> str
     >>> without_b([0.0, 1500.0, 1500.0], wanted=1000.0, tolerance=300.0)
     'b-values 0, 1500 found; 1000 +- 300 is needed; --b-tolerance 500 would take it'
     """
-    found = ", ".join(f"{value:g}" for value in sorted(set(bvals))) or "none"
-    line = f"b-values {found} found; {wanted:g} +- {tolerance:g} is needed"
     asked = BValues(wanted, tolerance)
+    line = lacking(bvals, asked)
     other = reaching(bvals, asked)
     return line if other is None else f"{line}; {flags(other, instead_of=asked)} would take it"
+
+
+def lacking(bvals: Sequence[float], asked: BValues) -> str:
+    """The b-values found, s/mm2, and the one needed, without advice."""
+    found = ", ".join(f"{value:g}" for value in sorted(set(bvals))) or "none"
+    return f"b-values {found} found; {asked.b_s_mm2:g} +- {asked.tolerance_s_mm2:g} is needed"
 
 
 def reaching(bvals: Sequence[float], asked: BValues) -> BValues | None:

@@ -41,6 +41,13 @@ def test_a_tolerance_that_would_not_do_is_told_with_what_is_missing_beside_it(la
     assert patient.reason == remaining
 
 
+def test_a_tolerance_for_a_series_that_cannot_be_converted_is_not_said_to_do(lab, tmp_path):
+    scanner.siemens_trace(tmp_path / "scans", b=(0, 1500))[4].unlink()
+    (patient,) = lab()
+    assert "would take it" not in patient.reason
+    assert "with --b-tolerance 500 there would remain: no diffusion series can be used" in patient.reason
+
+
 def test_the_next_command_asks_for_the_b_value_that_was_taken(command, tmp_path):
     scanner.siemens_trace(tmp_path / "scans", b=(0, 1500))
     result, said = command("--b-tolerance", "500")

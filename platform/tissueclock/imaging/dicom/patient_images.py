@@ -9,7 +9,7 @@ from itertools import combinations
 from pathlib import Path
 
 from tissueclock.errors import ImageError
-from tissueclock.imaging.bvalues import BValues
+from tissueclock.imaging.bvalues import BValues, flags
 from tissueclock.imaging.dicom.choices import Choices
 from tissueclock.imaging.dicom.conversion import Converted, convert
 from tissueclock.imaging.dicom.objects import DicomSeries
@@ -18,6 +18,7 @@ from tissueclock.imaging.dicom.phase_encoding import are_opposite
 from tissueclock.imaging.dicom.recognition import Verdict, recognise_series
 from tissueclock.imaging.dicom.selection import (
     Candidate,
+    MissingBError,
     choose_adc,
     choose_dwi,
     choose_flair,
@@ -201,6 +202,10 @@ def _dwi(
     while left:
         try:
             chosen = choose_dwi(left, b_values, choices=choices)
+        except MissingBError as error:
+            failed = _failures(conversions, candidates)  # before what trying the advice adds
+            advice = _advice(conversions, left, error.other, b_values, choices)
+            raise ImageError(f"{error}{advice}{failed}") from error
         except ImageError as error:
             raise ImageError(f"{error}{_failures(conversions, candidates)}") from error
         unusable = [one for one in chosen if not conversions.works(one)]
@@ -208,6 +213,24 @@ def _dwi(
             return chosen
         left = [one for one in left if one not in unusable]
     raise ImageError(f"no diffusion series can be used{_failures(conversions, candidates)}")
+
+
+def _advice(
+    conversions: _Conversions,
+    candidates: Sequence[Candidate],
+    other: BValues | None,
+    b_values: BValues,
+    choices: Choices,
+) -> str:
+    """An option that would do, since it was tried, or what would be missing with it; empty where there is none."""
+    if other is None:
+        return ""
+    option = flags(other, instead_of=b_values)
+    try:
+        _dwi(conversions, candidates, other, choices)
+    except ImageError as error:
+        return f"; with {option} there would remain: {error}"
+    return f"; {option} would take it"
 
 
 def _with_b_values(conversions: _Conversions, one: Candidate) -> Candidate | None:

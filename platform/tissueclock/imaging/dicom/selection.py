@@ -8,13 +8,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from tissueclock.errors import ImageError
-from tissueclock.imaging.bvalues import SHELL_S_MM2, BValues, flags, reaching, without_b
+from tissueclock.imaging.bvalues import SHELL_S_MM2, BValues, lacking, reaching
 from tissueclock.imaging.dicom.choices import COLUMNS, Choices
 from tissueclock.imaging.dicom.objects import DicomSeries
 from tissueclock.imaging.dicom.phase_encoding import are_opposite
 from tissueclock.imaging.dicom.recognition import Verdict
 
 _UIDS = "; the list of every series has their SeriesInstanceUID"
+
+
+class MissingBError(ImageError):
+    """No series has a b-value near enough; `other` is what to ask for to reach one, or None."""
+
+    def __init__(self, line: str, other: BValues | None) -> None:
+        super().__init__(line)
+        self.other = other
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +95,8 @@ def choose_dwi(candidates: Sequence[Candidate], b_values: BValues, *, choices: C
     """
     weighted = [one for one in candidates if one.distance_s_mm2(b_values) < float("inf")]
     if not weighted:
-        raise ImageError(_without_b(candidates, b_values, choices))
+        found = [value for one in candidates for value in one.b_values]
+        raise MissingBError(lacking(found, b_values), reaching(found, b_values))
     weighted = named("dwi", weighted, choices)
 
     def rank(one: Candidate) -> tuple[Any, ...]:
@@ -130,21 +139,6 @@ def _b0_for(high: Candidate, candidates: Sequence[Candidate], b_values: BValues,
 def _reversal(plain: Sequence[Candidate], high: Candidate) -> str:
     listed = " and ".join(f"{one.series.name} ({one.phase_encoding or 'not told'})" for one in (*plain, high))
     return f"; {listed} are of opposite phase encoding" if plain else ""
-
-
-def _without_b(candidates: Sequence[Candidate], b_values: BValues, choices: Choices) -> str:
-    """What to say where no b-value is near enough; an option is advised only where it would do."""
-    found = [value for one in candidates for value in one.b_values]
-    other = reaching(found, b_values)
-    advised = without_b(found, wanted=b_values.b_s_mm2, tolerance=b_values.tolerance_s_mm2)
-    if other is None:
-        return advised
-    try:
-        choose_dwi(candidates, other, choices=choices)
-    except ImageError as error:
-        plain, _, _ = advised.partition("; --b")
-        return f"{plain}; with {flags(other, instead_of=b_values)} there would remain: {error}"
-    return advised
 
 
 def choose_flair(candidates: Sequence[Candidate], *, choices: Choices) -> Candidate:
