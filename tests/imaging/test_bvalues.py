@@ -41,6 +41,11 @@ def test_picks_the_whole_shell_nearest_to_the_wanted_b_value(bvals, wanted, tole
         ([0, 0], "b-values 0 found; 1000 +- 300 is needed"),
         ([0, 2000], "b-values 0, 2000 found; 1000 +- 300 is needed; --b 2000 would take it"),
         ([], "b-values none found; 1000 +- 300 is needed"),
+        ([0, 50], "b-values 0, 50 found; 1000 +- 300 is needed"),
+        ([0, 50, 2000], "b-values 0, 50, 2000 found; 1000 +- 300 is needed; --b 2000 would take it"),
+        ([40, 1970], "b-values 40, 1970 found; 1000 +- 300 is needed; --b 1970 would take it"),
+        ([0, 150], "b-values 0, 150 found; 1000 +- 300 is needed"),
+        ([150, 1900], "b-values 150, 1900 found; 1000 +- 300 is needed; --b 1900 would take it"),
     ],
 )
 def test_says_which_b_values_there_are_where_none_is_near(bvals, line):

@@ -21,6 +21,14 @@ BTolerance = Annotated[float, typer.Option(min=0, help="How far the nearest b-va
 DuplicatesOption = Annotated[
     str, typer.Option("--duplicates", help="Of two candidates for one series take: refuse, first or last.")
 ]
+DuplicatesOrTable = Annotated[
+    str,
+    typer.Option(
+        "--duplicates",
+        help="Of two candidates for one series take: refuse, first or last; or by patient, as a table says (TSV with "
+        "participant_id, role: dwi, b0, adc or flair, take: first, last, SeriesNumber or SeriesInstanceUID).",
+    ),
+]
 MOST_LISTED = 12
 
 
@@ -32,20 +40,21 @@ def ingest(
     ] = None,
     b: BValue = 1000.0,
     b_tolerance: BTolerance = 300.0,
-    duplicates: DuplicatesOption = "refuse",
+    duplicates: DuplicatesOrTable = "refuse",
 ) -> None:
     """Turn DICOM into BIDS without names: b0, b1000 and FLAIR of every patient."""
-    from tissueclock.imaging.bvalues import BValues
+    from tissueclock.imaging.bvalues import BValues, flags
     from tissueclock.imaging.dicom.ingest import ingest as ingest_folder
 
     target = target.absolute()
+    b_values = BValues(b, b_tolerance)
     with show_progress("files") as told:
         report = ingest_folder(
             source,
             target,
             key_file=key or target.with_name(f"{target.name}_key.tsv"),
-            b_values=BValues(b, b_tolerance),
-            duplicates=cast("Any", one_of(duplicates, "--duplicates", ("refuse", "first", "last"))),
+            b_values=b_values,
+            duplicates=_word_or_table(duplicates),
             progress=lambda done, total: told(done, total, ""),
         )
     table = Table(title="patients", title_justify="left")
@@ -56,6 +65,7 @@ def ingest(
         left = [line for line in patient.series if not line.taken_as]
         table.add_row(patient.subject, patient.outcome, taken, str(len(left)), escape(patient.reason))
     console.print(table)
+    _list_remarks(report.patients)
     _list_left(report.patients)
     n_lost = _list_lost(report.patients)
     for line in report.damaged_files[:MOST_LISTED]:
@@ -68,15 +78,16 @@ def ingest(
     n_there = len(report.patients) - n_refused
     say(f"{target}: {sum(p.outcome == 'written' for p in report.patients)} patients written")
     say(f"  who they are (private, mode 0600): {report.key_file}; every series: {report.log_file}")
+    options = flags(b_values, instead_of=BValues()).split()  # of an image that was asked for, preprocess must know
     if n_there:
         say(f"  next: fill in onset_to_mri_min and lesion_side in {target / 'participants.tsv'}")
-        say(f"        tissueclock preprocess {target} {target}-preprocessed")
-    others = "the others were written" if n_there else "nothing was written"
+        say(" ".join(["        tissueclock preprocess", str(target), f"{target}-preprocessed", *options]))
+    others = _others(report.patients)
     faults = {
         f"{n_refused} of {len(report.patients)} patients refused (above); {others}": n_refused,
         f"{n_lost} series lost to damaged files (above); "
         "restore the files, remove the subjects that lack them and run again": n_lost,
-        f"{len(report.damaged_files)} damaged files of nobody known (above)": len(report.damaged_files),
+        f"{len(report.damaged_files)} damaged or absent files of nobody known (above)": len(report.damaged_files),
     }
     if any(faults.values()):
         raise InputError("; ".join(fault for fault, n in faults.items() if n))
@@ -138,7 +149,8 @@ def preprocess(
     _print_quality(judged, result)
     say(f"{target}: {len(result.done)} patients done, {len(result.kept)} were done before, {len(result.failed)} failed")
     say(f"  look at {folder.quality_page}, and write yes into the exclude column of {folder.quality_table.name}")
-    say(f"  next: tissueclock pack {target} COHORT")
+    if result.done or result.kept:
+        say(f"  next: tissueclock pack {target} COHORT")
     _end(result)
 
 
@@ -233,7 +245,40 @@ def _end(result: "Preparation") -> None:
     if others:
         raise TissueclockError(f"{len(others)} patients failed (above); run the same command again to go on")
     if result.failed:
-        raise InputError(f"{len(result.failed)} patients refused (above); the others are done")
+        rest = "the others are done" if result.done or result.kept else "none is done"
+        raise InputError(f"{len(result.failed)} patients refused (above); {rest}")
+
+
+def _others(patients: Sequence[Any]) -> str:
+    """What became of those who were not refused."""
+    outcomes = {patient.outcome for patient in patients}
+    if "written" in outcomes:
+        return "the others were written" if "kept" not in outcomes else "the others are written"
+    return "the others were there already" if "kept" in outcomes else "nothing was written"
+
+
+def _word_or_table(duplicates: str) -> Any:
+    from tissueclock.imaging.dicom.choices import COLUMNS, read_duplicates
+
+    if duplicates in ("refuse", "first", "last"):
+        return duplicates
+    if not Path(duplicates).is_file():
+        raise InputError(
+            f"--duplicates is {duplicates!r}, and no such file is there; allowed: refuse, first, last, "
+            f"or a table (TSV) with columns {COLUMNS}"
+        )
+    return read_duplicates(Path(duplicates))
+
+
+def _list_remarks(patients: Sequence[Any]) -> None:
+    """What is said of patients, each remark once."""
+    subjects: dict[str, list[str]] = {}
+    for patient in patients:
+        for remark in patient.remarks:
+            subjects.setdefault(remark, []).append(patient.subject)
+    for remark, named in subjects.items():
+        more = f" and {len(named) - MOST_LISTED} more" if len(named) > MOST_LISTED else ""
+        say(f"  {', '.join(named[:MOST_LISTED])}{more}: {remark}")
 
 
 def _list_left(patients: Sequence[Any]) -> None:

@@ -23,6 +23,9 @@ SHELL_FRACTION = 0.05
 MAX_B0_S_MM2 = 50.0
 """Up to here an image counts as b0: vendors write 0, 5 or 50."""
 
+LOWEST_B_S_MM2 = 200.0
+"""Below, no image shows a stroke by its diffusion: a lower b-value is not to be asked for."""
+
 _FLAG_STEP_S_MM2 = 50.0
 
 
@@ -74,16 +77,56 @@ def without_b(bvals: Sequence[float], *, wanted: float, tolerance: float) -> str
     >>> without_b([0.0, 1500.0, 1500.0], wanted=1000.0, tolerance=300.0)
     'b-values 0, 1500 found; 1000 +- 300 is needed; --b-tolerance 500 would take it'
     """
+    asked = BValues(wanted, tolerance)
+    line = lacking(bvals, asked)
+    other = reaching(bvals, asked)
+    return line if other is None else f"{line}; {flags(other, instead_of=asked)} would take it"
+
+
+def lacking(bvals: Sequence[float], asked: BValues) -> str:
+    """The b-values found, s/mm2, and the one needed, without advice."""
     found = ", ".join(f"{value:g}" for value in sorted(set(bvals))) or "none"
-    line = f"b-values {found} found; {wanted:g} +- {tolerance:g} is needed"
-    weighted = [value for value in bvals if value >= SHELL_S_MM2]
-    distance = min((abs(value - wanted) for value in weighted), default=math.inf)
-    # A tolerance that reaches b0 would take anything: it is no advice.
+    return f"b-values {found} found; {asked.b_s_mm2:g} +- {asked.tolerance_s_mm2:g} is needed"
+
+
+def reaching(bvals: Sequence[float], asked: BValues) -> BValues | None:
+    """What to ask for so that the nearest weighted image is taken: a wider tolerance, or else its own b-value.
+
+    Args:
+        bvals: Those found, s/mm2.
+        asked: The b-value asked for until now, which reaches none.
+
+    Returns:
+        None where nothing would do: no image is weighted, or none enough to show a stroke.
+
+    >>> reaching([50.0, 2000.0], BValues())
+    BValues(b_s_mm2=2000.0, tolerance_s_mm2=300.0)
+    """
+    weighted = [value for value in bvals if value >= LOWEST_B_S_MM2]
     if not weighted:
-        return line
-    if wanted <= distance:
-        return f"{line}; --b {min(weighted, key=lambda value: abs(value - wanted)):g} would take it"
-    return f"{line}; --b-tolerance {math.ceil(distance / _FLAG_STEP_S_MM2) * _FLAG_STEP_S_MM2:g} would take it"
+        return None
+    nearest = min(weighted, key=lambda value: abs(value - asked.b_s_mm2))
+    tolerance = math.ceil(abs(nearest - asked.b_s_mm2) / _FLAG_STEP_S_MM2) * _FLAG_STEP_S_MM2
+    # A tolerance that reaches b0 would take anything: it is no advice.
+    if tolerance < asked.b_s_mm2 - LOWEST_B_S_MM2:
+        return BValues(asked.b_s_mm2, tolerance)
+    return BValues(nearest, asked.tolerance_s_mm2)
+
+
+def flags(b_values: BValues, *, instead_of: BValues) -> str:
+    """The options that ask for a b-value and a tolerance where others were asked for; empty where they are the same.
+
+    >>> flags(BValues(1000.0, 500.0), instead_of=BValues()), flags(BValues(), instead_of=BValues())
+    ('--b-tolerance 500', '')
+    """
+    return " ".join(
+        f"{option} {value:g}"
+        for option, value, known in (
+            ("--b", b_values.b_s_mm2, instead_of.b_s_mm2),
+            ("--b-tolerance", b_values.tolerance_s_mm2, instead_of.tolerance_s_mm2),
+        )
+        if value != known
+    )
 
 
 def read_bvals(path: Path, n_volumes: int) -> Float[np.ndarray, " n"]:

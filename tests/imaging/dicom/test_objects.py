@@ -79,7 +79,7 @@ def test_groups_patients_by_id_and_issuer_and_by_study_where_there_is_none(tmp_p
     scanner.flair(tmp_path / "1", PatientID="A")
     scanner.flair(tmp_path / "2", PatientID="A", IssuerOfPatientID="elsewhere", StudyInstanceUID="1.2.1")
     scanner.flair(tmp_path / "3", PatientID="", StudyInstanceUID="1.2.2")
-    scanner.flair(tmp_path / "4", PatientID="", StudyInstanceUID="1.2.3")
+    scanner.flair(tmp_path / "4", PatientID="", StudyInstanceUID="1.2.3", FrameOfReferenceUID="1.2.9")
     assert sorted(survey(tmp_path).patients) == [("", "1.2.2"), ("", "1.2.3"), ("A", ""), ("A", "elsewhere")]
 
 

@@ -8,12 +8,14 @@ import re
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
+from tissueclock.imaging.dicom.phase_encoding import read_csa_positive, said_direction, told_direction
 from tissueclock.imaging.dicom.recognition import Facts
 
 _SHARED, _PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
@@ -28,13 +30,14 @@ _IDENTITY = (
 
 _READ = (
     "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "StudyDate", "SeriesTime", "AcquisitionTime",
+    "AcquisitionDateTime", "AcquisitionDate", "SeriesDate", "ContentDate", "ContentTime",
     "Modality", "Manufacturer", "SeriesDescription", "AcquisitionContrast", "ComplexImageComponent",
     "IssuerOfPatientID", "ScanningSequence", "SequenceName", "RepetitionTime", "EchoTime", "InversionTime",
-    "ProtocolName", "PulseSequenceName",
+    "ProtocolName", "PulseSequenceName", "FrameOfReferenceUID",
     "EchoPulseSequence", "EchoPlanarPulseSequence", "InversionTimes", "InversionRecovery", "EffectiveEchoTime",
     "DiffusionBValue", "DiffusionDirectionality", "MRDiffusionSequence", "StudyInstanceUID", "SeriesInstanceUID",
     "SeriesNumber", "InstanceNumber", "ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing",
-    "SamplesPerPixel",
+    "SamplesPerPixel", "InPlanePhaseEncodingDirection", "RectilinearPhaseEncodeReordering",
     "PhotometricInterpretation",
     "NumberOfFrames", "Rows", "Columns", "BitsAllocated", _SHARED, _PER_FRAME,
 )  # fmt: skip
@@ -51,6 +54,11 @@ _PRIVATE_DIRECTION = (
     ("SIEMENS MR HEADER", 0x0019, 0x0D, "siemens"),
     ("Philips Imaging DD 001", 0x2001, 0x04, "philips"),
 )
+_PRIVATE_POLARITY = (
+    ("SIEMENS MR SDI 02", 0x0021, 0x1C, "siemens"),
+    ("SIEMENS CSA HEADER", 0x0029, 0x10, "siemens"),
+)
+_PRIVATE = (*_PRIVATE_B, *_PRIVATE_DIRECTION, *_PRIVATE_POLARITY)
 _DIRECTIONS = {"I": "ISOTROPIC", "ISOTROPIC": "ISOTROPIC", "DIRECTIONAL": "DIRECTIONAL"}
 
 _GE_OFFSET_S_MM2 = 1e9
@@ -60,9 +68,8 @@ _MAX_B_S_MM2 = 1e5
 
 TAGS = [
     *(Tag(keyword) for keyword in (*_READ, *_IDENTITY)),
-    *(Tag(group, block) for _, group, _, _ in _PRIVATE_B for block in range(0x10, 0x18)),
-    *(Tag(group, block << 8 | element) for _, group, element, _ in _PRIVATE_B for block in range(0x10, 0x18)),
-    *(Tag(group, block << 8 | element) for _, group, element, _ in _PRIVATE_DIRECTION for block in range(0x10, 0x18)),
+    *(Tag(group, block) for _, group, _, _ in _PRIVATE for block in range(0x10, 0x18)),
+    *(Tag(group, block << 8 | element) for _, group, element, _ in _PRIVATE for block in range(0x10, 0x18)),
 ]
 """All that is read of a file; private blocks may lie at 10 to 17."""
 
@@ -76,9 +83,10 @@ class Identity:
         issuer: Of the patient ID.
         name: The patient's, as written.
         birth_date: YYYYMMDD, or empty.
-        study_uid: Of the study.
+        study_uid: Of the study; where that is missing, of the frame of reference or the series.
         study_date: YYYYMMDD, or empty.
         words: Whatever else may name a person, a place or a machine, in lower case, words of three letters or more.
+        frame_uid: Of the frame of reference: one where the head lay on the table without moving it; or empty.
     """
 
     patient_id: str
@@ -88,6 +96,7 @@ class Identity:
     study_uid: str
     study_date: str
     words: frozenset[str]
+    frame_uid: str = ""
 
 
 def read_identity(header: Dataset) -> Identity:
@@ -95,14 +104,16 @@ def read_identity(header: Dataset) -> Identity:
     texts = (text for keyword in _IDENTITY for text in _texts(header, keyword))
     # A word of two letters is in every model's name.
     words = frozenset(word for text in texts for word in re.split(r"[\W_]+", text.casefold()) if len(word) > 2)
+    uids = (first_text(header, f"{what}UID") for what in ("StudyInstance", "FrameOfReference", "SeriesInstance"))
     return Identity(
         patient_id=first_text(header, "PatientID"),
         issuer=first_text(header, "IssuerOfPatientID"),
         name=first_text(header, "PatientName"),
         birth_date=first_text(header, "PatientBirthDate"),
-        study_uid=first_text(header, "StudyInstanceUID"),
+        study_uid=next((uid for uid in uids if uid), ""),
         study_date=first_text(header, "StudyDate"),
         words=words,
+        frame_uid=first_text(header, "FrameOfReferenceUID"),
     )
 
 
@@ -140,6 +151,7 @@ def read_facts(header: Dataset) -> Facts:
             for keyword in ("SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName")
             for text in _texts(header, keyword)
         ),
+        phase_encodings=_phase_encodings(header, parts),
     )  # fmt: skip
 
 
@@ -159,6 +171,24 @@ def read_slice_mm(header: Dataset) -> float | None:
     if len(cosines) != 6 or len(position) != 3:
         return None
     return float(np.dot(np.cross(cosines[:3], cosines[3:]), position))
+
+
+def read_acquired(header: Dataset) -> datetime | None:
+    """When an image was acquired, by the best of the tags that tell a day and a time; None where none does."""
+    moments = [first_text(part, "FrameAcquisitionDateTime") for part in _functional_groups(header)]
+    moments = [min((moment for moment in moments if moment), default=""), first_text(header, "AcquisitionDateTime")]
+    for what in ("Acquisition", "Series", "Content"):
+        day = first_text(header, f"{what}Date") or first_text(header, "StudyDate")
+        moments.append(day + first_text(header, f"{what}Time"))
+    # What else a moment holds, fractions and the offset from Greenwich, is of seconds or common to the scanner.
+    found = (re.match(r"(\d{4})[.-]?(\d\d)[.-]?(\d\d)(\d\d):?(\d\d)(?::?(\d\d))?", text) for text in moments)
+    for one in found:
+        try:
+            if one is not None:
+                return datetime(*(int(number or 0) for number in one.groups()))  # type: ignore[arg-type]
+        except ValueError:  # hour 25, or a day that no month has
+            continue
+    return None
 
 
 def missing_geometry(header: Dataset) -> str:
@@ -257,6 +287,26 @@ def _private_directions(header: Dataset) -> frozenset[str]:
         for value in _private(header, _PRIVATE_DIRECTION)
     )
     return frozenset(_DIRECTIONS[word] for one in found if (word := one.strip(" \0").upper()) in _DIRECTIONS)
+
+
+def _phase_encodings(header: Dataset, parts: list[Dataset]) -> frozenset[str]:
+    """By tags, or else by the series' description; protocols keep the name of what they were copied from."""
+    keywords = ("InPlanePhaseEncodingDirection", "RectilinearPhaseEncodeReordering")
+    axis, reordering = (next((text for part in parts for text in _texts(part, keyword)), "") for keyword in keywords)
+    cosines = next((found for part in parts if len(found := list(_numbers(part, "ImageOrientationPatient"))) == 6), [])
+    polarities = {_polarity(value) for part in parts for value in _private(part, _PRIVATE_POLARITY)} - {None}
+    is_ge = "ge medical" in first_text(header, "Manufacturer").casefold()  # others write LINEAR whatever the polarity
+    told = {
+        told_direction(axis, positive=positive, reordering=reordering if is_ge else "", cosines=cosines)
+        for positive in polarities or {None}
+    } - {""}
+    return frozenset(told or {said_direction(first_text(header, "SeriesDescription"))} - {""})
+
+
+def _polarity(value: Any) -> bool | None:
+    if isinstance(value, bytes) and len(value) > 16:
+        return read_csa_positive(value)
+    return {0.0: False, 1.0: True}.get(number) if (number := _number(value)) is not None else None
 
 
 def _private(header: Dataset, wanted: Iterable[tuple[str, int, int, str]]) -> Iterator[Any]:

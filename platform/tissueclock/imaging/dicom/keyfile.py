@@ -15,7 +15,12 @@ from tissueclock.storage.files import atomic_path
 from tissueclock.storage.tsv import MISSING, read_rows
 
 _COLUMNS = ("participant_id", "patient_id", "issuer", "study_uid", "patient_name", "birth_date", "study_dates")
+_NEW_COLUMNS = ("joined_studies", "joined_by")
+"""Key files of earlier versions lack them."""
+
 _LOG_COLUMNS = ("participant_id", "study_date", "series_number", "description", "n_files", "taken_as", "because")
+
+BY_STUDY, BY_FRAME = "StudyInstanceUID", "FrameOfReferenceUID"
 
 _SUBJECT = re.compile(r"sub-[0-9]{4,9}")
 
@@ -32,6 +37,8 @@ class Entry:
         patient_name: As the headers have it.
         birth_date: YYYYMMDD, or empty.
         study_dates: Of all the patient's studies, YYYYMMDD, separated by blanks.
+        joined_studies: Of a patient without ID, the UIDs of all studies, separated by blanks.
+        joined_by: What says that they are one patient's: a DICOM keyword.
     """
 
     participant_id: str
@@ -41,6 +48,8 @@ class Entry:
     patient_name: str = ""
     birth_date: str = ""
     study_dates: str = ""
+    joined_studies: str = ""
+    joined_by: str = ""
 
     @property
     def patient(self) -> tuple[str, str]:
@@ -59,7 +68,8 @@ def read_key(path: Path) -> dict[tuple[str, str], Entry]:
         return {}
     entries: dict[tuple[str, str], Entry] = {}
     for row in read_rows(path, required=_COLUMNS):
-        entry = Entry(*("" if row.cells[column] == MISSING else row.cells[column] for column in _COLUMNS))
+        cells = (row.cells.get(column, MISSING) for column in (*_COLUMNS, *_NEW_COLUMNS))
+        entry = Entry(*("" if cell == MISSING else cell for cell in cells))
         if not _SUBJECT.fullmatch(entry.participant_id):
             raise ImageError(
                 f"{path}, row {row.number}: participant_id {entry.participant_id!r} found; sub-0001 is the form"
@@ -87,8 +97,13 @@ def number_patients(known: Mapping[tuple[str, str], Entry], found: Iterable[Entr
     for one in found:
         if one.patient in entries:
             old = entries[one.patient]
-            dates = " ".join(sorted({*old.study_dates.split(), *one.study_dates.split()}))
-            entries[one.patient] = replace(one, participant_id=old.participant_id, study_dates=dates)
+            entries[one.patient] = replace(
+                one,
+                participant_id=old.participant_id,
+                study_dates=_union(old.study_dates, one.study_dates),
+                joined_studies=_union(old.joined_studies, one.joined_studies),
+                joined_by=max(old.joined_by, one.joined_by, key=lambda word: (word == BY_FRAME, word)),
+            )
         else:
             new.append(one)
     last = max((int(one.participant_id.removeprefix("sub-")) for one in entries.values()), default=0)
@@ -103,8 +118,8 @@ def write_key(path: Path, entries: Iterable[Entry]) -> None:
     Raises:
         StorageError: The folder cannot be written, or the disk is full.
     """
-    rows = sorted(tuple(getattr(entry, column) for column in _COLUMNS) for entry in entries)
-    _write_private(path, _COLUMNS, rows)
+    columns = (*_COLUMNS, *_NEW_COLUMNS)
+    _write_private(path, columns, sorted(tuple(getattr(entry, column) for column in columns) for entry in entries))
 
 
 def log_path(key_file: Path) -> Path:
@@ -121,8 +136,13 @@ def write_log(key_file: Path, rows: Sequence[Sequence[str]], *, replaced: Iterab
     """
     path, gone = log_path(key_file), set(replaced)
     old = read_rows(path, required=_LOG_COLUMNS) if path.exists() else ()
-    kept = [tuple(row.cells[c] for c in _LOG_COLUMNS) for row in old if row.cells["participant_id"] not in gone]
-    _write_private(path, _LOG_COLUMNS, sorted([*kept, *(tuple(row) for row in rows)], key=lambda row: row[0]))
+    columns = (*_LOG_COLUMNS, "series_uid")  # logs of earlier versions lack the last
+    kept = [tuple(row.cells.get(c, MISSING) for c in columns) for row in old if row.cells["participant_id"] not in gone]
+    _write_private(path, columns, sorted([*kept, *(tuple(row) for row in rows)], key=lambda row: row[0]))
+
+
+def _union(one: str, other: str) -> str:
+    return " ".join(sorted({*one.split(), *other.split()}))
 
 
 def _digest(entry: Entry) -> str:

@@ -6,6 +6,7 @@ import logging
 import warnings
 import zlib
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pydicom
@@ -18,6 +19,7 @@ from tissueclock.imaging.dicom.headers import (
     first_number,
     first_text,
     missing_geometry,
+    read_acquired,
     read_facts,
     read_identity,
     read_slice_mm,
@@ -28,6 +30,39 @@ _GZIP = b"\x1f\x8b"
 _PREAMBLE_BYTES = 132
 _DELIMITER = b"\xfe\xff\xdd\xe0"
 _NOT_DICOM = "not DICOM"
+
+_FETCH = "fetch it (git-annex: git annex get) or remove it"
+_POINTERS = {
+    b"/annex/objects/": f"a pointer of git-annex to a file that is not there; {_FETCH}",
+    b"version https://git-lfs": "a pointer of Git LFS to a file that is not there; fetch (git lfs pull) or remove it",
+}
+"""What stands in place of a file that was not fetched, by its first bytes."""
+
+_NO_IMAGES = {
+    ".bval",
+    ".bvec",
+    ".csv",
+    ".doc",
+    ".docx",
+    ".html",
+    ".jpg",
+    ".json",
+    ".log",
+    ".md",
+    ".nii",
+    ".pdf",
+    ".png",
+    ".py",
+    ".rst",
+    ".tsv",
+    ".txt",
+    ".xls",
+    ".xlsx",
+    ".xml",
+    ".yaml",
+    ".yml",
+}
+"""Endings of names that no DICOM file has: the one thing that is known of a file that is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +77,12 @@ class File:
         time: Of the acquisition, or else of the series, HHMMSS.
         identity: Whose it is.
         facts: What it shows.
+        acquired: When, if both day and time are told; private.
         n_frames: Images in it.
         slice_mm: Where its slice lies along the normal, if it is one slice.
         without: What of its place and size the header does not tell, by keyword; empty if nothing is missing.
         damage: Why it cannot be used; empty if it can.
+        absent: Whether that is because it was not fetched: a link or a pointer stands in its place.
         legible: Whether the header is whole; what is not, may be missing from all of the above but the path.
     """
 
@@ -56,10 +93,12 @@ class File:
     time: str
     identity: Identity
     facts: Facts
+    acquired: datetime | None = None
     n_frames: int = 1
     slice_mm: float | None = None
     without: str = ""
     damage: str = ""
+    absent: bool = False
     legible: bool = True
 
 
@@ -87,6 +126,11 @@ class DicomSeries:
         """How a message names it, without any text of the header."""
         number = self.files[0].number
         return f"series {number}" if number is not None else "series without a number"
+
+    @property
+    def acquired(self) -> datetime | None:
+        """When its first image was acquired; None where no header tells."""
+        return min((file.acquired for file in self.files if file.acquired is not None), default=None)
 
     @property
     def n_frames(self) -> int:
@@ -118,6 +162,8 @@ def read_file(path: Path) -> File:
     Raises:
         LeftError: It is no DICOM image, or this user may not read it.
     """
+    if reason := _absent(path):
+        return _describe(path, Dataset(), damage=reason, absent=True, legible=False)
     try:
         with _opened(path) as stream:
             header = _read_header(stream)
@@ -135,7 +181,23 @@ def read_file(path: Path) -> File:
         return _describe(path, Dataset(), damage=f"damaged DICOM ({what})", legible=False)
 
 
-def _describe(path: Path, header: Dataset, *, damage: str, legible: bool = True) -> File:
+def _absent(path: Path) -> str:
+    """Why a file's content is not there; empty if it is. Raises LeftError where its name says that it is no image."""
+    try:
+        if path.is_symlink() and not path.exists():
+            reason = f"a link to a file that is not there; {_FETCH}"
+        else:
+            with path.open("rb") as stream:
+                head = stream.read(_PREAMBLE_BYTES)
+            reason = next((why for mark, why in _POINTERS.items() if head.startswith(mark)), "")
+    except OSError:
+        return ""  # whoever reads it says what is wrong
+    if reason and {suffix.lower() for suffix in path.suffixes} & _NO_IMAGES:
+        raise LeftError("no DICOM by its name, and not there")
+    return reason
+
+
+def _describe(path: Path, header: Dataset, *, damage: str, absent: bool = False, legible: bool = True) -> File:
     return File(
         path=path,
         instance_uid=first_text(header, "SOPInstanceUID"),
@@ -144,10 +206,12 @@ def _describe(path: Path, header: Dataset, *, damage: str, legible: bool = True)
         time=first_text(header, "AcquisitionTime") or first_text(header, "SeriesTime"),
         identity=read_identity(header),
         facts=read_facts(header),
+        acquired=read_acquired(header),
         n_frames=int(first_number(header, "NumberOfFrames") or 1),
         slice_mm=read_slice_mm(header),
         without=missing_geometry(header),
         damage=damage,
+        absent=absent,
         legible=legible,
     )
 

@@ -3,20 +3,32 @@
 Who the patient is called in the output, and where that lies, is `ingest`'s.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import combinations
 from pathlib import Path
 
 from tissueclock.errors import ImageError
-from tissueclock.imaging.bvalues import BValues
+from tissueclock.imaging.bvalues import BValues, flags
+from tissueclock.imaging.dicom.choices import Choices
 from tissueclock.imaging.dicom.conversion import Converted, convert
-from tissueclock.imaging.dicom.headers import Identity
 from tissueclock.imaging.dicom.objects import DicomSeries
+from tissueclock.imaging.dicom.persons import differ, is_placeholder
+from tissueclock.imaging.dicom.phase_encoding import are_opposite
 from tissueclock.imaging.dicom.recognition import Verdict, recognise_series
-from tissueclock.imaging.dicom.selection import Candidate, choose_adc, choose_dwi, choose_flair, of_one_session
-from tissueclock.imaging.raw import Duplicates
+from tissueclock.imaging.dicom.selection import (
+    Candidate,
+    MissingBError,
+    choose_adc,
+    choose_dwi,
+    choose_flair,
+    minutes_after,
+    named,
+    of_one_session,
+)
+
+_APART_MIN = 60.0
+"""FLAIR of more than an hour before or after the diffusion series shows another age of the lesion: that is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +44,7 @@ class SeriesLine:
         taken_as: `dwi`, `b0`, `b1000`, `adc` or `flair`; empty where it was left.
         reason: Why, in one line.
         lost: Whether it was left because files of it are damaged, though it may have been needed.
+        uid: SeriesInstanceUID; private.
     """
 
     name: str
@@ -42,6 +55,7 @@ class SeriesLine:
     taken_as: str
     reason: str
     lost: bool = False
+    uid: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,12 +67,14 @@ class Taken:
         series: One line each, in the order of acquisition.
         refusal: Why nothing is taken, in one line; or empty.
         missing: What the patient lacks and can do without, and which series are lost; or empty.
+        remarks: What else should be known, one line each.
     """
 
     images: Mapping[tuple[str, str], Converted]
     series: tuple[SeriesLine, ...]
     refusal: str = ""
     missing: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -69,6 +85,7 @@ class _Conversions:
     images: dict[str, Converted] = field(default_factory=dict)
     said: dict[str, tuple[str, str]] = field(default_factory=dict)
     n_begun: int = 0
+    remarks: list[str] = field(default_factory=list)
 
     def convert(self, series: DicomSeries) -> Converted:
         """The image of a series; raises ImageError."""
@@ -98,14 +115,14 @@ class _Conversions:
         return True
 
 
-def take(series: Sequence[DicomSeries], work: Path, *, b_values: BValues, duplicates: Duplicates) -> Taken:
+def take(series: Sequence[DicomSeries], work: Path, *, b_values: BValues, choices: Choices) -> Taken:
     """Chooses the series of a patient that are to be images, and converts them.
 
     Args:
         series: All of one patient's, in the order of acquisition.
         work: A folder of ours; the images are read from it until they are written.
         b_values: The b-value wanted.
-        duplicates: Which of two equally good series is taken.
+        choices: Which of two equally good series is taken.
 
     Returns:
         Images, or the reason why there are none.
@@ -127,16 +144,19 @@ def take(series: Sequence[DicomSeries], work: Path, *, b_values: BValues, duplic
     try:
         _check_person(series)
         _check_dwi(series, candidates["dwi"], verdicts)
-        images = _images(conversions, candidates, b_values, duplicates)
+        images = _images(conversions, candidates, b_values, choices)
+        _check_choices(conversions, series, choices)
         refusal = ""
     except ImageError as error:
         images, refusal = {}, str(error)
+        conversions.said = {uid: said for uid, said in conversions.said.items() if not said[0]}
     lost = [one for one in series if _is_lost(one, verdicts[one.files[0].series_uid]) and one.damage not in refusal]
     told = [f"{one.name} lost: {one.damage}" for one in lost]
     if refusal:
         refusal = "; ".join([refusal, *told])
     missing = "" if refusal else "; ".join([*([] if ("anat", "FLAIR") in images else ["no FLAIR"]), *told])
-    return Taken(images, _lines(conversions, series, verdicts, refused=bool(refusal)), refusal, missing)
+    lines = _lines(conversions, series, verdicts, refused=bool(refusal))
+    return Taken(images, lines, refusal, missing, () if refusal else tuple(conversions.remarks))
 
 
 def _is_lost(series: DicomSeries, verdict: Verdict) -> bool:
@@ -145,25 +165,47 @@ def _is_lost(series: DicomSeries, verdict: Verdict) -> bool:
 
 
 def _images(
-    conversions: _Conversions, candidates: Mapping[str, Sequence[Candidate]], b_values: BValues, duplicates: Duplicates
+    conversions: _Conversions, candidates: Mapping[str, Sequence[Candidate]], b_values: BValues, choices: Choices
 ) -> dict[tuple[str, str], Converted]:
-    dwi = _dwi(conversions, candidates["dwi"], b_values, duplicates)
-    flair = _flair(conversions, candidates["flair"], dwi[-1], duplicates)
-    images = _diffusion_images(conversions, dwi) | _adc_image(conversions, candidates["adc"], dwi[-1])
+    dwi = _dwi(conversions, candidates["dwi"], b_values, choices)
+    flair = _flair(conversions, candidates["flair"], dwi[-1], choices)
+    images = _diffusion_images(conversions, dwi) | _adc_image(conversions, candidates["adc"], dwi[-1], choices)
     if flair is not None:
         conversions.take(flair, "flair")
-        images["anat", "FLAIR"] = conversions.convert(flair.series)
+        images["anat", "FLAIR"] = _timed(conversions, flair, dwi[-1])
     return images
 
 
+def _timed(conversions: _Conversions, flair: Candidate, dwi: Candidate) -> Converted:
+    """FLAIR, with the minutes in its sidecar if it lies far from the diffusion series: a difference is no date."""
+    image = conversions.convert(flair.series)
+    minutes = minutes_after(flair, dwi)
+    if minutes is None or abs(minutes) <= _APART_MIN:
+        return image
+    conversions.remarks.append(
+        f"FLAIR was acquired {_apart(minutes)} the diffusion series; it may show another age of the lesion"
+    )
+    return replace(image, facts={**image.facts, "MinutesAfterDiffusion": round(minutes)})
+
+
+def _apart(minutes: float) -> str:
+    """Such as `1 h 35 min after`."""
+    hours, rest = divmod(round(abs(minutes)), 60)
+    return f"{hours} h {rest} min {'after' if minutes > 0 else 'before'}"
+
+
 def _dwi(
-    conversions: _Conversions, candidates: Sequence[Candidate], b_values: BValues, duplicates: Duplicates
+    conversions: _Conversions, candidates: Sequence[Candidate], b_values: BValues, choices: Choices
 ) -> tuple[Candidate, ...]:
     """The best that can be converted: where one cannot, the next best."""
     left = [known for one in candidates if (known := _with_b_values(conversions, one)) is not None]
     while left:
         try:
-            chosen = choose_dwi(left, b_values, duplicates=duplicates)
+            chosen = choose_dwi(left, b_values, choices=choices)
+        except MissingBError as error:
+            failed = _failures(conversions, candidates)  # before what trying the advice adds
+            advice = _advice(conversions, left, error.other, b_values, choices)
+            raise ImageError(f"{error}{advice}{failed}") from error
         except ImageError as error:
             raise ImageError(f"{error}{_failures(conversions, candidates)}") from error
         unusable = [one for one in chosen if not conversions.works(one)]
@@ -173,8 +215,31 @@ def _dwi(
     raise ImageError(f"no diffusion series can be used{_failures(conversions, candidates)}")
 
 
+def _advice(
+    conversions: _Conversions,
+    candidates: Sequence[Candidate],
+    other: BValues | None,
+    b_values: BValues,
+    choices: Choices,
+) -> str:
+    """An option that would do, since it was tried, or what would be missing with it; empty where there is none."""
+    if other is None:
+        return ""
+    option = flags(other, instead_of=b_values)
+    try:
+        _dwi(conversions, candidates, other, choices)
+    except ImageError as error:
+        return f"; with {option} there would remain: {error}"
+    return f"; {option} would take it"
+
+
 def _with_b_values(conversions: _Conversions, one: Candidate) -> Candidate | None:
     """A candidate, with the b-values that its conversion finds where images do not tell theirs; None: it finds none."""
+    directions = one.series.facts.phase_encodings
+    if are_opposite(directions, directions):
+        reason = f"diffusion of phase encoding {one.phase_encoding} in one series, each distorted the other way"
+        conversions.leave(one.series, reason)
+        return None
     if one.b_values and not one.series.facts.some_b_untold:
         return one
     if not conversions.works(one):
@@ -193,14 +258,17 @@ def _failures(conversions: _Conversions, candidates: Sequence[Candidate]) -> str
 
 
 def _flair(
-    conversions: _Conversions, candidates: Sequence[Candidate], dwi: Candidate, duplicates: Duplicates
+    conversions: _Conversions, candidates: Sequence[Candidate], dwi: Candidate, choices: Choices
 ) -> Candidate | None:
     left = [one for one in candidates if of_one_session(one, dwi)]
     for one in candidates:
         if one not in left:
-            conversions.leave(one.series, f"{one.verdict.reason}; of another day than the diffusion series")
+            minutes = minutes_after(one, dwi)
+            apart = "" if minutes is None else f" ({_apart(minutes)})"
+            conversions.leave(one.series, f"{one.verdict.reason}; of another day than the diffusion series{apart}")
+    left = named("flair", left, choices)
     while left:
-        chosen = choose_flair(left, duplicates=duplicates)
+        chosen = choose_flair(left, choices=choices)
         if conversions.works(chosen):
             shape = conversions.convert(chosen.series).data.shape
             if len(shape) == 3:
@@ -225,10 +293,10 @@ def _diffusion_images(conversions: _Conversions, dwi: Sequence[Candidate]) -> di
 
 
 def _adc_image(
-    conversions: _Conversions, candidates: Sequence[Candidate], dwi: Candidate
+    conversions: _Conversions, candidates: Sequence[Candidate], dwi: Candidate, choices: Choices
 ) -> dict[tuple[str, str], Converted]:
     """The map beside the diffusion series; it is a help, so that doubt about it refuses nobody."""
-    chosen = choose_adc(candidates, dwi=dwi)
+    chosen = choose_adc(candidates, dwi=dwi, choices=choices)
     if chosen is None or not conversions.works(chosen):
         return {}
     conversions.take(chosen, "adc")
@@ -236,25 +304,27 @@ def _adc_image(
     return {("dwi", "ADC"): replace(conversions.convert(chosen.series), bvals=None, bvecs=None)}
 
 
+def _check_choices(conversions: _Conversions, series: Sequence[DicomSeries], choices: Choices) -> None:
+    """Refuses to take others where a series was named that cannot be taken."""
+    for row in choices.rows.values():
+        said = [conversions.said.get(one.files[0].series_uid, ("", "")) for one in series if row.names(one)]
+        if row.is_series and not any(taken_as for taken_as, _ in said):
+            why = "; ".join(reason for _, reason in said if reason) or "another series was taken"
+            raise ImageError(f"{row.where}: series {row.take} cannot be taken ({why})")
+
+
 def _check_person(series: Sequence[DicomSeries]) -> None:
     """Refuses two persons under one patient ID: mixing their images would be worse than leaving both."""
-    for one, other in pairwise(series):
+    for one, other in combinations(series, 2):  # a placeholder between two names does not reconcile them
         first, second = one.files[0].identity, other.files[0].identity
-        if _differ(first, second):
+        if differ(first, second):
+            one_what = "study" if is_placeholder(first.patient_id) else "patient ID"
             raise ImageError(
-                f"{one.name} and {other.name} have one patient ID but two names or birth dates; one person is needed"
+                f"{one.name} and {other.name} have one {one_what} but two names or birth dates; one person is needed"
             )
     for one in series:
-        if any(_differ(one.files[0].identity, file.identity) for file in one.files[1:]):
+        if any(differ(one.files[0].identity, file.identity) for file in one.files[1:]):
             raise ImageError(f"{one.name}: files with two patients' names or birth dates; one person is needed")
-
-
-def _differ(one: Identity, other: Identity) -> bool:
-    if one.birth_date and other.birth_date and one.birth_date != other.birth_date:
-        return True
-    names = [set(re.split(r"[\W_]+", who.name.casefold())) - {""} for who in (one, other)]
-    # A middle name more or less is the same person.
-    return not (names[0] <= names[1] or names[1] <= names[0])
 
 
 def _check_dwi(series: Sequence[DicomSeries], candidates: Sequence[Candidate], verdicts: Mapping[str, Verdict]) -> None:
@@ -287,6 +357,7 @@ def _lines(
                 taken_as=taken_as,
                 reason=reason,
                 lost=_is_lost(one, verdict),
+                uid=first.series_uid,
             )
         )
     return tuple(lines)

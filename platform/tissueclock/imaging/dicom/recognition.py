@@ -72,6 +72,7 @@ class Facts:
         repetition_times_ms: Repetition times as written.
         axes: Of the patient, across which slices lie: 0, 1 or 2.
         texts: Series description, protocol and sequence name.
+        phase_encodings: Directions of phase encoding, such as AP.
     """
 
     modality: frozenset[str] = frozenset()
@@ -87,6 +88,7 @@ class Facts:
     repetition_times_ms: frozenset[float] = frozenset()
     axes: frozenset[int] = frozenset()
     texts: frozenset[str] = frozenset()
+    phase_encodings: frozenset[str] = frozenset()
 
     @property
     def standard_b(self) -> frozenset[float]:

@@ -8,10 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from tissueclock.errors import ImageError
 from tissueclock.imaging.dicom.headers import Identity
 from tissueclock.imaging.dicom.objects import DicomSeries, File, LeftError, read_file, same_picture
+from tissueclock.imaging.dicom.persons import Persons, is_placeholder
 from tissueclock.imaging.dicom.recognition import merge
 
 
@@ -22,20 +24,30 @@ class Survey:
     Attributes:
         patients: Series of each patient in the order of acquisition, by `(patient ID, issuer)` or `("", study UID)`.
         left: How many files were left, by reason.
-        damaged: One line for each file whose header is damaged so that nobody knows whose it is.
+        damaged: One line for each file whose header is damaged so that nobody knows whose it is, and for each folder of
+            files that were not fetched.
+        studies: Of each patient without an ID, all studies that were taken for that patient's.
     """
 
     patients: Mapping[tuple[str, str], tuple[DicomSeries, ...]]
     left: Mapping[str, int]
     damaged: tuple[str, ...]
+    studies: Mapping[tuple[str, str], tuple[str, ...]]
 
 
-def survey(source: Path, *, ignored: Sequence[Path] = (), progress: Callable[[int, int], None] | None = None) -> Survey:
+def survey(
+    source: Path,
+    *,
+    ignored: Sequence[Path] = (),
+    known: Mapping[str, str] = MappingProxyType({}),
+    progress: Callable[[int, int], None] | None = None,
+) -> Survey:
     """Reads the headers of all files under a folder.
 
     Args:
         source: Any depth, any names.
         ignored: Folders and files that are no input.
+        known: Studies of known patients without an ID, each with the study that names the patient.
         progress: Called with files read and files in all.
 
     Returns:
@@ -62,11 +74,12 @@ def survey(source: Path, *, ignored: Sequence[Path] = (), progress: Callable[[in
         raise ImageError(
             f"{source}: no DICOM image found ({found}, {len(damaged)} damaged{first}); a folder of MR is needed"
         )
-    owners = _Owners(whole)
+    persons = Persons((file.identity for file in whole), known)
+    owners = _Owners(whole, persons)
     claimed = [(file, owners.find(file)) for file in damaged]
     theirs = [_assigned(file, owner) for file, owner in claimed if owner is not None]
-    nobodys = tuple(_line(file) for file, owner in claimed if owner is None)
-    return Survey(_by_patient([*whole, *theirs], left), dict(left), nobodys)
+    nobodys = _nobodys([file for file, owner in claimed if owner is None])
+    return Survey(_by_patient([*whole, *theirs], persons, left), dict(left), nobodys, persons.studies)
 
 
 def _walk(source: Path, *, ignored: set[Path]) -> Iterator[Path]:
@@ -74,8 +87,12 @@ def _walk(source: Path, *, ignored: set[Path]) -> Iterator[Path]:
         raise ImageError(f"{source}: no such folder; a folder of DICOM is needed")
     for folder, folders, names in os.walk(source):
         here = Path(folder)
-        folders[:] = sorted(name for name in folders if (here / name).resolve() not in ignored)
-        yield from (path for name in sorted(names) if (path := here / name).resolve() not in ignored and path.is_file())
+        # What git keeps of its files is no second copy of them.
+        folders[:] = sorted(name for name in folders if name != ".git" and (here / name).resolve() not in ignored)
+        for name in sorted(names):
+            path = here / name
+            if path.resolve() not in ignored and (path.is_file() or (path.is_symlink() and not path.exists())):
+                yield path
 
 
 class _Owners:
@@ -84,28 +101,29 @@ class _Owners:
     A patient of whom every file is damaged is nobody known: half an ID must not become a patient.
     """
 
-    def __init__(self, whole: Sequence[File]) -> None:
+    def __init__(self, whole: Sequence[File], persons: Persons) -> None:
+        self._persons = persons
         self._by_id: dict[str, dict[tuple[str, str], Identity]] = {}
         self._by_study: dict[str, dict[tuple[str, str], Identity]] = {}
         self._below: dict[Path, dict[tuple[str, str], Identity]] = {}
         for file in whole:
-            who = file.identity
-            self._by_id.setdefault(who.patient_id, {}).setdefault(_patient(who), who)
-            self._by_study.setdefault(who.study_uid, {}).setdefault(_patient(who), who)
+            who, patient = file.identity, persons.find(file.identity)
+            self._by_id.setdefault(who.patient_id, {}).setdefault(patient, who)
+            self._by_study.setdefault(who.study_uid, {}).setdefault(patient, who)
             for folder in file.path.parents:
-                self._below.setdefault(folder, {}).setdefault(_patient(who), who)
+                self._below.setdefault(folder, {}).setdefault(patient, who)
 
     def find(self, file: File) -> Identity | None:
         """The one patient whose it can be; None where there is none, or several."""
         who = file.identity
-        if who.patient_id:
+        if not is_placeholder(who.patient_id):
             found = self._by_id.get(who.patient_id, {})
         elif who.study_uid:
             found = self._by_study.get(who.study_uid, {})
         else:
             found = next(self._below[folder] for folder in file.path.parents if folder in self._below)
-        if _patient(who) in found:
-            return found[_patient(who)]
+        if (patient := self._persons.find(who)) in found:
+            return found[patient]
         return next(iter(found.values())) if len(found) == 1 else None
 
 
@@ -116,19 +134,29 @@ def _assigned(file: File, owner: Identity) -> File:
     return replace(file, identity=identity)
 
 
-def _patient(who: Identity) -> tuple[str, str]:
-    return (who.patient_id, who.issuer) if who.patient_id else ("", who.study_uid)
-
-
 def _line(file: File) -> str:
     return f"{file.path}: {file.damage}"
 
 
-def _by_patient(files: Sequence[File], left: Counter[str]) -> dict[tuple[str, str], tuple[DicomSeries, ...]]:
+def _nobodys(files: Sequence[File]) -> tuple[str, ...]:
+    absent: dict[tuple[Path, str], list[File]] = {}
+    for file in files:
+        if file.absent:
+            absent.setdefault((file.path.parent, file.damage), []).append(file)
+    folders = (
+        _line(theirs[0]) if len(theirs) == 1 else f"{folder}: {len(theirs)} files, each {damage}"
+        for (folder, damage), theirs in absent.items()
+    )
+    return (*(_line(file) for file in files if not file.absent), *folders)
+
+
+def _by_patient(
+    files: Sequence[File], persons: Persons, left: Counter[str]
+) -> dict[tuple[str, str], tuple[DicomSeries, ...]]:
     """Series of each patient; an image that was exported twice counts once, two under one number count twice."""
     groups: dict[tuple[str, str], dict[str, dict[str, File]]] = {}
     for file in files:
-        series = groups.setdefault(_patient(file.identity), {}).setdefault(file.series_uid, {})
+        series = groups.setdefault(persons.find(file.identity), {}).setdefault(file.series_uid, {})
         name = file.instance_uid or str(file.path)
         if name in series:
             of_that_number = [key for key, other in series.items() if other.instance_uid == file.instance_uid]
