@@ -11,6 +11,9 @@ from urllib.parse import urlencode
 LEVEL_TAG = "level"
 """Of every run: `study`, `sweep` or `trial`; MLflow loses the nesting where runs are sorted, a filter by this stays."""
 
+BEGUN_TAG = "begun"
+"""Of a sweep's run: when it was opened, by which a table can be sorted without being nested."""
+
 AUC_TAG = "holdout_auc_95"
 """Of a sweep's run: the holdout AUC of its best checkpoint with its interval, as text."""
 
@@ -47,12 +50,14 @@ def shared_views(params: Mapping[str, Iterable[str]]) -> dict[str, str]:
         params: The parameters of trials, by phase.
     """
     views = {
-        _TAG + SWEEPS: _state(_SWEEP_COLUMNS, level="sweep"),
+        _TAG + SWEEPS: _state(_SWEEP_COLUMNS, level="sweep", by=f"tags.`{BEGUN_TAG}`", ascending=True),
         _TAG + ALL: _state(_trial_columns(name for names in params.values() for name in names)),
     }
     for phase, names in params.items():
         columns = _trial_columns(names)
-        views[_TAG + trials_view(phase)] = _state(columns, level="trial", phase=phase, by="metrics.`best_value`")
+        views[_TAG + trials_view(phase)] = _state(
+            columns, level="trial", phase=phase, by="metrics.`best_value`", ascending=False
+        )
     return views
 
 
@@ -73,9 +78,17 @@ def _trial_columns(params: Iterable[str]) -> list[str]:
     return ["tags.`status`", *(f"metrics.`{name}`" for name in _ALL_METRICS), *(f"params.`{name}`" for name in shown)]
 
 
-def _state(columns: Iterable[str], *, level: str = "", phase: str = "", by: str = "") -> str:
-    # oldest first: runs are nested only where they are sorted by time, and phases come in their order
-    order = {"orderByKey": by or "attributes.start_time", "orderByAsc": not by}
+def _state(
+    columns: Iterable[str],
+    *,
+    level: str = "",
+    phase: str = "",
+    by: str = "attributes.start_time",
+    ascending: bool = True,
+) -> str:
+    # oldest first, so that phases come in their order; where runs are sorted by time, MLflow nests them, and folds
+    # all of them into the study's row, whatever the filter says: so sweeps are sorted by a tag
+    order = {"orderByKey": by, "orderByAsc": ascending}
     told = {LEVEL_TAG: level, "phase": phase}
     asked = " and ".join(f"tags.{name} = '{value}'" for name, value in told.items() if value)
     shown = list(columns)

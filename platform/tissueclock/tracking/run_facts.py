@@ -12,12 +12,13 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cache, partial
 from typing import Any, Literal, TypeGuard
 
 from tissueclock.learning.hyperparameters import ROWS
 from tissueclock.storage.ledger import TrialEntry
-from tissueclock.tracking.columns import LEVEL_TAG
+from tissueclock.tracking.columns import BEGUN_TAG, LEVEL_TAG
 from tissueclock.tracking.sweep_log import SweepLog
 
 StudyStatus = Literal["running", "finished", "failed", "interrupted"]
@@ -100,6 +101,7 @@ def sweep_facts(log: SweepLog, *, live: bool) -> RunFacts:
         tags={
             **_lineage_tags(facts),
             LEVEL_TAG: "sweep",
+            BEGUN_TAG: datetime.fromtimestamp(log.opened_s, tz=UTC).isoformat(timespec="milliseconds"),
             "trials": str(len(log.state.trials)),
             "cost": f"{log.state.device_s / 3600:.3g} {log.state.unit}-h",
             "phase": str(facts.get("phase", "")),
