@@ -3,6 +3,7 @@
 One pass, one patient in memory at a time. Every image is checked against the digest that `preprocess` wrote beside it.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -23,6 +24,7 @@ from tissueclock.imaging.quality_table import read_exclusions
 from tissueclock.imaging.volume import read_volume
 from tissueclock.seeds import derive_seed
 from tissueclock.storage.files import digest_facts, digest_file
+from tissueclock.storage.tsv import MISSING, read_rows
 
 _NEEDED = ("settings", "reference", "complete", "digests", "files")
 _CHOSEN_BY_PATIENT = ("duplicates", "session")
@@ -34,11 +36,16 @@ class Packing:
 
     Attributes:
         cohort: What was written, opened.
-        left: Patients who are not in it, and why.
+        left: Patients who are not in it, and why; what concerns one patient alone stands in brackets.
     """
 
     cohort: Cohort
     left: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def reasons(self) -> tuple[tuple[str, int], ...]:
+        """Why patients were left, without what concerns one alone, and how many for each; the most frequent first."""
+        return tuple(Counter(reason.partition(" (")[0] for reason in self.left.values()).most_common())
 
 
 def pack_cohort(
@@ -75,7 +82,7 @@ def pack_cohort(
     manifest = {_subject(patient): patient for patient in rows}
     done = {patient.subject: patient for patient in source.done()}
     facts = {subject: _read_needed(patient) for subject, patient in done.items()}
-    left = _left_out(source, manifest, facts)
+    left = _left_out(source, manifest, done, facts)
     chosen = [subject for subject in manifest if subject not in left]
     if not chosen:
         first = next(iter(left.items()), ("", "nobody is in the manifest"))
@@ -153,21 +160,37 @@ def _subject(patient: Patient) -> str:
 
 
 def _left_out(
-    source: Derivatives, manifest: Mapping[str, Patient], facts: Mapping[str, Mapping[str, Any]]
+    source: Derivatives,
+    manifest: Mapping[str, Patient],
+    done: Mapping[str, PatientFolder],
+    facts: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, str]:
     """Who is not packed, and why."""
+    failed = _failures(source)
     excluded = {subject: note for subject, (exclude, note) in read_exclusions(source).items() if exclude}
     left = {subject: "not in the manifest" for subject in facts if subject not in manifest}
     for subject in manifest:
         if subject not in facts:
-            left[subject] = "not preprocessed"
+            left[subject] = "not preprocessed" + (f" ({why})" if (why := failed.get(subject)) else "")
         elif subject in excluded:
             left[subject] = f"excluded in {source.quality_table.name}" + (
                 f" ({note})" if (note := excluded[subject]) else ""
             )
-        elif not facts[subject]["complete"]:
-            left[subject] = "a series is missing"
+        elif (missing := done[subject].what_is_missing(facts[subject])) is not None:
+            left[subject] = missing
     return left
+
+
+def _failures(source: Derivatives) -> dict[str, str]:
+    """Why patients failed in the last run of `preprocess`, as far as its table can be read; it decides nothing here."""
+    if not source.failures.exists():
+        return {}
+    try:
+        rows = read_rows(source.failures, required=("participant_id", "reason"))
+    except CohortError:
+        return {}
+    told = {row.cells["participant_id"]: row.cells["reason"] for row in rows}
+    return {subject: why.removeprefix(f"{subject}: ") for subject, why in told.items() if why != MISSING}
 
 
 def _common_settings(source: Derivatives, facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

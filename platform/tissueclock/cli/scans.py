@@ -1,6 +1,7 @@
 """The commands from the scanner to the packed cohort: `ingest`, `preprocess`, `pack`."""
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
@@ -137,6 +138,7 @@ def preprocess(
         judged = write_quality(folder, failed={subject: str(error) for subject, error in result.failed.items()})
     _print_quality(judged, result)
     say(f"{target}: {len(result.done)} patients done, {len(result.kept)} were done before, {len(result.failed)} failed")
+    _say_incomplete(judged)
     say(f"  look at {folder.quality_page}, and write yes into the exclude column of {folder.quality_table.name}")
     say(f"  next: tissueclock pack {target} COHORT")
     _end(result)
@@ -181,6 +183,8 @@ def pack(
         say(f"  left out: {subject}: {reason}")
     if len(packing.left) > MOST_LISTED:
         say(f"  ... and {len(packing.left) - MOST_LISTED} more")
+    if packing.left:
+        say(f"  left out in all: {len(packing.left)} ({'; '.join(f'{n} {reason}' for reason, n in packing.reasons)})")
     say(f"  next: name it in a study file (cohort: {folder}), then tissueclock plan STUDY")
 
 
@@ -225,6 +229,18 @@ def _print_quality(judged: "Sequence[JudgedPatient]", result: "Preparation") -> 
         say(f"... and {len(assuming) - MOST_LISTED} more, in the assumed column", style="yellow")
     for subject, error in sorted(result.failed.items()):
         say(f"failed: {subject}: {' '.join(str(error).split())}", style="red")
+
+
+def _say_incomplete(judged: "Sequence[JudgedPatient]") -> None:
+    """Who cannot be packed for want of a series, and how many for which."""
+    told = ((patient.folder.subject, patient.folder.what_is_missing(patient.facts)) for patient in judged)
+    lacking = sorted((subject, missing) for subject, missing in told if missing is not None)
+    for subject, missing in lacking[:MOST_LISTED]:
+        say(f"{subject}: {missing}", style="yellow")
+    if lacking:
+        counted = Counter(missing for _, missing in lacking).most_common()
+        why = "; ".join(f"{n} {missing}" for missing, n in counted)
+        say(f"  registered, but pack will leave out: {len(lacking)} ({why})")
 
 
 def _end(result: "Preparation") -> None:

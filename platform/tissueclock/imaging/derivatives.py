@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tissueclock.channels import SERIES
 from tissueclock.errors import ImageError
 from tissueclock.storage.files import read_json
 
@@ -67,6 +68,21 @@ class PatientFolder:
         folder, suffix = ("anat", "FLAIR") if name == "flair" else ("dwi", "dwi")
         description = "preproc" if name == "flair" else name
         return self.path / folder / f"{self.subject}_space-{SPACE}_desc-{description}_{suffix}.nii.gz"
+
+    def what_is_missing(self, facts: Mapping[str, Any]) -> str | None:
+        """The series that packing needs and the patient lacks, such as `FLAIR is missing`; None for a complete one.
+
+        Args:
+            facts: With `complete` and `digests`.
+        """
+        if facts["complete"]:
+            return None
+        names = [
+            "FLAIR" if name == "flair" else name
+            for name in SERIES
+            if self.series(name).relative_to(self.path).as_posix() not in facts["digests"]
+        ]
+        return f"{' and '.join(names) or 'a series'} {'are' if len(names) > 1 else 'is'} missing"
 
 
 @dataclass(frozen=True, slots=True)

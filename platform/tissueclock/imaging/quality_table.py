@@ -53,7 +53,10 @@ def judge(folder: Derivatives) -> tuple[JudgedPatient, ...]:
     """
     said = read_exclusions(folder)
     sides = _lesion_sides(folder)
-    patients = [(patient, read_facts(patient.facts, needed=("quality", "files"))) for patient in folder.done()]
+    patients = [
+        (patient, read_facts(patient.facts, needed=("quality", "files", "complete", "digests")))
+        for patient in folder.done()
+    ]
     twins = _twins(patients)
     judged = []
     for patient, facts in patients:
