@@ -167,7 +167,7 @@ def _left_out(
 ) -> dict[str, str]:
     """Who is not packed, and why."""
     failed = _failures(source)
-    excluded = {subject: note for subject, (exclude, note) in read_exclusions(source).items() if exclude}
+    excluded = {subject: said.note for subject, said in read_exclusions(source).items() if said.exclude}
     left = {subject: "not in the manifest" for subject in facts if subject not in manifest}
     for subject in manifest:
         if subject not in facts:

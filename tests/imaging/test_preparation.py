@@ -24,6 +24,7 @@ class Runner:
     def __init__(self) -> None:
         self.ran: list[tuple[str, str | None]] = []
         self.broken: dict[str, TissueclockError] = {}
+        self.figures: dict[str, dict[str, float]] = {}
 
     def __call__(
         self, function: Callable[[PatientJob], None], jobs: Sequence[PatientJob]
@@ -40,7 +41,8 @@ class Runner:
             if subject in self.broken:
                 yield i, self.broken[subject]
                 continue
-            write_patient(job.target, subject, seed=int(subject[-1]), input_digest=digest)
+            figures = self.figures.get(subject)
+            write_patient(job.target, subject, seed=int(subject[-1]), figures=figures, input_digest=digest)
             yield i, None
 
 
@@ -117,6 +119,15 @@ def test_a_reference_that_cannot_be_is_replaced_or_if_asked_for_refused(
     assert read_facts(Derivatives(tmp_path / "deriv").reference)["subject"] == "sub-02"
     with pytest.raises(ImageError, match=r"--reference is sub-77; .* has sub-01 to sub-04 \(4\)"):
         run(reference="sub-77")
+
+
+def test_nobody_gets_the_histogram_of_a_patient_who_is_excluded_by_default(
+    run: Callable[..., Preparation], runner: Runner
+) -> None:
+    runner.figures["sub-01"] = {"outside_signal_fraction": 0.4}
+    result = run()
+    assert ("sub-01", "sub-02") in runner.ran
+    assert sorted(result.done) == ["sub-01", "sub-02", "sub-03", "sub-04"]
 
 
 def test_the_reference_stays_when_patients_are_added(

@@ -139,6 +139,7 @@ def preprocess(
     _print_quality(judged, result)
     say(f"{target}: {len(result.done)} patients done, {len(result.kept)} were done before, {len(result.failed)} failed")
     _say_incomplete(judged)
+    _say_excluded(judged)
     say(f"  look at {folder.quality_page}, and write yes into the exclude column of {folder.quality_table.name}")
     say(f"  next: tissueclock pack {target} COHORT")
     _end(result)
@@ -220,7 +221,7 @@ def _print_quality(judged: "Sequence[JudgedPatient]", result: "Preparation") -> 
             table.add_column(column)
         for patient in flagged[:MOST_LISTED]:
             flags = escape("; ".join(patient.quality.flags))
-            table.add_row(patient.folder.subject, flags, "yes" if patient.exclude else "")
+            table.add_row(patient.folder.subject, flags, "yes" if patient.said.exclude else "")
         console.print(table)
     assuming = sorted((patient.folder.subject, line) for patient in judged for line in patient.assumed)
     for subject, line in assuming[:MOST_LISTED]:
@@ -241,6 +242,17 @@ def _say_incomplete(judged: "Sequence[JudgedPatient]") -> None:
         counted = Counter(missing for _, missing in lacking).most_common()
         why = "; ".join(f"{n} {missing}" for missing, n in counted)
         say(f"  registered, but pack will leave out: {len(lacking)} ({why})")
+
+
+def _say_excluded(judged: "Sequence[JudgedPatient]") -> None:
+    """Who is excluded by default, and why."""
+    excluded = sorted((patient.folder.subject, patient.said.reason) for patient in judged if patient.said.by_default)
+    for subject, reason in excluded[:MOST_LISTED]:
+        say(f"excluded by default: {subject}: {reason}", style="yellow")
+    if len(excluded) > MOST_LISTED:
+        say(f"... and {len(excluded) - MOST_LISTED} more", style="yellow")
+    if excluded:
+        say(f"  excluded by default: {len(excluded)}; a no of yours in the exclude column of qc.tsv is kept")
 
 
 def _end(result: "Preparation") -> None:

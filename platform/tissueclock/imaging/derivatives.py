@@ -108,7 +108,7 @@ class Derivatives:
 
     @property
     def quality_table(self) -> Path:
-        """A row a patient; its `exclude` column is the user's."""
+        """A row a patient; its `exclude` column is the user's, who may overrule what is excluded by default."""
         return self.path / "qc.tsv"
 
     @property

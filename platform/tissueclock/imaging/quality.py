@@ -1,7 +1,7 @@
 """How well a patient came through, in figures, and which of them a person should look at.
 
-A flag asks for a look; it excludes nobody. Bounds were set on raw phantoms and on the real heads in the tests' data;
-those of `b0_flair_similarity` and `flair_fluid_ratio` on raw phantoms alone.
+A flag asks for a look; whom it leaves out, `exclusion` says. Bounds were set on raw phantoms and on the real heads in
+the tests' data; those of `b0_flair_similarity` and `flair_fluid_ratio` on raw phantoms alone.
 """
 
 import math
