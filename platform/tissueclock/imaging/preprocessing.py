@@ -19,6 +19,7 @@ from tissueclock.imaging.derivatives import SCHEMA, Derivatives, PatientFolder, 
 from tissueclock.imaging.extraction import Mask
 from tissueclock.imaging.gridding import OnGrid, atlas_on_grid, bring_to_grid, onto_grid
 from tissueclock.imaging.intensity import match_histogram, quantiles, scale_to_median
+from tissueclock.imaging.lesion_side import volumes_by_side
 from tissueclock.imaging.placing import Placed, place
 from tissueclock.imaging.quality import Quality, measure
 from tissueclock.imaging.quality_picture import draw_patient
@@ -253,11 +254,8 @@ def _quality_facts(quality: Quality) -> dict[str, Any]:
 
 def _lesion_facts(lesion: Volume | None, carried: Volume) -> dict[str, float]:
     volumes = {"ml": lesion, "ml_in_atlas_space": carried}
-    return {
-        name: _round(float(volume.data.sum()) * volume.voxel_ml)
-        for name, volume in volumes.items()
-        if volume is not None
-    }
+    whole = {name: float(found.data.sum()) * found.voxel_ml for name, found in volumes.items() if found is not None}
+    return {name: _round(ml) for name, ml in (whole | volumes_by_side(carried)).items()}
 
 
 def _matrix(affine: Any) -> list[list[float]]:

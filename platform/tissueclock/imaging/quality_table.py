@@ -12,6 +12,7 @@ from tissueclock import __version__
 from tissueclock.errors import CohortError, ImageError
 from tissueclock.imaging.derivatives import Derivatives, PatientFolder, read_facts
 from tissueclock.imaging.exclusion import Said, decide, reason_to_exclude
+from tissueclock.imaging.lesion_side import remark_on_side
 from tissueclock.imaging.quality import FIGURES, Quality
 from tissueclock.storage.files import write_text
 from tissueclock.storage.tsv import MISSING, read_rows, write_rows
@@ -60,7 +61,9 @@ def judge(folder: Derivatives) -> tuple[JudgedPatient, ...]:
     twins = _twins(patients)
     judged = []
     for patient, facts in patients:
-        quality = _with_remarks(_quality(facts), sides.get(patient.subject), twins.get(patient.subject))
+        told = _quality(facts)
+        side = remark_on_side(sides.get(patient.subject), lesion=facts.get("lesion"), brighter=told.brighter_side)
+        quality = _with_remarks(told, side, twins.get(patient.subject))
         word = decide(said.get(patient.subject, Said()), reason_to_exclude(quality.figures))
         judged.append(JudgedPatient(patient, quality, word, facts))
     return tuple(sorted(judged, key=lambda patient: (-patient.quality.badness, patient.folder.subject)))
@@ -118,11 +121,10 @@ def _quality(facts: Mapping[str, Any]) -> Quality:
 
 
 def _with_remarks(quality: Quality, side: str | None, twin: str | None) -> Quality:
+    """The quality with what others' files and the table say of the patient."""
     remarks = list(quality.remarks)
-    if quality.brighter_side is not None and side in ("left", "right") and side != quality.brighter_side:
-        remarks.append(
-            f"b1000 is brighter on the {quality.brighter_side}, participants.tsv says {side}: is an image flipped?"
-        )
+    if side is not None:
+        remarks.append(side)
     if twin is not None:
         remarks.append(f"same DWI file as {twin}: one patient twice?")
     return replace(quality, remarks=tuple(remarks))
