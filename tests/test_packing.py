@@ -148,6 +148,11 @@ FAULTS = {
         CohortError,
         "preprocessed differently",
     ),
+    "brain masks given to some": (
+        lambda f: write_patient(f, "sub-04", seed=4, brain_mask={"file": "m.nii.gz", "digest": "0"}),
+        CohortError,
+        r"sub-01 and sub-04 were preprocessed differently \(brain masks is None and given\)",
+    ),
     "one patient twice": (
         lambda f: write_patient(f, "sub-04", seed=4, files={"sub-04_FLAIR.nii.gz": "sub-02-2"}),
         CohortError,

@@ -151,7 +151,7 @@ def _origin(settings: Mapping[str, Any], digests: Mapping[str, Any], left: Mappi
 def _read_needed(patient: PatientFolder) -> dict[str, Any]:
     """What packing needs of a patient's facts; the rest is not held for all patients at once."""
     facts = read_facts(patient.facts, needed=_NEEDED)
-    return {key: facts[key] for key in _NEEDED}
+    return {key: facts[key] for key in _NEEDED} | {"brain_mask": facts.get("brain_mask") is not None}
 
 
 def _subject(patient: Patient) -> str:
@@ -204,15 +204,16 @@ def _common_settings(source: Derivatives, facts: Mapping[str, Mapping[str, Any]]
         told = facts[subject]
         settings = {key: value for key, value in told["settings"].items() if key not in _CHOSEN_BY_PATIENT}
         reference = told["reference"] or (subject if settings["matching"] else None)
-        return {**settings, "reference": reference}
+        given = {"brain masks": "given"} if told["brain_mask"] else {}
+        return {**settings, "reference": reference, **given}
 
     first, *others = facts
     common = way(first)
     for subject in others:
         if (other := way(subject)) != common:
-            key = next(key for key in common if common[key] != other.get(key))
+            key = next(key for key in common | other if common.get(key) != other.get(key))
             raise CohortError(
-                f"{source.path}: {first} and {subject} were preprocessed differently ({key} is {common[key]} and "
+                f"{source.path}: {first} and {subject} were preprocessed differently ({key} is {common.get(key)} and "
                 f"{other.get(key)}); run `tissueclock preprocess` again for all"
             )
     return common

@@ -95,6 +95,9 @@ def preprocess(
         str | None, typer.Option(help="Whose histogram everybody gets: a subject, or none. Default: the first.")
     ] = None,
     lesions: Annotated[Path | None, typer.Option(help="Derivatives with lesion masks, to carry along.")] = None,
+    brain_masks: Annotated[
+        Path | None, typer.Option(help="Derivatives with brain masks on b0's voxels, taken as they are.")
+    ] = None,
     b: BValue = 1000.0,
     b_tolerance: BTolerance = 300.0,
     duplicates: DuplicatesOption = "refuse",
@@ -129,6 +132,7 @@ def preprocess(
             run=lambda function, jobs: run(function, jobs, memory_mb=memory_mb),
             reference=None if reference == "none" else reference,
             lesions=lesions,
+            brain_masks=brain_masks,
             progress=told,
         )
     with console.status("writing the quality page"):
@@ -185,7 +189,7 @@ def pack(
     if len(packing.left) > MOST_LISTED:
         say(f"  ... and {len(packing.left) - MOST_LISTED} more")
     if packing.left:
-        say(f"  left out in all: {len(packing.left)} ({'; '.join(f'{n} {reason}' for reason, n in packing.reasons)})")
+        say(f"  left out in all: {len(packing.left)} ({'; '.join(f'{reason}: {n}' for reason, n in packing.reasons)})")
     say(f"  next: name it in a study file (cohort: {folder}), then tissueclock plan STUDY")
 
 
@@ -240,7 +244,7 @@ def _say_incomplete(judged: "Sequence[JudgedPatient]") -> None:
         say(f"{subject}: {missing}", style="yellow")
     if lacking:
         counted = Counter(missing for _, missing in lacking).most_common()
-        why = "; ".join(f"{n} {missing}" for missing, n in counted)
+        why = "; ".join(f"{missing}: {n}" for missing, n in counted)
         say(f"  registered, but pack will leave out: {len(lacking)} ({why})")
 
 

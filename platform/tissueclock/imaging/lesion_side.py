@@ -10,7 +10,7 @@ MIN_SHARE = 0.1
 """A side with less of the lesion than this share holds none: what little crosses the mid-plane was registered there."""
 
 MIN_SHARE_OF_BOTH = 0.02
-"""Where the table says `both`, a side needs no more than this: of 12 raw phantoms with lesions on both two had .10 and .11."""
+"""Where the table says `both`, a side needs no more: two of 12 raw phantoms with lesions on both had .10 and .11."""
 
 _WHERE = {"left": "on the left", "right": "on the right", "both": "on both sides"}
 

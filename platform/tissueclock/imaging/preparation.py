@@ -47,6 +47,7 @@ def prepare(
     run: Runner,
     reference: str | None = None,
     lesions: Path | None = None,
+    brain_masks: Path | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Preparation:
     """Preprocesses every patient of a raw folder who is not done yet.
@@ -59,6 +60,8 @@ def prepare(
         reference: Whose histogram everybody gets; None: the one of the earlier run, else the first who comes through
             and is not excluded by default.
         lesions: A derivatives folder with a `sub-*` lesion mask for some or all.
+        brain_masks: A derivatives folder with everybody's brain mask on b0's voxels; who lacks one fails. None: brains
+            are found here.
         progress: Told how many of how many are done, and who was the last.
 
     Returns:
@@ -74,13 +77,15 @@ def prepare(
     if reference is not None and reference not in subjects:
         raise ImageError(f"--reference is {reference}; {raw} has {subjects[0]} to {subjects[-1]} ({len(subjects)})")
     masks = {} if lesions is None else find_lesions(lesions, subjects)
+    if brain_masks is not None and not brain_masks.is_dir():
+        raise ImageError(f"{brain_masks}: no such folder; derivatives with sub-*/ and brain masks are needed")
     folder = Derivatives(target)
     said = read_exclusions(folder)  # a wrong word in it is said now, not after the last patient
     with hold(folder.lock, what="folder"):
         clear_remains(folder.path)
         write_description(target, name="preprocessed", kind="derivative", command="tissueclock preprocess")
         write_json(folder.settings, {"schema": SCHEMA, **facts})
-        work = _Work(raw, folder, settings, masks, said, run, progress, len(subjects))
+        work = _Work(raw, folder, settings, masks, brain_masks, said, run, progress, len(subjects))
         histogram = None
         if settings.matching:
             histogram = work.find_reference(subjects, asked=reference, settings_digest=digest_facts(facts))
@@ -118,6 +123,7 @@ class _Work:
     target: Derivatives
     settings: Settings
     lesions: Mapping[str, Path]
+    brain_masks: Path | None
     said: Mapping[str, Said]
     run: Runner
     progress: Callable[[int, int, str], None] | None
@@ -209,7 +215,8 @@ class _Work:
             return True
 
     def _job(self, subject: str, reference: Reference | None) -> PatientJob:
-        return PatientJob(self.raw, subject, self.settings, self.target, reference, self.lesions.get(subject))
+        lesion = self.lesions.get(subject)
+        return PatientJob(self.raw, subject, self.settings, self.target, reference, lesion, self.brain_masks)
 
     def _reference_before(self, settings_digest: str) -> Reference | None:
         if not self.target.reference.exists():
