@@ -136,14 +136,14 @@ def preprocess(
             progress=told,
         )
     with console.status("writing the quality page"):
-        from tissueclock.imaging.derivatives import Derivatives
+        from tissueclock.imaging.derivatives import Derivatives, find_reference
 
         folder = Derivatives(target)
         judged = write_quality(folder, failed={subject: str(error) for subject, error in result.failed.items()})
     _print_quality(judged, result)
     say(f"{target}: {len(result.done)} patients done, {len(result.kept)} were done before, {len(result.failed)} failed")
     _say_incomplete(judged)
-    _say_excluded(judged)
+    _say_excluded(judged, reference=find_reference(folder) if settings.matching else None)
     say(f"  look at {folder.quality_page}, and write yes into the exclude column of {folder.quality_table.name}")
     say(f"  next: tissueclock pack {target} COHORT")
     _end(result)
@@ -248,8 +248,8 @@ def _say_incomplete(judged: "Sequence[JudgedPatient]") -> None:
         say(f"  registered, but pack will leave out: {len(lacking)} ({why})")
 
 
-def _say_excluded(judged: "Sequence[JudgedPatient]") -> None:
-    """Who is excluded by default, and why."""
+def _say_excluded(judged: "Sequence[JudgedPatient]", *, reference: str | None) -> None:
+    """Who is excluded by default, and why; and whether everybody was given the histogram of one of them."""
     excluded = sorted((patient.folder.subject, patient.said.reason) for patient in judged if patient.said.by_default)
     for subject, reason in excluded[:MOST_LISTED]:
         say(f"excluded by default: {subject}: {reason}", style="yellow")
@@ -257,6 +257,8 @@ def _say_excluded(judged: "Sequence[JudgedPatient]") -> None:
         say(f"... and {len(excluded) - MOST_LISTED} more", style="yellow")
     if excluded:
         say(f"  excluded by default: {len(excluded)}; a no of yours in the exclude column of qc.tsv is kept")
+    if reference in [subject for subject, _ in excluded]:
+        say(f"everybody has the histogram of {reference}, who is excluded: give --reference another", style="yellow")
 
 
 def _end(result: "Preparation") -> None:

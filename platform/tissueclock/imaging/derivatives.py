@@ -146,3 +146,14 @@ def read_facts(path: Path, *, needed: tuple[str, ...] = ()) -> Mapping[str, Any]
     """
     missing = "no such file; `tissueclock preprocess` writes it"
     return read_json(path, schema=SCHEMA, needed=needed, error=ImageError, missing=missing)
+
+
+def find_reference(folder: Derivatives) -> str | None:
+    """The patient whose histogram everybody has; None where nothing was matched.
+
+    Raises:
+        ImageError: `reference.json` is damaged.
+    """
+    if not folder.reference.exists():
+        return None
+    return str(read_facts(folder.reference, needed=("subject",))["subject"])
