@@ -12,6 +12,7 @@ from tissueclock.imaging.derivatives import Derivatives
 from tissueclock.imaging.quality_table import write_quality
 from tissueclock.imaging.volume import read_volume, write_volume
 from tissueclock.packing import pack_cohort
+from tissueclock.storage.files import write_text
 
 
 @pytest.fixture
@@ -57,10 +58,29 @@ def test_whoever_is_excluded_incomplete_or_unknown_is_left_out(folder: Derivativ
     assert [patient.participant_id for patient in packing.cohort.patients] == ["sub-01", "sub-03", "sub-04"]
     assert packing.left == {
         "sub-02": "excluded in qc.tsv (moved)",
-        "sub-05": "a series is missing",
+        "sub-05": "FLAIR is missing",
         "sub-07": "not in the manifest",
         "sub-08": "not preprocessed",
     }
+
+
+def test_every_missing_series_is_named_and_patients_are_counted_by_what_they_lack(
+    folder: Derivatives, tmp_path: Path
+) -> None:
+    write_patient(folder, "sub-02", seed=2, without=("flair",))
+    write_patient(folder, "sub-03", seed=3, without=("flair", "b1000"))
+    write_patient(folder, "sub-04", seed=4, without=("flair",))
+    packing = pack_cohort(folder.path, tmp_path / "cohort")
+    assert packing.left["sub-03"] == "b1000 and FLAIR are missing"
+    assert packing.reasons == (("FLAIR is missing", 2), ("b1000 and FLAIR are missing", 1))
+
+
+def test_who_failed_in_preprocess_is_left_out_with_the_reason_found_there(folder: Derivatives, tmp_path: Path) -> None:
+    write_text(folder.failures, "participant_id\treason\nsub-06\tsub-06: no *_dwi.nii.gz below raw/sub-06\n")
+    write_participants(folder.participants, **{f"sub_0{i}": (f"{50.0 * i}", "left") for i in range(1, 7)})
+    packing = pack_cohort(folder.path, tmp_path / "cohort")
+    assert packing.left == {"sub-06": "not preprocessed (no *_dwi.nii.gz below raw/sub-06)"}
+    assert packing.reasons == (("not preprocessed", 1),)
 
 
 def test_the_same_derivatives_give_the_same_bytes_and_hold_the_digests(folder: Derivatives, tmp_path: Path) -> None:
@@ -127,6 +147,11 @@ FAULTS = {
         lambda f: write_patient(f, "sub-04", seed=4, reference="sub-02"),
         CohortError,
         "preprocessed differently",
+    ),
+    "brain masks given to some": (
+        lambda f: write_patient(f, "sub-04", seed=4, brain_mask={"file": "m.nii.gz", "digest": "0"}),
+        CohortError,
+        r"sub-01 and sub-04 were preprocessed differently \(brain masks is None and given\)",
     ),
     "one patient twice": (
         lambda f: write_patient(f, "sub-04", seed=4, files={"sub-04_FLAIR.nii.gz": "sub-02-2"}),

@@ -3,6 +3,7 @@
 One pass, one patient in memory at a time. Every image is checked against the digest that `preprocess` wrote beside it.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -23,6 +24,7 @@ from tissueclock.imaging.quality_table import read_exclusions
 from tissueclock.imaging.volume import read_volume
 from tissueclock.seeds import derive_seed
 from tissueclock.storage.files import digest_facts, digest_file
+from tissueclock.storage.tsv import MISSING, read_rows
 
 _NEEDED = ("settings", "reference", "complete", "digests", "files")
 _CHOSEN_BY_PATIENT = ("duplicates", "session")
@@ -34,11 +36,16 @@ class Packing:
 
     Attributes:
         cohort: What was written, opened.
-        left: Patients who are not in it, and why.
+        left: Patients who are not in it, and why; what concerns one patient alone stands in brackets.
     """
 
     cohort: Cohort
     left: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def reasons(self) -> tuple[tuple[str, int], ...]:
+        """Why patients were left, without what concerns one alone, and how many for each; the most frequent first."""
+        return tuple(Counter(reason.partition(" (")[0] for reason in self.left.values()).most_common())
 
 
 def pack_cohort(
@@ -75,7 +82,7 @@ def pack_cohort(
     manifest = {_subject(patient): patient for patient in rows}
     done = {patient.subject: patient for patient in source.done()}
     facts = {subject: _read_needed(patient) for subject, patient in done.items()}
-    left = _left_out(source, manifest, facts)
+    left = _left_out(source, manifest, done, facts)
     chosen = [subject for subject in manifest if subject not in left]
     if not chosen:
         first = next(iter(left.items()), ("", "nobody is in the manifest"))
@@ -144,7 +151,7 @@ def _origin(settings: Mapping[str, Any], digests: Mapping[str, Any], left: Mappi
 def _read_needed(patient: PatientFolder) -> dict[str, Any]:
     """What packing needs of a patient's facts; the rest is not held for all patients at once."""
     facts = read_facts(patient.facts, needed=_NEEDED)
-    return {key: facts[key] for key in _NEEDED}
+    return {key: facts[key] for key in _NEEDED} | {"brain_mask": facts.get("brain_mask") is not None}
 
 
 def _subject(patient: Patient) -> str:
@@ -153,21 +160,37 @@ def _subject(patient: Patient) -> str:
 
 
 def _left_out(
-    source: Derivatives, manifest: Mapping[str, Patient], facts: Mapping[str, Mapping[str, Any]]
+    source: Derivatives,
+    manifest: Mapping[str, Patient],
+    done: Mapping[str, PatientFolder],
+    facts: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, str]:
     """Who is not packed, and why."""
-    excluded = {subject: note for subject, (exclude, note) in read_exclusions(source).items() if exclude}
+    failed = _failures(source)
+    excluded = {subject: said.note for subject, said in read_exclusions(source).items() if said.exclude}
     left = {subject: "not in the manifest" for subject in facts if subject not in manifest}
     for subject in manifest:
         if subject not in facts:
-            left[subject] = "not preprocessed"
+            left[subject] = "not preprocessed" + (f" ({why})" if (why := failed.get(subject)) else "")
         elif subject in excluded:
             left[subject] = f"excluded in {source.quality_table.name}" + (
                 f" ({note})" if (note := excluded[subject]) else ""
             )
-        elif not facts[subject]["complete"]:
-            left[subject] = "a series is missing"
+        elif (missing := done[subject].what_is_missing(facts[subject])) is not None:
+            left[subject] = missing
     return left
+
+
+def _failures(source: Derivatives) -> dict[str, str]:
+    """Why patients failed in the last run of `preprocess`, as far as its table can be read; it decides nothing here."""
+    if not source.failures.exists():
+        return {}
+    try:
+        rows = read_rows(source.failures, required=("participant_id", "reason"))
+    except CohortError:
+        return {}
+    told = {row.cells["participant_id"]: row.cells["reason"] for row in rows}
+    return {subject: why.removeprefix(f"{subject}: ") for subject, why in told.items() if why != MISSING}
 
 
 def _common_settings(source: Derivatives, facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -181,15 +204,16 @@ def _common_settings(source: Derivatives, facts: Mapping[str, Mapping[str, Any]]
         told = facts[subject]
         settings = {key: value for key, value in told["settings"].items() if key not in _CHOSEN_BY_PATIENT}
         reference = told["reference"] or (subject if settings["matching"] else None)
-        return {**settings, "reference": reference}
+        given = {"brain masks": "given"} if told["brain_mask"] else {}
+        return {**settings, "reference": reference, **given}
 
     first, *others = facts
     common = way(first)
     for subject in others:
         if (other := way(subject)) != common:
-            key = next(key for key in common if common[key] != other.get(key))
+            key = next(key for key in common | other if common.get(key) != other.get(key))
             raise CohortError(
-                f"{source.path}: {first} and {subject} were preprocessed differently ({key} is {common[key]} and "
+                f"{source.path}: {first} and {subject} were preprocessed differently ({key} is {common.get(key)} and "
                 f"{other.get(key)}); run `tissueclock preprocess` again for all"
             )
     return common

@@ -41,6 +41,8 @@ def write_patient(
     patient = folder.patient(subject)
     n_slices, height, width = grid.whole_shape
     rng = np.random.default_rng(seed)
+    for name in without:
+        patient.series(name).unlink(missing_ok=True)
     for name in ("b0", "b1000", "flair"):
         if name not in without:
             data = rng.uniform(0.1, 2.0, (width, height, n_slices)).astype(np.float32)

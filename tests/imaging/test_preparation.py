@@ -14,6 +14,7 @@ from tissueclock.imaging.derivatives import Derivatives, read_facts
 from tissueclock.imaging.preparation import Preparation, find_lesions, prepare
 from tissueclock.imaging.preprocessing import PatientJob, preprocess_patient
 from tissueclock.imaging.settings import Settings
+from tissueclock.storage.files import digest_facts
 
 SETTINGS = Settings(make_grid((8, 12, 8)))
 
@@ -24,6 +25,7 @@ class Runner:
     def __init__(self) -> None:
         self.ran: list[tuple[str, str | None]] = []
         self.broken: dict[str, TissueclockError] = {}
+        self.figures: dict[str, dict[str, float]] = {}
 
     def __call__(
         self, function: Callable[[PatientJob], None], jobs: Sequence[PatientJob]
@@ -40,7 +42,8 @@ class Runner:
             if subject in self.broken:
                 yield i, self.broken[subject]
                 continue
-            write_patient(job.target, subject, seed=int(subject[-1]), input_digest=digest)
+            figures = self.figures.get(subject)
+            write_patient(job.target, subject, seed=int(subject[-1]), figures=figures, input_digest=digest)
             yield i, None
 
 
@@ -119,6 +122,15 @@ def test_a_reference_that_cannot_be_is_replaced_or_if_asked_for_refused(
         run(reference="sub-77")
 
 
+def test_nobody_gets_the_histogram_of_a_patient_who_is_excluded_by_default(
+    run: Callable[..., Preparation], runner: Runner
+) -> None:
+    runner.figures["sub-01"] = {"outside_signal_fraction": 0.4}
+    result = run()
+    assert ("sub-01", "sub-02") in runner.ran
+    assert sorted(result.done) == ["sub-01", "sub-02", "sub-03", "sub-04"]
+
+
 def test_the_reference_stays_when_patients_are_added(
     run: Callable[..., Preparation], runner: Runner, raw: Path
 ) -> None:
@@ -182,3 +194,27 @@ def test_a_wrong_word_in_the_quality_table_is_said_before_anybody_is_run(
     with pytest.raises(ImageError, match="exclude is 'maybe'; allowed: yes, no"):
         run()
     assert runner.ran == []
+
+
+def test_a_changed_brain_mask_is_a_new_patient_and_a_missing_one_stops_nobody_else(
+    run: Callable[..., Preparation], runner: Runner, tmp_path: Path
+) -> None:
+    masks = tmp_path / "masks"
+    for i in range(1, 5):
+        save(masks / f"sub-0{i}" / f"sub-0{i}_desc-brain_mask.nii.gz", toy_head(i).data)
+    run(brain_masks=masks)
+    runner.ran.clear()
+    run(brain_masks=masks)
+    assert runner.ran == []
+    save(masks / "sub-03" / "sub-03_desc-brain_mask.nii.gz", toy_head(9).data)
+    (masks / "sub-02" / "sub-02_desc-brain_mask.nii.gz").unlink()
+    result = run(brain_masks=masks)
+    assert result.done == ["sub-03"]
+    assert "sub-02: no sub-02_*desc-brain_mask.nii.gz below" in str(result.failed["sub-02"])
+
+
+def test_without_brain_masks_a_patient_s_digest_is_what_it_was_before_there_were_any(raw: Path, tmp_path: Path) -> None:
+    job = PatientJob(raw, "sub-01", SETTINGS, Derivatives(tmp_path / "deriv"), None, None)
+    files = job.file_digests()
+    facts = {"settings": SETTINGS.as_facts(), "reference": None, "files": files, "lesion": None}
+    assert job.input_digest(files) == digest_facts(facts)

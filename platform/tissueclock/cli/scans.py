@@ -1,6 +1,7 @@
 """The commands from the scanner to the packed cohort: `ingest`, `preprocess`, `pack`."""
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
@@ -105,6 +106,9 @@ def preprocess(
         str | None, typer.Option(help="Whose histogram everybody gets: a subject, or none. Default: the first.")
     ] = None,
     lesions: Annotated[Path | None, typer.Option(help="Derivatives with lesion masks, to carry along.")] = None,
+    brain_masks: Annotated[
+        Path | None, typer.Option(help="Derivatives with brain masks on b0's voxels, taken as they are.")
+    ] = None,
     b: BValue = 1000.0,
     b_tolerance: BTolerance = 300.0,
     duplicates: DuplicatesOption = "refuse",
@@ -139,15 +143,18 @@ def preprocess(
             run=lambda function, jobs: run(function, jobs, memory_mb=memory_mb),
             reference=None if reference == "none" else reference,
             lesions=lesions,
+            brain_masks=brain_masks,
             progress=told,
         )
     with console.status("writing the quality page"):
-        from tissueclock.imaging.derivatives import Derivatives
+        from tissueclock.imaging.derivatives import Derivatives, find_reference
 
         folder = Derivatives(target)
         judged = write_quality(folder, failed={subject: str(error) for subject, error in result.failed.items()})
     _print_quality(judged, result)
     say(f"{target}: {len(result.done)} patients done, {len(result.kept)} were done before, {len(result.failed)} failed")
+    _say_incomplete(judged)
+    _say_excluded(judged, reference=find_reference(folder) if settings.matching else None)
     say(f"  look at {folder.quality_page}, and write yes into the exclude column of {folder.quality_table.name}")
     if result.done or result.kept:
         say(f"  next: tissueclock pack {target} COHORT")
@@ -193,6 +200,8 @@ def pack(
         say(f"  left out: {subject}: {reason}")
     if len(packing.left) > MOST_LISTED:
         say(f"  ... and {len(packing.left) - MOST_LISTED} more")
+    if packing.left:
+        say(f"  left out in all: {len(packing.left)} ({'; '.join(f'{reason}: {n}' for reason, n in packing.reasons)})")
     say(f"  next: name it in a study file (cohort: {folder}), then tissueclock plan STUDY")
 
 
@@ -228,7 +237,7 @@ def _print_quality(judged: "Sequence[JudgedPatient]", result: "Preparation") -> 
             table.add_column(column)
         for patient in flagged[:MOST_LISTED]:
             flags = escape("; ".join(patient.quality.flags))
-            table.add_row(patient.folder.subject, flags, "yes" if patient.exclude else "")
+            table.add_row(patient.folder.subject, flags, "yes" if patient.said.exclude else "")
         console.print(table)
     assuming = sorted((patient.folder.subject, line) for patient in judged for line in patient.assumed)
     for subject, line in assuming[:MOST_LISTED]:
@@ -237,6 +246,31 @@ def _print_quality(judged: "Sequence[JudgedPatient]", result: "Preparation") -> 
         say(f"... and {len(assuming) - MOST_LISTED} more, in the assumed column", style="yellow")
     for subject, error in sorted(result.failed.items()):
         say(f"failed: {subject}: {' '.join(str(error).split())}", style="red")
+
+
+def _say_incomplete(judged: "Sequence[JudgedPatient]") -> None:
+    """Who cannot be packed for want of a series, and how many for which."""
+    told = ((patient.folder.subject, patient.folder.what_is_missing(patient.facts)) for patient in judged)
+    lacking = sorted((subject, missing) for subject, missing in told if missing is not None)
+    for subject, missing in lacking[:MOST_LISTED]:
+        say(f"{subject}: {missing}", style="yellow")
+    if lacking:
+        counted = Counter(missing for _, missing in lacking).most_common()
+        why = "; ".join(f"{missing}: {n}" for missing, n in counted)
+        say(f"  registered, but pack will leave out: {len(lacking)} ({why})")
+
+
+def _say_excluded(judged: "Sequence[JudgedPatient]", *, reference: str | None) -> None:
+    """Who is excluded by default, and why; and whether everybody was given the histogram of one of them."""
+    excluded = sorted((patient.folder.subject, patient.said.reason) for patient in judged if patient.said.by_default)
+    for subject, reason in excluded[:MOST_LISTED]:
+        say(f"excluded by default: {subject}: {reason}", style="yellow")
+    if len(excluded) > MOST_LISTED:
+        say(f"... and {len(excluded) - MOST_LISTED} more", style="yellow")
+    if excluded:
+        say(f"  excluded by default: {len(excluded)}; a no of yours in the exclude column of qc.tsv is kept")
+    if reference in [subject for subject, _ in excluded]:
+        say(f"everybody has the histogram of {reference}, who is excluded: give --reference another", style="yellow")
 
 
 def _end(result: "Preparation") -> None:

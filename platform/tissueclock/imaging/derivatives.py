@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tissueclock.channels import SERIES
 from tissueclock.errors import ImageError
 from tissueclock.storage.files import read_json
 
@@ -68,6 +69,21 @@ class PatientFolder:
         description = "preproc" if name == "flair" else name
         return self.path / folder / f"{self.subject}_space-{SPACE}_desc-{description}_{suffix}.nii.gz"
 
+    def what_is_missing(self, facts: Mapping[str, Any]) -> str | None:
+        """The series that packing needs and the patient lacks, such as `FLAIR is missing`; None for a complete one.
+
+        Args:
+            facts: With `complete` and `digests`.
+        """
+        if facts["complete"]:
+            return None
+        names = [
+            "FLAIR" if name == "flair" else name
+            for name in SERIES
+            if self.series(name).relative_to(self.path).as_posix() not in facts["digests"]
+        ]
+        return f"{' and '.join(names) or 'a series'} {'are' if len(names) > 1 else 'is'} missing"
+
 
 @dataclass(frozen=True, slots=True)
 class Derivatives:
@@ -92,7 +108,7 @@ class Derivatives:
 
     @property
     def quality_table(self) -> Path:
-        """A row a patient; its `exclude` column is the user's."""
+        """A row a patient; its `exclude` column is the user's, who may overrule what is excluded by default."""
         return self.path / "qc.tsv"
 
     @property
@@ -130,3 +146,14 @@ def read_facts(path: Path, *, needed: tuple[str, ...] = ()) -> Mapping[str, Any]
     """
     missing = "no such file; `tissueclock preprocess` writes it"
     return read_json(path, schema=SCHEMA, needed=needed, error=ImageError, missing=missing)
+
+
+def find_reference(folder: Derivatives) -> str | None:
+    """The patient whose histogram everybody has; None where nothing was matched.
+
+    Raises:
+        ImageError: `reference.json` is damaged.
+    """
+    if not folder.reference.exists():
+        return None
+    return str(read_facts(folder.reference, needed=("subject",))["subject"])

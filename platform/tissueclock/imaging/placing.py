@@ -42,7 +42,7 @@ class Placed:
         b0: b0 with all that surrounds the brain.
         b1000: b1000, likewise.
         flair: FLAIR, likewise, or None.
-        own_mask: b0's own brain mask, before the atlas was asked.
+        own_mask: b0's own brain mask, before the atlas was asked; or the one that was given.
         mask: The brain on b0's voxels.
         b0_from_atlas: The map from atlas to b0.
         b1000_from_b0: The rigid map from b0 to b1000.
@@ -66,7 +66,14 @@ class Placed:
 
 
 def place(
-    series: PatientSeries, *, subject: str, atlas: Atlas, backend: Backend, kind: RegistrationKind, watch: Stopwatch
+    series: PatientSeries,
+    *,
+    subject: str,
+    atlas: Atlas,
+    backend: Backend,
+    kind: RegistrationKind,
+    watch: Stopwatch,
+    given: Mask | None = None,
 ) -> Placed:
     """Finds the brain, where the atlas lies in it, and where each series lies against b0.
 
@@ -77,12 +84,13 @@ def place(
         backend: Who extracts and registers.
         kind: Affine, or SyN on top.
         watch: Is told what each step took.
+        given: The brain on b0's voxels where the user knows it; it is taken as it is.
 
     Raises:
         ImageError: No brain is found, the head stands on its top, or FLAIR shows another place.
     """
     with watch.step("extract"):
-        own, stripped = _own_mask(series.b0, backend)
+        own, stripped = _own_mask(series.b0, backend, given)
         if not own.any():
             raise ImageError(f"{subject}: no brain found in b0; is it a head?")
     with watch.step("bias"):
@@ -98,10 +106,11 @@ def place(
         near = atlas.near(reach_mm=REACH_MM)
         b0_from_atlas = backend.to_atlas(pairs, near=near, start=found.b0_from_atlas, kind=kind)
     with watch.step("extract"):
-        mask = own if tissue is None or stripped else backend.extract(tissue)
-        mask = refine_mask(
-            mask, b0=b0, atlas=atlas, b0_from_atlas=b0_from_atlas, beyond_mm=0.0 if tissue is None else BEYOND_MM
-        )
+        mask = given
+        if mask is None:
+            mask = own if tissue is None or stripped else backend.extract(tissue)
+            beyond_mm = 0.0 if tissue is None else BEYOND_MM
+            mask = refine_mask(mask, b0=b0, atlas=atlas, b0_from_atlas=b0_from_atlas, beyond_mm=beyond_mm)
         if not mask.any():
             raise ImageError(f"{subject}: no brain found in b0; is it a head, and is its unit millimetres?")
     flair = flair_from_b0 = None
@@ -123,8 +132,10 @@ def place(
     )
 
 
-def _own_mask(b0: Volume, backend: Backend) -> tuple[Mask, bool]:
-    """b0's own brain mask, and whether the skull was gone already: then it is what is not 0."""
+def _own_mask(b0: Volume, backend: Backend, given: Mask | None) -> tuple[Mask, bool]:
+    """b0's own brain mask, and whether the skull was gone already: then it is what is not 0; or the mask given."""
+    if given is not None:
+        return given, is_stripped(b0, given)
     own = backend.extract(b0)
     if is_stripped(b0, own):
         return np.asarray(binary_fill_holes(b0.data != 0)), True

@@ -11,6 +11,7 @@ from pathlib import Path
 from tissueclock.errors import ImageError, TissueclockError
 from tissueclock.imaging.dataset import write_description
 from tissueclock.imaging.derivatives import SCHEMA, Derivatives, read_facts
+from tissueclock.imaging.exclusion import Said, decide, reason_to_exclude
 from tissueclock.imaging.preprocessing import PatientJob, preprocess_patient, read_reference
 from tissueclock.imaging.quality_table import read_exclusions
 from tissueclock.imaging.raw import list_subjects
@@ -46,6 +47,7 @@ def prepare(
     run: Runner,
     reference: str | None = None,
     lesions: Path | None = None,
+    brain_masks: Path | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Preparation:
     """Preprocesses every patient of a raw folder who is not done yet.
@@ -55,8 +57,11 @@ def prepare(
         target: Its derivatives; may hold patients of an earlier run.
         settings: How patients are preprocessed.
         run: Runs many patients, side by side.
-        reference: Whose histogram everybody gets; None: the one of the earlier run, else the first who comes through.
+        reference: Whose histogram everybody gets; None: the one of the earlier run, else the first who comes through
+            and is not excluded by default.
         lesions: A derivatives folder with a `sub-*` lesion mask for some or all.
+        brain_masks: A derivatives folder with everybody's brain mask on b0's voxels; who lacks one fails. None: brains
+            are found here.
         progress: Told how many of how many are done, and who was the last.
 
     Returns:
@@ -72,13 +77,15 @@ def prepare(
     if reference is not None and reference not in subjects:
         raise ImageError(f"--reference is {reference}; {raw} has {subjects[0]} to {subjects[-1]} ({len(subjects)})")
     masks = {} if lesions is None else find_lesions(lesions, subjects)
+    if brain_masks is not None and not brain_masks.is_dir():
+        raise ImageError(f"{brain_masks}: no such folder; derivatives with sub-*/ and brain masks are needed")
     folder = Derivatives(target)
-    read_exclusions(folder)  # a wrong word in it is said now, not after the last patient
+    said = read_exclusions(folder)  # a wrong word in it is said now, not after the last patient
     with hold(folder.lock, what="folder"):
         clear_remains(folder.path)
         write_description(target, name="preprocessed", kind="derivative", command="tissueclock preprocess")
         write_json(folder.settings, {"schema": SCHEMA, **facts})
-        work = _Work(raw, folder, settings, masks, run, progress, len(subjects))
+        work = _Work(raw, folder, settings, masks, brain_masks, said, run, progress, len(subjects))
         histogram = None
         if settings.matching:
             histogram = work.find_reference(subjects, asked=reference, settings_digest=digest_facts(facts))
@@ -116,6 +123,8 @@ class _Work:
     target: Derivatives
     settings: Settings
     lesions: Mapping[str, Path]
+    brain_masks: Path | None
+    said: Mapping[str, Said]
     run: Runner
     progress: Callable[[int, int, str], None] | None
     n_subjects: int
@@ -132,6 +141,8 @@ class _Work:
                 self._keep(subject)
             else:
                 self._run([subject], None)
+            if asked is None and self._is_excluded(subject):  # nobody gets the histogram of what is no sound study
+                continue
             if subject not in self.result.failed:
                 found = read_reference(self.target.patient(subject))
                 write_json(
@@ -173,6 +184,18 @@ class _Work:
             ended = len(self.result.done) + len(self.result.kept) + len(self.result.failed)
             self.progress(ended, self.n_subjects, subject)
 
+    def _is_excluded(self, subject: str) -> bool:
+        """Whether a patient who came through is left out, by default or by the user; if so, takes it off the result."""
+        if subject in self.result.failed:
+            return False
+        told = read_facts(self.target.patient(subject).facts, needed=("quality",))["quality"]
+        if not decide(self.said.get(subject, Said()), reason_to_exclude(told["figures"])).exclude:
+            return False
+        for ended in (self.result.done, self.result.kept):
+            if subject in ended:
+                ended.remove(subject)
+        return True
+
     def _is_current(self, subject: str, reference: Reference | None) -> bool:
         """Whether a patient was preprocessed from the same files, in the same way."""
         folder = self.target.patient(subject)
@@ -192,7 +215,8 @@ class _Work:
             return True
 
     def _job(self, subject: str, reference: Reference | None) -> PatientJob:
-        return PatientJob(self.raw, subject, self.settings, self.target, reference, self.lesions.get(subject))
+        lesion = self.lesions.get(subject)
+        return PatientJob(self.raw, subject, self.settings, self.target, reference, lesion, self.brain_masks)
 
     def _reference_before(self, settings_digest: str) -> Reference | None:
         if not self.target.reference.exists():

@@ -15,10 +15,12 @@ import SimpleITK
 from tissueclock.channels import SERIES
 from tissueclock.errors import ImageError
 from tissueclock.imaging.backend_choice import find_backend
+from tissueclock.imaging.brain_masks import find_brain_mask, read_brain_mask
 from tissueclock.imaging.derivatives import SCHEMA, Derivatives, PatientFolder, read_facts
 from tissueclock.imaging.extraction import Mask
 from tissueclock.imaging.gridding import OnGrid, atlas_on_grid, bring_to_grid, onto_grid
 from tissueclock.imaging.intensity import match_histogram, quantiles, scale_to_median
+from tissueclock.imaging.lesion_side import volumes_by_side
 from tissueclock.imaging.placing import Placed, place
 from tissueclock.imaging.quality import Quality, measure
 from tissueclock.imaging.quality_picture import draw_patient
@@ -44,6 +46,7 @@ class PatientJob:
         reference: Whose histogram the patient gets; None: the patient's own is kept (the patient is the reference, or
             nothing is matched).
         lesion: A mask of the lesion, in the space of b0, to be carried along.
+        brain_masks: A folder with everybody's brain mask, in the space of b0; None: brains are found here.
     """
 
     raw: Path
@@ -52,6 +55,7 @@ class PatientJob:
     target: Derivatives
     reference: Reference | None
     lesion: Path | None
+    brain_masks: Path | None = None
 
     def find_files(self) -> RawFiles:
         """Finds the patient's files by their names.
@@ -60,6 +64,16 @@ class PatientJob:
             ImageError: They are missing or ambiguous.
         """
         return find_files(self.raw, self.subject, session=self.settings.session, duplicates=self.settings.duplicates)
+
+    def find_brain_mask(self) -> Path | None:
+        """The patient's brain mask, where the user brings masks.
+
+        Raises:
+            ImageError: There is none for the patient, or several.
+        """
+        if self.brain_masks is None:
+            return None
+        return find_brain_mask(self.brain_masks, self.subject, session=self.settings.session)
 
     def file_digests(self) -> dict[str, str]:
         """SHA-256 of each of the patient's files, by name.
@@ -76,14 +90,16 @@ class PatientJob:
             files: What `file_digests` gave.
 
         Raises:
-            ImageError: A setting is wrong.
+            ImageError: A setting is wrong, or the patient's brain mask is missing or one of several.
         """
+        brain_mask = self.find_brain_mask()
         return digest_facts(
             {
                 "settings": self.settings.as_facts(),
                 "reference": None if self.reference is None else self.reference.digest,
                 "files": dict(files),
                 "lesion": None if self.lesion is None else digest_file(self.lesion),
+                **({} if brain_mask is None else {"brain_mask": digest_file(brain_mask)}),
             }
         )
 
@@ -101,8 +117,10 @@ def preprocess_patient(job: PatientJob) -> None:
         digests = job.file_digests()
         series = read_series(job.find_files(), b_values=settings.b_values, duplicates=settings.duplicates)
         lesion_volume = None if lesion is None else read_lesion(lesion)
-    atlas, backend = settings.load_atlas(), find_backend(settings.backend)
-    placed = place(series, subject=subject, atlas=atlas, backend=backend, kind=settings.registration, watch=watch)
+        brain_mask = job.find_brain_mask()
+        given = None if brain_mask is None else read_brain_mask(brain_mask, b0=series.b0)
+    atlas, backend, kind = settings.load_atlas(), find_backend(settings.backend), settings.registration
+    placed = place(series, subject=subject, atlas=atlas, backend=backend, kind=kind, watch=watch, given=given)
     with watch.step("resample"):
         on_grid = bring_to_grid(placed, settings.grid)
         carried = None if lesion_volume is None else onto_grid(lesion_volume, placed.b0_from_atlas, settings.grid)
@@ -128,6 +146,7 @@ def preprocess_patient(job: PatientJob) -> None:
         **_placed_facts(placed),
         "quality": _quality_facts(quality),
         "lesion": None if carried is None else _lesion_facts(lesion_volume, carried),
+        "brain_mask": None if brain_mask is None else {"file": brain_mask.name, "digest": digest_file(brain_mask)},
     }
     folder = job.target.patient(subject)
     with atomic_path(folder.path) as staging_path:
@@ -253,11 +272,8 @@ def _quality_facts(quality: Quality) -> dict[str, Any]:
 
 def _lesion_facts(lesion: Volume | None, carried: Volume) -> dict[str, float]:
     volumes = {"ml": lesion, "ml_in_atlas_space": carried}
-    return {
-        name: _round(float(volume.data.sum()) * volume.voxel_ml)
-        for name, volume in volumes.items()
-        if volume is not None
-    }
+    whole = {name: float(found.data.sum()) * found.voxel_ml for name, found in volumes.items() if found is not None}
+    return {name: _round(ml) for name, ml in (whole | volumes_by_side(carried)).items()}
 
 
 def _matrix(affine: Any) -> list[list[float]]:

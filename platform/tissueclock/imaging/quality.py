@@ -1,8 +1,8 @@
 """How well a patient came through, in figures, and which of them a person should look at.
 
-A flag asks for a look; it excludes nobody. Bounds were set on raw phantoms and on the real heads in the tests' data;
-those of `b0_flair_similarity`, `b1000_flair_similarity`, `flair_fluid_ratio`, `adc_ratio` and `adc_correlation` on raw
-phantoms alone.
+A flag asks for a look; whom it leaves out, `exclusion` says. Bounds were set on raw phantoms and on the real heads in
+the tests' data; those of `b0_flair_similarity`, `b1000_flair_similarity`, `flair_fluid_ratio`, `adc_ratio` and
+`adc_correlation` on raw phantoms alone.
 """
 
 import math

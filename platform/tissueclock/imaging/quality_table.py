@@ -1,4 +1,4 @@
-"""The cohort by eye: `qc.tsv`, whose `exclude` column is the user's, and one page with every picture, worst first."""
+"""The cohort by eye: `qc.tsv`, whose `exclude` column heeds the user, and one page with every picture, worst first."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -11,32 +11,33 @@ import jinja2
 from tissueclock import __version__
 from tissueclock.errors import CohortError, ImageError
 from tissueclock.imaging.derivatives import Derivatives, PatientFolder, read_facts
+from tissueclock.imaging.exclusion import Said, decide, reason_to_exclude
+from tissueclock.imaging.lesion_side import remark_on_side
 from tissueclock.imaging.quality import FIGURES, Quality
 from tissueclock.storage.files import write_text
 from tissueclock.storage.tsv import MISSING, read_rows, write_rows
 
-EXCLUDE, NOTE = "exclude", "note"
+EXCLUDE, NOTE, REASON = "exclude", "note", "excluded_by_default"
 _EXCLUDE_WORDS = {"yes": True, "no": False, "": False, MISSING: False}
-_COLUMNS = ("participant_id", EXCLUDE, NOTE, "flags", *(figure.name for figure in FIGURES), "brighter_side", "assumed")
+_FIGURES = tuple(figure.name for figure in FIGURES)
+_COLUMNS = ("participant_id", EXCLUDE, NOTE, "flags", *_FIGURES, "brighter_side", "assumed", REASON)
 _TEMPLATE = "quality.html.j2"
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedPatient:
-    """A patient on the quality page, and what the user decided about the patient.
+    """A patient on the quality page, and what was decided about the patient.
 
     Attributes:
         folder: The patient's files.
         quality: Figures and flags.
-        exclude: Whether the user left the patient out.
-        note: What the user wrote beside it.
+        said: Whether the patient is left out, by whose word and why.
         facts: What the patient's JSON file says.
     """
 
     folder: PatientFolder
     quality: Quality
-    exclude: bool
-    note: str
+    said: Said
     facts: Mapping[str, Any]
 
     @property
@@ -53,18 +54,25 @@ def judge(folder: Derivatives) -> tuple[JudgedPatient, ...]:
     """
     said = read_exclusions(folder)
     sides = _lesion_sides(folder)
-    patients = [(patient, read_facts(patient.facts, needed=("quality", "files"))) for patient in folder.done()]
+    patients = [
+        (patient, read_facts(patient.facts, needed=("quality", "files", "complete", "digests")))
+        for patient in folder.done()
+    ]
     twins = _twins(patients)
     judged = []
     for patient, facts in patients:
-        quality = _with_remarks(_quality(facts), sides.get(patient.subject), twins.get(patient.subject))
-        exclude, note = said.get(patient.subject, (False, ""))
-        judged.append(JudgedPatient(patient, quality, exclude, note, facts))
+        told = _quality(facts)
+        side = remark_on_side(sides.get(patient.subject), lesion=facts.get("lesion"), brighter=told.brighter_side)
+        quality = _with_remarks(told, side, twins.get(patient.subject))
+        word = decide(said.get(patient.subject, Said()), reason_to_exclude(quality.figures))
+        judged.append(JudgedPatient(patient, quality, word, facts))
     return tuple(sorted(judged, key=lambda patient: (-patient.quality.badness, patient.folder.subject)))
 
 
-def read_exclusions(folder: Derivatives) -> dict[str, tuple[bool, str]]:
+def read_exclusions(folder: Derivatives) -> dict[str, Said]:
     """Per patient whether `qc.tsv` leaves the patient out, and the note beside it; empty where there is no table yet.
+
+    Tables of before there were defaults lack the column of reasons: all that they say is the user's word.
 
     Raises:
         CohortError: The table lacks a column.
@@ -80,8 +88,8 @@ def read_exclusions(folder: Derivatives) -> dict[str, tuple[bool, str]]:
                 f"{folder.quality_table}, row {row.number} ({row.cells['participant_id']}): "
                 f"{EXCLUDE} is {row.cells[EXCLUDE]!r}; allowed: yes, no"
             )
-        note = row.cells.get(NOTE, "")
-        said[row.cells["participant_id"]] = (_EXCLUDE_WORDS[word], "" if note == MISSING else note)
+        note, reason = ("" if (cell := row.cells.get(name, "")) == MISSING else cell for name in (NOTE, REASON))
+        said[row.cells["participant_id"]] = Said(_EXCLUDE_WORDS[word], note, reason)
     return said
 
 
@@ -113,11 +121,10 @@ def _quality(facts: Mapping[str, Any]) -> Quality:
 
 
 def _with_remarks(quality: Quality, side: str | None, twin: str | None) -> Quality:
+    """The quality with what others' files and the table say of the patient."""
     remarks = list(quality.remarks)
-    if quality.brighter_side is not None and side in ("left", "right") and side != quality.brighter_side:
-        remarks.append(
-            f"b1000 is brighter on the {quality.brighter_side}, participants.tsv says {side}: is an image flipped?"
-        )
+    if side is not None:
+        remarks.append(side)
     if twin is not None:
         remarks.append(f"same DWI file as {twin}: one patient twice?")
     return replace(quality, remarks=tuple(remarks))
@@ -156,12 +163,13 @@ def _row(patient: JudgedPatient) -> dict[str, str]:
     }
     return {
         "participant_id": patient.folder.subject,
-        EXCLUDE: "yes" if patient.exclude else "no",
-        NOTE: patient.note or MISSING,
+        EXCLUDE: "yes" if patient.said.exclude else "no",
+        NOTE: patient.said.note or MISSING,
         "flags": "; ".join(patient.quality.flags) or MISSING,
         **figures,
         "brighter_side": patient.quality.brighter_side or MISSING,
         "assumed": "; ".join(patient.assumed) or MISSING,
+        REASON: patient.said.reason or MISSING,
     }
 
 
@@ -178,8 +186,8 @@ def _render(folder: Derivatives, judged: Sequence[JudgedPatient], failed: Mappin
             "subject": patient.folder.subject,
             "picture": patient.folder.picture.relative_to(folder.path).as_posix(),
             "flags": patient.quality.flags,
-            "exclude": patient.exclude,
-            "note": patient.note,
+            "exclude": patient.said.exclude,
+            "note": patient.said.note,
             "notes": [*patient.facts.get("notes", []), *(f"assumed: {line}" for line in patient.assumed)],
             "figures": [_shown(figure, patient.quality.figures.get(figure.name)) for figure in FIGURES],
         }
@@ -191,7 +199,8 @@ def _render(folder: Derivatives, judged: Sequence[JudgedPatient], failed: Mappin
         failed=sorted(failed.items()),
         figures=[{"title": figure.title, "allowed": figure.allowed} for figure in FIGURES],
         n_flagged=sum(bool(patient["flags"]) for patient in patients),
-        n_excluded=sum(bool(patient["exclude"]) for patient in patients),
+        n_excluded=sum(patient.said.exclude for patient in judged),
+        n_by_default=sum(patient.said.by_default for patient in judged),
         settings=settings,
         version=__version__,
         table=Path(folder.quality_table).name,
