@@ -93,8 +93,8 @@ def find_subgroups(scores: Scores, known: Mapping[str, Mapping[str, str]]) -> tu
         told = _numbers(known, column, scores.patients)
         if len(set(told.values())) > 1:
             cut = median(told.values())
-            members[f"{title}: below {cut:g}"] = {patient for patient, value in told.items() if value < cut}
-            members[f"{title}: {cut:g} and more"] = {patient for patient, value in told.items() if value >= cut}
+            members[f"{title}: below {cut:.3g}"] = {patient for patient, value in told.items() if value < cut}
+            members[f"{title}: {cut:.3g} and more"] = {patient for patient, value in told.items() if value >= cut}
     for column, title in WORDS.items():
         words = _words(known, column, scores.patients)
         if len(set(words.values())) > 1:
