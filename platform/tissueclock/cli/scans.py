@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 BValue = Annotated[float, typer.Option("--b", min=200, help="The b-value wanted beside b0, s/mm2.")]
 BTolerance = Annotated[float, typer.Option(min=0, help="How far the nearest b-value may lie from it, s/mm2.")]
 DuplicatesOption = Annotated[
-    str, typer.Option("--duplicates", help="Of two candidates for one series take: refuse, first or last.")
+    str,
+    typer.Option(
+        "--duplicates",
+        help="Of two candidates for one series take: refuse, first or last; or by patient, as a table says (TSV with "
+        "participant_id and take).",
+    ),
 ]
 DuplicatesOrTable = Annotated[
     str,
@@ -124,6 +129,7 @@ def preprocess(
     from tissueclock.imaging.quality_table import write_quality
     from tissueclock.imaging.settings import Settings
 
+    table = _table(duplicates, "participant_id, take")
     settings = Settings(
         make_grid(parse_grid(grid)),
         atlas=atlas,
@@ -131,7 +137,7 @@ def preprocess(
         backend=cast("Any", one_of(backend, "--backend", ("ants", "fsl"))),
         registration=cast("Any", one_of(registration, "--registration", ("affine", "syn"))),
         b_values=BValues(b, b_tolerance),
-        duplicates=cast("Any", one_of(duplicates, "--duplicates", ("refuse", "first", "last"))),
+        duplicates=cast("Any", duplicates if table is None else "refuse"),
         session=session,
         matching=reference != "none",
     )
@@ -144,6 +150,7 @@ def preprocess(
             reference=None if reference == "none" else reference,
             lesions=lesions,
             brain_masks=brain_masks,
+            duplicates=table,
             progress=told,
         )
     with console.status("writing the quality page"):
@@ -294,14 +301,20 @@ def _others(patients: Sequence[Any]) -> str:
 def _word_or_table(duplicates: str) -> Any:
     from tissueclock.imaging.dicom.choices import COLUMNS, read_duplicates
 
+    table = _table(duplicates, COLUMNS)
+    return duplicates if table is None else read_duplicates(table)
+
+
+def _table(duplicates: str, columns: str) -> Path | None:
+    """The table that the option names; None where it says a word."""
     if duplicates in ("refuse", "first", "last"):
-        return duplicates
+        return None
     if not Path(duplicates).is_file():
         raise InputError(
             f"--duplicates is {duplicates!r}, and no such file is there; allowed: refuse, first, last, "
-            f"or a table (TSV) with columns {COLUMNS}"
+            f"or a table (TSV) with columns {columns}"
         )
-    return read_duplicates(Path(duplicates))
+    return Path(duplicates)
 
 
 def _list_remarks(patients: Sequence[Any]) -> None:

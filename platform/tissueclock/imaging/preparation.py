@@ -5,8 +5,9 @@ Runs nothing itself: it is handed what runs `preprocess_patient` for many. Runni
 
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast, get_args
 
 from tissueclock.errors import ImageError, TissueclockError
 from tissueclock.imaging.dataset import write_description
@@ -14,11 +15,11 @@ from tissueclock.imaging.derivatives import SCHEMA, Derivatives, read_facts
 from tissueclock.imaging.exclusion import Said, decide, reason_to_exclude
 from tissueclock.imaging.preprocessing import PatientJob, preprocess_patient, read_reference
 from tissueclock.imaging.quality_table import read_exclusions
-from tissueclock.imaging.raw import list_subjects
+from tissueclock.imaging.raw import Duplicates, list_subjects
 from tissueclock.imaging.settings import Reference, Settings
 from tissueclock.storage.files import atomic_path, clear_remains, digest_facts, write_json
 from tissueclock.storage.locks import hold
-from tissueclock.storage.tsv import write_rows
+from tissueclock.storage.tsv import read_rows, write_rows
 
 Runner = Callable[[Callable[[PatientJob], None], Sequence[PatientJob]], Iterable[tuple[int, TissueclockError | None]]]
 """Does each job once, in whatever order and place, and tells which has ended and how."""
@@ -48,6 +49,7 @@ def prepare(
     reference: str | None = None,
     lesions: Path | None = None,
     brain_masks: Path | None = None,
+    duplicates: Path | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Preparation:
     """Preprocesses every patient of a raw folder who is not done yet.
@@ -62,13 +64,16 @@ def prepare(
         lesions: A derivatives folder with a `sub-*` lesion mask for some or all.
         brain_masks: A derivatives folder with everybody's brain mask on b0's voxels; who lacks one fails. None: brains
             are found here.
+        duplicates: A table, `participant_id` and `take` (`first`, `last` or `refuse`), for patients of whom the
+            settings' `duplicates` is not to hold.
         progress: Told how many of how many are done, and who was the last.
 
     Returns:
         Who was done, kept or failed; one bad patient does not stop the others.
 
     Raises:
-        ImageError: The folder holds no patient, or a setting, the reference or a word in `qc.tsv` is wrong.
+        ImageError: The folder holds no patient, or a setting, the reference, the table of duplicates or a word in
+            `qc.tsv` is wrong.
         BusyError: Another process is at work on the target.
         StorageError: The target cannot be written.
     """
@@ -79,13 +84,14 @@ def prepare(
     masks = {} if lesions is None else find_lesions(lesions, subjects)
     if brain_masks is not None and not brain_masks.is_dir():
         raise ImageError(f"{brain_masks}: no such folder; derivatives with sub-*/ and brain masks are needed")
+    taken = {} if duplicates is None else read_taken(duplicates, subjects)
     folder = Derivatives(target)
     said = read_exclusions(folder)  # a wrong word in it is said now, not after the last patient
     with hold(folder.lock, what="folder"):
         clear_remains(folder.path)
         write_description(target, name="preprocessed", kind="derivative", command="tissueclock preprocess")
         write_json(folder.settings, {"schema": SCHEMA, **facts})
-        work = _Work(raw, folder, settings, masks, brain_masks, said, run, progress, len(subjects))
+        work = _Work(raw, folder, settings, masks, brain_masks, taken, said, run, progress, len(subjects))
         histogram = None
         if settings.matching:
             histogram = work.find_reference(subjects, asked=reference, settings_digest=digest_facts(facts))
@@ -117,6 +123,31 @@ def find_lesions(folder: Path, subjects: Sequence[str]) -> dict[str, Path]:
     return masks
 
 
+def read_taken(path: Path, subjects: Sequence[str]) -> dict[str, Duplicates]:
+    """Which of two candidates for one series is taken, by patient.
+
+    Args:
+        path: Tab-separated, with `participant_id` (with or without `sub-`) and `take`: `first`, `last` or `refuse`.
+        subjects: Whom the raw folder holds.
+
+    Raises:
+        CohortError: It is no table, or lacks a column.
+        ImageError: A patient is not there or has two rows, or what to take is another word.
+    """
+    taken: dict[str, Duplicates] = {}
+    for row in read_rows(path, required=("participant_id", "take")):
+        subject, take = f"sub-{row.cells['participant_id'].removeprefix('sub-')}", row.cells["take"].lower()
+        where = f"{path}, row {row.number} ({row.cells['participant_id']})"
+        if subject not in subjects:
+            raise ImageError(f"{where}: no such patient; there are {subjects[0]} to {subjects[-1]} ({len(subjects)})")
+        if subject in taken:
+            raise ImageError(f"{where}: has a row already; one is allowed")
+        if take not in get_args(Duplicates):
+            raise ImageError(f"{where}: take is {row.cells['take']!r}; allowed: {', '.join(get_args(Duplicates))}")
+        taken[subject] = cast("Duplicates", take)
+    return taken
+
+
 @dataclass(slots=True)
 class _Work:
     raw: Path
@@ -124,6 +155,7 @@ class _Work:
     settings: Settings
     lesions: Mapping[str, Path]
     brain_masks: Path | None
+    taken: Mapping[str, Duplicates]
     said: Mapping[str, Said]
     run: Runner
     progress: Callable[[int, int, str], None] | None
@@ -216,7 +248,8 @@ class _Work:
 
     def _job(self, subject: str, reference: Reference | None) -> PatientJob:
         lesion = self.lesions.get(subject)
-        return PatientJob(self.raw, subject, self.settings, self.target, reference, lesion, self.brain_masks)
+        settings = replace(self.settings, duplicates=self.taken.get(subject, self.settings.duplicates))
+        return PatientJob(self.raw, subject, settings, self.target, reference, lesion, self.brain_masks)
 
     def _reference_before(self, settings_digest: str) -> Reference | None:
         if not self.target.reference.exists():
