@@ -51,10 +51,25 @@ def test_both_hemispheres_of_a_patient_widen_the_intervals_as_one_observation() 
     assert (two.low, two.high) == pytest.approx((one.low, one.high))
 
 
-def test_classes_that_are_separated_have_no_slope() -> None:
-    names = tuple("abcdef")
-    scores = Scores(names, names, np.arange(6) > 2, np.arange(6) - 2.5)
-    assert measure_calibration(scores, temperature=1.0).slope is None
+@pytest.mark.parametrize(
+    ("labels", "logits", "patients"),
+    [
+        ([0, 0, 0, 1, 1, 1], [-3.0, -2.0, -1.0, 1.0, 2.0, 3.0], "abcdef"),
+        ([0, 1, 0, 1, 1, 0], [2.0] * 6, "abcdef"),
+        ([0, 1], [1.0, 0.0], "ab"),
+        ([0, 1], [0.0, 1.0], "aa"),
+    ],
+    ids=["separated", "all alike", "two patients", "one patient"],
+)
+def test_where_nothing_can_be_estimated_there_is_no_slope(
+    labels: list[int], logits: list[float], patients: str
+) -> None:
+    units = tuple(f"{patient}{i}" for i, patient in enumerate(patients))
+    scores = Scores(units, tuple(patients), np.array(labels, dtype=bool), np.array(logits))
+    told = measure_calibration(scores, temperature=fit_temperature(scores))
+    assert told.slope is None
+    assert 0 <= told.brier.value <= 1
+    measure_operating(scores, threshold=0.0, generator=np.random.default_rng(0))
 
 
 def test_net_benefit_of_treating_everybody_is_prevalence_less_the_odds_of_the_rest() -> None:

@@ -50,8 +50,8 @@ class Calibration:
     Attributes:
         temperature: What logits were divided by.
         intercept: Calibration in the large: the log-odds that must be added; 0 is right, above 0 means told too low.
-        slope: Of the observed log-odds on those told; 1 is right, below 1 means too extreme. None where the classes are
-            separated completely.
+        slope: Of the observed log-odds on those told; 1 is right, below 1 means too extreme. None where nothing can be
+            estimated: classes that are separated completely, equal scores, a patient or two.
         brier: Mean squared error of the probability, 0 to 1.
         bins: Equal numbers of units in each, from the lowest probability.
     """
@@ -123,7 +123,9 @@ def _fit(
     *,
     offset: Float[np.ndarray, " unit"] | None = None,
 ) -> Estimate | None:
-    """The first coefficient of a logistic regression; None where nothing holds it back."""
+    """The first coefficient of a logistic regression; None where nothing holds it back, or there is too little."""
+    if len(np.unique(clusters)) <= terms.shape[1] or np.linalg.matrix_rank(terms) < terms.shape[1]:
+        return None
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # of classes separated completely, which the result tells
         fitted = GLM(labels.astype(float), terms, family=Binomial(), offset=offset).fit(

@@ -42,7 +42,7 @@ def count_look(study: StudyResult, folder: StudyFolder) -> int:
 
 
 def _count(path: Path, *, split: str, look: str, name: str) -> int:
-    with path.open("a+", encoding="utf-8") as stream:
+    with path.open("a+", encoding="utf-8", errors="replace") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)  # two reports at once count as two
         stream.seek(0)
         known = [line.split("\t") for line in stream.read().splitlines()]
