@@ -187,3 +187,37 @@ def test_wrong_derivatives_are_one_line_and_nothing_is_left(folder: Derivatives,
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "cohort").exists()
     assert not list(tmp_path.glob(".*.part"))
+
+
+def test_lesion_masks_lie_beside_the_hemispheres_half_for_half(folder: Derivatives, tmp_path: Path) -> None:
+    patient = folder.patient("sub-02")
+    flair = read_volume(patient.series("flair"))
+    mask = np.zeros(flair.shape, dtype=np.float32)
+    mask[1, 4, 3] = 1.0  # the patient's left
+    mask[12, 5, 2] = 0.4  # less than half of a voxel
+    write_volume(patient.lesion, flair.like(mask))
+    write_patient(folder, "sub-02", seed=2, reference="sub-01", lesion={"ml": 1.25, "ml_in_atlas_space": 1.5})
+
+    cohort = pack_cohort(folder.path, tmp_path / "cohort").cohort
+
+    masks = cohort.lesion_masks
+    assert masks is not None
+    assert [np.argwhere(half).tolist() for half in masks[2:4]] == [[[3, 4, 1]], []]
+    assert not masks[[0, 1, 4, 5, 6, 7, 8, 9]].any()
+    assert [patient.extra.get("lesion_ml") for patient in cohort.patients[:3]] == ["n/a", "1.250", "n/a"]
+    assert not (cohort.folder / "truth").exists()  # what marks a phantom
+
+
+def test_a_lesion_mask_that_was_altered_is_refused(folder: Derivatives, tmp_path: Path) -> None:
+    patient = folder.patient("sub-02")
+    flair = read_volume(patient.series("flair"))
+    write_volume(patient.lesion, flair)
+    write_patient(folder, "sub-02", seed=2, reference="sub-01", lesion={"ml": 1.0, "ml_in_atlas_space": 1.0})
+    write_volume(patient.lesion, flair.like(flair.data[::-1].copy()))
+    with pytest.raises(CohortError, match=r"lesion_mask\.nii\.gz: SHA-256"):
+        pack_cohort(folder.path, tmp_path / "cohort")
+    assert not (tmp_path / "cohort").exists()
+
+
+def test_without_any_mask_there_is_no_file_of_masks(folder: Derivatives, tmp_path: Path) -> None:
+    assert pack_cohort(folder.path, tmp_path / "cohort").cohort.lesion_masks is None

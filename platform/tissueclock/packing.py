@@ -14,8 +14,9 @@ import numpy as np
 from jaxtyping import Float
 
 from tissueclock.channels import SERIES
+from tissueclock.cohort.arrayfile import ArrayFile
 from tissueclock.cohort.manifest import OnsetUnit, Patient, read_manifest
-from tissueclock.cohort.store import Cohort
+from tissueclock.cohort.store import CARRIED_MASKS, Cohort
 from tissueclock.cohort.writer import CohortWriter
 from tissueclock.errors import CohortError, ImageError
 from tissueclock.grid import Grid, make_grid, split_halves
@@ -93,7 +94,7 @@ def pack_cohort(
     with CohortWriter(
         folder,
         name=name or folder.absolute().name,
-        patients=[replace(manifest[subject], participant_id=subject) for subject in chosen],
+        patients=[_named(manifest[subject], subject, facts[subject]) for subject in chosen],
         shape=grid.shape,
         spacing_mm=grid.spacing_mm,
         seed=derive_seed(seed, "split"),
@@ -105,6 +106,7 @@ def pack_cohort(
             writer.add(subject, np.asarray(left_half), np.asarray(right_half))
             if progress is not None:
                 progress(i + 1, len(chosen))
+        _write_lesions(writer, {subject: done[subject] for subject in chosen}, facts, grid)
     return Packing(Cohort.open(folder), left)
 
 
@@ -117,24 +119,48 @@ def read_patient(
         CohortError: An image is not the one that `preprocess` wrote, or lies on another grid.
         ImageError: An image is missing or damaged.
     """
-    whole = []
-    for series in SERIES:
-        path = patient.series(series)
-        wanted = facts["digests"].get(path.relative_to(patient.path).as_posix())
-        if not path.exists() or wanted is None:
-            raise ImageError(f"{path}: no such file; run `tissueclock preprocess` again")
-        if (found := digest_file(path)) != wanted:
-            raise CohortError(
-                f"{path}: SHA-256 {found[:12]}… found; {patient.facts.name} says {wanted[:12]}…: it was altered"
-            )
-        volume = read_volume(path)
-        data = volume.data.transpose(2, 1, 0)
-        if data.shape != grid.whole_shape or not np.allclose(volume.affine, grid.affine, atol=1e-3):
-            raise CohortError(
-                f"{path}: shape {data.shape} found; the grid is {grid.whole_shape} (or it lies elsewhere)"
-            )
-        whole.append(data)
-    return np.stack(whole)
+    return np.stack([_read_checked(patient.series(series), patient, facts, grid) for series in SERIES])
+
+
+def _read_checked(
+    path: Path, patient: PatientFolder, facts: Mapping[str, Any], grid: Grid
+) -> Float[np.ndarray, "slice height width"]:
+    """One image of a patient, held against its digest and the grid."""
+    wanted = facts["digests"].get(path.relative_to(patient.path).as_posix())
+    if not path.exists() or wanted is None:
+        raise ImageError(f"{path}: no such file; run `tissueclock preprocess` again")
+    if (found := digest_file(path)) != wanted:
+        raise CohortError(
+            f"{path}: SHA-256 {found[:12]}… found; {patient.facts.name} says {wanted[:12]}…: it was altered"
+        )
+    volume = read_volume(path)
+    data = volume.data.transpose(2, 1, 0)
+    if data.shape != grid.whole_shape or not np.allclose(volume.affine, grid.affine, atol=1e-3):
+        raise CohortError(f"{path}: shape {data.shape} found; the grid is {grid.whole_shape} (or it lies elsewhere)")
+    return np.asarray(data)
+
+
+def _named(patient: Patient, subject: str, facts: Mapping[str, Any]) -> Patient:
+    """A row of the manifest under its BIDS name, with the volume that a lesion mask tells if the row tells none."""
+    lesion = {"lesion_ml": f"{facts['lesion']['ml']:.3f}"} if facts["lesion"] else {}
+    return replace(patient, participant_id=subject, extra={**lesion, **patient.extra})
+
+
+def _write_lesions(
+    writer: CohortWriter, patients: Mapping[str, PatientFolder], facts: Mapping[str, Mapping[str, Any]], grid: Grid
+) -> None:
+    """Lesion masks beside the hemispheres, where any patient has one; those of patients without one are empty."""
+    marked = {subject: folder for subject, folder in patients.items() if facts[subject]["lesion"]}
+    if not marked:
+        return
+    shape = (writer.n_hemispheres, *grid.shape)
+    with ArrayFile(writer.staging / CARRIED_MASKS, dtype=np.bool_, shape=shape) as masks:
+        for subject in patients:
+            whole = np.zeros((1, *grid.whole_shape), dtype=np.float32)
+            if subject in marked:
+                whole[0] = _read_checked(marked[subject].lesion, marked[subject], facts[subject], grid)
+            for row, half in zip(writer.rows(subject), split_halves(whole), strict=True):
+                masks.write(row, np.asarray(half[0]) >= 0.5)
 
 
 def _origin(settings: Mapping[str, Any], digests: Mapping[str, Any], left: Mapping[str, str]) -> dict[str, Any]:
@@ -151,7 +177,8 @@ def _origin(settings: Mapping[str, Any], digests: Mapping[str, Any], left: Mappi
 def _read_needed(patient: PatientFolder) -> dict[str, Any]:
     """What packing needs of a patient's facts; the rest is not held for all patients at once."""
     facts = read_facts(patient.facts, needed=_NEEDED)
-    return {key: facts[key] for key in _NEEDED} | {"brain_mask": facts.get("brain_mask") is not None}
+    told = {"brain_mask": facts.get("brain_mask") is not None, "lesion": facts.get("lesion")}
+    return {key: facts[key] for key in _NEEDED} | told
 
 
 def _subject(patient: Patient) -> str:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from tissueclock.cohort.views import HoldoutView, SweepView
 
 TRUTH, LESION_MASKS = "truth", "masks.npy"
+CARRIED_MASKS = "lesion_masks.npy"
+"""Masks that came along with patients, beside the hemispheres; a phantom's lie with its truth."""
 """What lies beside a phantom's hemispheres: the truth about them, among it the lesions."""
 
 
@@ -104,18 +106,20 @@ class Cohort:
     def lesion_masks(self) -> npt.NDArray[np.bool_] | None:
         """Where the lesions are, `hemisphere slice height width`, memory-mapped; None where that is not known.
 
-        Only a phantom's are; no network is shown them.
+        A phantom's are, and those of patients whose masks came along; empty where a patient had none. No network
+        is shown them.
 
         Raises:
             CohortError: The file is damaged, or of another cohort.
         """
-        path = self.folder / TRUTH / LESION_MASKS
-        if not path.is_file():
+        places = (self.folder / TRUTH / LESION_MASKS, self.folder / CARRIED_MASKS)
+        path = next((place for place in places if place.is_file()), None)
+        if path is None:
             return None
         try:
             masks: npt.NDArray[np.bool_] = np.load(path, mmap_mode="r")
         except (OSError, ValueError, EOFError) as error:
-            raise CohortError(f"{path}: cannot be read ({error}); delete it, or write the phantom again") from error
+            raise CohortError(f"{path}: cannot be read ({error}); delete it, or write the cohort again") from error
         if masks.shape != (wanted := (len(self.table), *self.shape)):
             raise CohortError(f"{path}: shape {masks.shape} found; the cohort's is {wanted}; delete it")
         return masks
