@@ -39,7 +39,7 @@ DRAWS = {"matplotlib", "numpy", "scipy"}
         *[([command, "--help"], set()) for command in COMMANDS],
         (["status", "study.yaml"], set()),
         (["ui", "study.yaml"], set()),
-        (["report", "study.yaml"], DRAWS),
+        (["report", "study.yaml"], {*DRAWS, "sklearn", "optuna", "pandas"}),  # statistics, importances; statsmodels
         (["predict", "promoted", "cohort"], {"torch", "numpy"}),
     ],
 )
