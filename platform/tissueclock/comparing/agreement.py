@@ -9,10 +9,9 @@ import math
 
 import numpy as np
 from jaxtyping import Int
-from scipy.special import ndtri
 from statsmodels.stats.inter_rater import fleiss_kappa
 
-from tissueclock.comparing.statistics import CONFIDENCE, Estimate, Interval
+from tissueclock.comparing.statistics import Estimate, Interval, normal_z
 
 
 def estimate_kappa(counts: Int[np.ndarray, "patient category"]) -> Estimate | None:
@@ -34,6 +33,6 @@ def estimate_kappa(counts: Int[np.ndarray, "patient category"]) -> Estimate | No
     kappa = float(fleiss_kappa(counts))
     each = (agreed - by_chance) / (1 - by_chance)
     influence = each - 2 * (1 - kappa) * (shares @ overall - by_chance) / (1 - by_chance)
-    half = float(ndtri((1 + CONFIDENCE) / 2)) * math.sqrt(float(((influence - kappa) ** 2).sum()))
+    half = normal_z() * math.sqrt(float(((influence - kappa) ** 2).sum()))
     half /= math.sqrt(n_patients * (n_patients - 1))
     return Estimate(kappa, Interval(max(-1.0, kappa - half), min(1.0, kappa + half)))

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.optimize import minimize_scalar
-from scipy.special import expit, ndtri
+from scipy.special import expit
 from statsmodels.genmod.families import Binomial
 from statsmodels.genmod.generalized_linear_model import GLM
 
 from tissueclock.comparing.scores import Scores
-from tissueclock.comparing.statistics import CONFIDENCE, Estimate, Interval, Rate, estimate_rate
+from tissueclock.comparing.statistics import CONFIDENCE, Estimate, Interval, Rate, estimate_rate, normal_z
 
 _LOG_TEMPERATURE = (math.log(1 / 20), math.log(20))
 N_BINS = 5
@@ -144,6 +144,6 @@ def _mean(values: Float[np.ndarray, " unit"], clusters: Int[np.ndarray, " unit"]
     variance = n_clusters / max(n_clusters - 1, 1) * float(sums @ sums) / len(values) ** 2
     if not 0 < mean < 1 or variance == 0:
         return Estimate(mean, Interval(mean, mean))
-    half = float(ndtri((1 + CONFIDENCE) / 2)) * math.sqrt(variance) / (mean * (1 - mean))
+    half = normal_z() * math.sqrt(variance) / (mean * (1 - mean))
     centre = math.log(mean / (1 - mean))
     return Estimate(mean, Interval(float(expit(centre - half)), float(expit(centre + half))))

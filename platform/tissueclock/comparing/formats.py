@@ -66,6 +66,16 @@ def format_p(p: float | None) -> str:
     return NOTHING if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
+def format_equals(p: float | None) -> str:
+    """A p value after the letter p.
+
+    >>> format_equals(0.0421), format_equals(1e-5)
+    ('= 0.042', '< 0.001')
+    """
+    text = format_p(p)
+    return text if p is None or text.startswith("<") else f"= {text}"
+
+
 def format_digest(digest: str) -> Markup:
     """A digest shortened, the whole of it in the tooltip.
 

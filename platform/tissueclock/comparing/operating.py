@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.special import expit, logit, ndtri
+from scipy.special import expit, logit
 from sklearn.metrics import average_precision_score
 
 from tissueclock.comparing.scores import Confusion, Scores, count_calls
-from tissueclock.comparing.statistics import CONFIDENCE, Estimate, Interval, Rate, estimate_rate, roc_curve
+from tissueclock.comparing.statistics import Estimate, Interval, Rate, estimate_rate, normal_z, roc_curve
 
 SPECIFICITIES = (0.8, 0.9)
 _N_RESAMPLES = 500
@@ -75,7 +75,7 @@ def estimate_auprc(labels: Bool[np.ndarray, " unit"], scores: Float[np.ndarray, 
     """Average precision, with Boyd's interval: binomial in the number of positive units, on the logit scale."""
     value = float(average_precision_score(labels, scores))
     clipped = min(max(value, 1e-6), 1 - 1e-6)
-    half = _z() / math.sqrt(int(labels.sum()) * clipped * (1 - clipped))
+    half = normal_z() / math.sqrt(int(labels.sum()) * clipped * (1 - clipped))
     low, high = (float(expit(logit(clipped) + sign * half)) for sign in (-1, 1))
     return Estimate(value, Interval(low, high))
 
@@ -99,7 +99,7 @@ def estimate_sensitivity_at(
     value = float(_above_quantile(positive[None], negative[None], specificity)[0] / len(positive))
     draws = [generator.integers(0, len(part), (_N_RESAMPLES, len(part))) for part in (positive, negative)]
     hits = _above_quantile(positive[draws[0]], np.sort(negative[draws[1]], axis=1), specificity)
-    z = _z()
+    z = normal_z()
     adjusted = (hits + z**2 / 2) / (len(positive) + z**2)  # Agresti and Coull
     centre, half = float(adjusted.mean()), z * float(adjusted.std(ddof=1))
     return Estimate(value, Interval(max(0.0, min(centre - half, value)), min(1.0, max(centre + half, value))))
@@ -122,7 +122,3 @@ def _above_quantile(
 
 def _rate(right: Bool[np.ndarray, " chosen"]) -> Rate | None:
     return estimate_rate(int(right.sum()), len(right)) if len(right) else None
-
-
-def _z() -> float:
-    return float(ndtri((1 + CONFIDENCE) / 2))

@@ -11,17 +11,17 @@ from tissueclock.comparing.formats import (
     format_auc,
     format_difference,
     format_digest,
+    format_equals,
     format_estimate,
     format_interval,
     format_number,
-    format_p,
     format_signed,
     format_value,
 )
 from tissueclock.comparing.looks import MANY
 from tissueclock.comparing.observers import OBSERVER, Agreement
 from tissueclock.comparing.results import ComparedQuestion, PairedTest, StudyResult, SweepResult
-from tissueclock.comparing.statistics import Interval
+from tissueclock.comparing.statistics import Interval, normal_z
 from tissueclock.comparing.verdict import state_verdict
 from tissueclock.lineage import describe_code
 
@@ -113,19 +113,14 @@ def _test_sentence(test: PairedTest, chosen: SweepResult) -> str:
     other, sign = (test.second, 1) if test.first == chosen.label else (test.first, -1)
     difference, interval = sign * test.difference.difference, test.difference.interval
     ends = interval if sign > 0 else Interval(-interval.high, -interval.low)
-    p = _equals(test.difference.p)
+    p = format_equals(test.difference.p)
     against = f"Against {other}: {format_signed(difference)} AUC {format_interval(ends)}, p {p}"
     if test.verdict is None:
         differs = "more than chance explains" if ends.low > 0 or ends.high < 0 else "no evidence of a difference"
         return f"{against}: {differs}."
     better = {"first is better": sign > 0, "second is better": sign < 0}.get(test.verdict)
     words = test.verdict if better is None else "better" if better else "worse"
-    return f"{against}, after Holm {_equals(test.p_holm)}: {words}."
-
-
-def _equals(p: float | None) -> str:
-    text = format_p(p)
-    return text if text.startswith("<") or p is None else f"= {text}"
+    return f"{against}, after Holm {format_equals(test.p_holm)}: {words}."
 
 
 def _leak(sweep: SweepResult) -> str:
@@ -197,7 +192,7 @@ def _flattery(sweep: SweepResult) -> str:
     if holdout is None or holdout.auc is None or holdout.validation is None:
         return f"{sweep.label}: how much validation flattered cannot be told."
     excess = holdout.validation.auc - holdout.auc.auc
-    half = 1.96 * math.sqrt(holdout.validation.variance + holdout.auc.variance)
+    half = normal_z() * math.sqrt(holdout.validation.variance + holdout.auc.variance)
     return (
         f"{sweep.label}: AUC {holdout.validation.auc:.3f} on the patients that chose it, {holdout.auc.auc:.3f} on the "
         f"holdout: flattered by {format_signed(excess)} {format_interval(Interval(excess - half, excess + half))}."

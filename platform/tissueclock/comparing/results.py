@@ -132,7 +132,7 @@ class PairedTest:
         difference: First minus second.
         calls: Their calls at the thresholds of validation; None where a patient gives several units, or one is no
             network.
-        p_holm: Adjusted for the tests between networks on the question; None where there is no p value, or one is none.
+        p_holm: Adjusted for the tests between networks on the question; None without a p value, or with the observer.
         verdict: What this allows to say; None where one is no network.
     """
 

@@ -152,7 +152,7 @@ def compare_aucs(
     difference = float(placements[labels].mean())
     if variance > 0:
         z = difference / math.sqrt(variance)
-        half = _z(confidence) * math.sqrt(variance)
+        half = normal_z(confidence) * math.sqrt(variance)
         interval = Interval(max(-1.0, difference - half), min(1.0, difference + half))
         return AucDifference(difference, variance, interval, z, float(2 * ndtr(-abs(z))))
     if difference == 0:
@@ -177,7 +177,7 @@ def estimate_rate(n_hits: int, n: int, *, confidence: float = CONFIDENCE) -> Rat
     """
     if n < 1 or not 0 <= n_hits <= n:
         raise InputError(f"rate: {n_hits} of {n} found; allowed: 0 to n hits of at least 1")
-    z_squared = _z(confidence) ** 2
+    z_squared = normal_z(confidence) ** 2
     value = n_hits / n
     centre = (value + z_squared / (2 * n)) / (1 + z_squared / n)
     half = math.sqrt(value * (1 - value) * z_squared / n + (z_squared / (2 * n)) ** 2) / (1 + z_squared / n)
@@ -289,7 +289,7 @@ def _variance(
 def _auc_interval(auc: float, variance: float, labels: Bool[np.ndarray, " unit"], confidence: float) -> Interval:
     if variance > 0 and 0 < auc < 1:
         centre = math.log(auc / (1 - auc))
-        half = _z(confidence) * math.sqrt(variance) / (auc * (1 - auc))
+        half = normal_z(confidence) * math.sqrt(variance) / (auc * (1 - auc))
         return Interval(_logistic(centre - half), _logistic(centre + half))
     return _newcombe_interval(auc, int(labels.sum()), int((~labels).sum()), confidence)
 
@@ -301,7 +301,7 @@ def _newcombe_interval(auc: float, n_positive: int, n_negative: int, confidence:
     def excess(candidate: float) -> float:
         spread = 1 + n_other * ((1 - candidate) / (2 - candidate) + candidate / (1 + candidate))
         variance = candidate * (1 - candidate) * spread / (n_positive * n_negative)
-        return (auc - candidate) ** 2 - _z(confidence) ** 2 * variance
+        return (auc - candidate) ** 2 - normal_z(confidence) ** 2 * variance
 
     tiny = 1e-12
     low = 0.0 if auc <= tiny else float(brentq(excess, 0.0, auc - tiny))
@@ -334,7 +334,8 @@ def _check(labels: Bool[np.ndarray, " unit"], scores: Float[np.ndarray, " unit"]
         raise InputError(f"scores: {int((~np.isfinite(scores)).sum())} of {len(scores)} are not finite; all must be")
 
 
-def _z(confidence: float) -> float:
+def normal_z(confidence: float = CONFIDENCE) -> float:
+    """How many standard errors a two-sided normal interval reaches: 1.96 at .95."""
     return float(ndtri((1 + confidence) / 2))
 
 

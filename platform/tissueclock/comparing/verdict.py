@@ -1,6 +1,6 @@
 """The verdict: three sentences on the last onset question, of which the first names what validation chose."""
 
-from tissueclock.comparing.formats import format_auc, format_interval, format_p, format_signed
+from tissueclock.comparing.formats import format_auc, format_equals, format_interval, format_signed
 from tissueclock.comparing.observers import MAJORITY, ReaderResult
 from tissueclock.comparing.results import ComparedQuestion, PairedTest, StudyResult, SweepResult
 from tissueclock.comparing.statistics import Interval
@@ -58,8 +58,8 @@ def _phases(study: StudyResult, question: ComparedQuestion) -> str:
     ends = interval if sign > 0 else Interval(-interval.high, -interval.low)
     return (
         f"Phased training ({phased.label}) against random weights ({scratch.label}): "
-        f"{format_signed(sign * test.difference.difference)} AUC {format_interval(ends)}, p {_equals(test.p_holm)} "
-        f"after Holm: {_words(test, sign, study.margin)}."
+        f"{format_signed(sign * test.difference.difference)} AUC {format_interval(ends)}, "
+        f"p {format_equals(test.p_holm)} after Holm: {_words(test, sign, study.margin)}."
     )
 
 
@@ -80,7 +80,7 @@ def _readers(study: StudyResult, question: ComparedQuestion) -> str:
     who = "the readers' majority" if reader.name == MAJORITY else reader.name
     return (
         f"At the threshold of validation the network alone is right about {reader.against.n_first} of {reader.n} "
-        f"patients, {who} alone about {reader.against.n_second} (McNemar p {_equals(reader.against.p)}): "
+        f"patients, {who} alone about {reader.against.n_second} (McNemar p {format_equals(reader.against.p)}): "
         f"{_better(reader, who)}."
     )
 
@@ -89,8 +89,3 @@ def _better(reader: ReaderResult, who: str) -> str:
     if reader.against.p >= 0.05:
         return "undecided"
     return "the network is better" if reader.against.n_first > reader.against.n_second else f"{who} is better"
-
-
-def _equals(p: float | None) -> str:
-    text = format_p(p)
-    return text if p is None or text.startswith("<") else f"= {text}"

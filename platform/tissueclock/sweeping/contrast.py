@@ -4,7 +4,6 @@ How trials of a search differ in a knob is no comparison: the searcher chose whe
 by seed with the runs that confirmed the winner.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -74,12 +73,12 @@ def other_value(value: Any, distribution: BaseDistribution) -> Any:
     if isinstance(distribution, CategoricalDistribution):
         others = [choice for choice in distribution.choices if choice != value]
         return _OFF if _OFF in others else next(iter(others), None)
-    bounds: Mapping[str, Any] = {"low": distribution.low, "high": distribution.high}
+    low, high = distribution.low, distribution.high
     if isinstance(value, int):
-        other = bounds["low"] if value != bounds["low"] else bounds["high"]
+        other = low if value != low else high
         return None if other == value else other
     lower, higher = value / _STEP, value * _STEP
-    return lower if lower >= bounds["low"] else higher if higher <= bounds["high"] else None
+    return lower if lower >= low else higher if higher <= high else None
 
 
 def unfinished(state: LedgerState) -> list[TrialEntry]:
