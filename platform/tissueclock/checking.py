@@ -59,10 +59,10 @@ def check_study(
         make_scheduler(spec)
         if phase.phase.needs_parent and spec.inputs.weights == "random":
             raise StudyError(f"{study.file}: phase {spec.phase} has weights 'random'; it needs 'previous'")
-        if (kinds := phase.phase.kinds) and spec.inputs.network.kind not in kinds:
+        if spec.inputs.network.kind not in phase.phase.kinds:
             raise StudyError(
                 f"{study.file}: phase {spec.phase} has a network of kind {spec.inputs.network.kind!r}; allowed: "
-                f"{', '.join(kinds)}"
+                f"{', '.join(phase.phase.kinds)}"
             )
         phase.phase.task.check_network(spec, space.fixed)
         _check_classes(study, spec, phase)

@@ -19,7 +19,7 @@ def test_the_verdict_names_the_network_its_worth_the_phases_and_the_readers(stud
     assert worth.startswith(f"onset < 4.5 h: validation chose {chosen.label}, which reaches a holdout AUC of ")
     assert f"{chosen.holdout.auc.auc:.3f}" in worth
     assert phases.startswith("Phased training (chain · tss_4h5) against random weights (scratch · tss_4h5): +0.")
-    assert phases.endswith("after Holm: the phases are better.")
+    assert phases.endswith("after Holm: better.")
     assert "the readers' majority alone about" in readers
 
 

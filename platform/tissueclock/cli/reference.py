@@ -2,7 +2,7 @@
 
 from dataclasses import fields
 
-from tissueclock.learning.hyperparameters import ROWS, Hyperparameters, Row
+from tissueclock.learning.hyperparameters import ROWS, Hyperparameters, RadiomicsHyperparameters, Row
 
 _HEAD = """# Hyperparameters
 
@@ -15,7 +15,8 @@ What `fix` in a study may pin and what a search space may tune. Made by `python 
 
 def hyperparameter_table() -> str:
     """Every hyperparameter as a page of Markdown: default, what is allowed, scale, meaning."""
-    defaults = {field.name: field.default for field in fields(Hyperparameters)}
+    kinds = (Hyperparameters, RadiomicsHyperparameters)
+    defaults = {field.name: field.default for kind in kinds for field in fields(kind)}
     lines = [
         f"| `{name}` | {defaults[name]} | {_allowed(row)} | {'log' if row.log else ''} | {row.meaning} |"
         for name, row in ROWS.items()

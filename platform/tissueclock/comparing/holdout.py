@@ -11,7 +11,7 @@ import numpy as np
 
 from tissueclock.comparing.calibration import Calibration, fit_temperature, measure_calibration
 from tissueclock.comparing.operating import Operating, measure_operating
-from tissueclock.comparing.scores import Confusion, Scores, count_calls, read_scores
+from tissueclock.comparing.scores import Confusion, Scores, count_calls, read_regions, read_scores
 from tissueclock.comparing.statistics import AucEstimate, Interval, bootstrap_auc, estimate_auc
 from tissueclock.storage.folders import PromotedFolder
 
@@ -36,6 +36,7 @@ class HoldoutResult:
         operating: At other points, with what `bootstrap` was asked with; None where that is.
         calibration: Of the probability at the temperature that validation chose, 1 where it is not known; likewise.
         attention_in_lesion: The mean share, in [0, 1]; None where no lesions are known or no voxels are attended.
+        with_region: The units in which the radiomics baseline found a region of interest; None for any network.
         complaints: Where `holdout.json` and the scores disagree, a line each.
     """
 
@@ -50,6 +51,7 @@ class HoldoutResult:
     operating: Operating | None
     calibration: Calibration | None
     attention_in_lesion: float | None
+    with_region: frozenset[str] | None
     complaints: tuple[str, ...]
 
 
@@ -88,6 +90,7 @@ def judge_holdout(folder: PromotedFolder, *, generator: np.random.Generator | No
         operating=operating,
         calibration=calibration,
         attention_in_lesion=facts["metrics"].get("attention_in_lesion"),
+        with_region=read_regions(folder.holdout_scores),
         complaints=_complaints(folder.holdout, facts["metrics"], auc=auc, confusion=confusion),
     )
 

@@ -15,6 +15,7 @@ from tissueclock.comparing.checklist import fill_checklist
 from tissueclock.comparing.drawing import save_figure
 from tissueclock.comparing.figures import draw_roc, draw_trials
 from tissueclock.comparing.looks import count_look
+from tissueclock.comparing.regions import compare_on_regions
 from tissueclock.comparing.report_tables import (
     CALIBRATION_COLUMNS,
     CHARACTERISTIC_COLUMNS,
@@ -25,6 +26,7 @@ from tissueclock.comparing.report_tables import (
     LINEAGE_COLUMNS,
     OPERATING_COLUMNS,
     READER_COLUMNS,
+    REGION_COLUMNS,
     SUBGROUP_COLUMNS,
     SWEEP_COLUMNS,
     TEST_COLUMNS,
@@ -156,6 +158,8 @@ def _render(
         calibration_columns=CALIBRATION_COLUMNS,
         readers=study.readers,
         reader_columns=READER_COLUMNS,
+        regions=compare_on_regions(study.sweeps),
+        region_columns=REGION_COLUMNS,
         subgroups=study.subgroups,
         subgroup_columns=SUBGROUP_COLUMNS,
         characteristics=study.characteristics,

@@ -24,6 +24,7 @@ from tissueclock.comparing.formats import (
 )
 from tissueclock.comparing.observers import ReaderResult
 from tissueclock.comparing.operating import Operating
+from tissueclock.comparing.regions import OnRegions
 from tissueclock.comparing.results import Cost, PairedTest, Promoted, StudyResult, SweepResult
 from tissueclock.comparing.subgroups import MIN_CLASS, SPLITS, Characteristic, Subgroup
 from tissueclock.comparing.tuning import Contrast, Handover, Importance
@@ -186,6 +187,14 @@ SUBGROUP_COLUMNS: tuple[Column[Subgroup], ...] = (
 CHARACTERISTIC_COLUMNS: tuple[Column[Characteristic], ...] = (
     Column("", lambda row: row.name),
     *(Column(split, lambda row, split=split: row.values[split], is_number=True) for split in SPLITS),  # type: ignore[misc]
+)
+REGION_COLUMNS: tuple[Column[OnRegions], ...] = (
+    Column("", lambda row: row.who),
+    Column("n", lambda row: str(row.n), is_number=True),
+    Column("positive", lambda row: str(row.n_positive), is_number=True),
+    Column("holdout AUC [95 % CI]", lambda row: format_auc(row.auc), is_number=True),
+    Column("sensitivity [95 % CI]", lambda row: format_rate(row.confusion.sensitivity), is_number=True),
+    Column("specificity [95 % CI]", lambda row: format_rate(row.confusion.specificity), is_number=True),
 )
 TEST_COLUMNS: tuple[Column[PairedTest], ...] = (
     Column("task", lambda test: test.question.name),

@@ -96,6 +96,12 @@ class SweepResult:
         return self.best.holdout if self.best else None
 
     @property
+    def is_radiomics(self) -> bool:
+        """Whether it is no network, but the radiomics baseline."""
+        network = self.spec.get("network")
+        return isinstance(network, Mapping) and network.get("kind") == "radiomics"
+
+    @property
     def label(self) -> str:
         """Arms and phase, as figures and tables name them."""
         return f"{', '.join(self.arms)} · {self.phase}"
@@ -183,7 +189,8 @@ class StudyResult:
         subgroups: Of the network that validation chose, by question that is asked of patients.
         characteristics: Table 1 of the cohort; empty where it is not at hand.
         margin: AUC differences below it do not matter, as the study says.
-        tests: Within a question: arms that share the phase, phases that share an arm, and rows against the observer.
+        tests: Within a question: arms that share the phase, phases that share an arm, each network against radiomics,
+            and rows against the observer.
         gaps: What is missing or does not fit, a line each.
         costs: Of every sweep that was begun, those that answer no question too.
     """

@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float
 
 from tissueclock.comparing.statistics import Rate, estimate_rate
 from tissueclock.errors import InputError
-from tissueclock.storage.tsv import read_rows
+from tissueclock.radiomics import ROI_ML
+from tissueclock.storage.tsv import MISSING, read_rows
 
 COLUMNS = ("unit", "patient", "label", "logit")
 
@@ -90,6 +91,14 @@ def read_scores(path: Path) -> Scores:
         raise InputError(f"{path}: {len(units) - len(set(units))} units appear more than once; each may appear once")
     labels = np.array([row.cells["label"] == "1" for row in rows])
     return Scores(units, tuple(row.cells["patient"] for row in rows), labels, logits)
+
+
+def read_regions(path: Path) -> frozenset[str] | None:
+    """The units of `holdout.tsv` in which the radiomics baseline found a region; None where it did not score them."""
+    cells = [row.cells for row in read_rows(path, required=COLUMNS)]
+    if ROI_ML not in cells[0]:
+        return None
+    return frozenset(row["unit"] for row in cells if row[ROI_ML] not in (MISSING, "0"))
 
 
 def count_calls(labels: Bool[np.ndarray, " unit"], calls: Bool[np.ndarray, " unit"]) -> Confusion:

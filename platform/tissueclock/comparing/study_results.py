@@ -169,7 +169,7 @@ def _tests(sweeps: Sequence[SweepResult], margin: float) -> tuple[PairedTest, ..
         test
         for one, two in combinations(sweeps, 2)
         if one.question == two.question
-        and (one.phase == two.phase or set(one.arms) & set(two.arms))
+        and (one.phase == two.phase or set(one.arms) & set(two.arms) or one.is_radiomics != two.is_radiomics)
         and (test := _test(one, two))
     ]
     questions = dict.fromkeys(test.question for test in tests)

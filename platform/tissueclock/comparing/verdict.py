@@ -1,13 +1,13 @@
-"""The verdict: three sentences on the last onset question, of which the first names what validation chose."""
+"""The verdict: some sentences on the last onset question, of which the first names what validation chose."""
 
 from tissueclock.comparing.formats import format_auc, format_equals, format_interval, format_signed
 from tissueclock.comparing.observers import MAJORITY, ReaderResult
-from tissueclock.comparing.results import ComparedQuestion, PairedTest, StudyResult, SweepResult
+from tissueclock.comparing.results import ComparedQuestion, PairedTest, StudyResult, SweepResult, choose
 from tissueclock.comparing.statistics import Interval
 
 
 def state_verdict(study: StudyResult) -> list[str]:
-    """What the study found: the network chosen and its worth, phases against scratch, network against readers.
+    """What the study found: what was chosen and its worth, phases against scratch, against radiomics and readers.
 
     Returns:
         Sentences; one that says so where nothing has been scored.
@@ -16,7 +16,7 @@ def state_verdict(study: StudyResult) -> list[str]:
     chosen = study.chosen(question) if question else None
     if question is None or chosen is None:
         return ["No checkpoint has been scored on the holdout yet: there is no verdict."]
-    return [_worth(chosen), _phases(study, question), _readers(study, question)]
+    return [_worth(chosen), _phases(study, question), *_radiomics(study, question), _readers(study, question)]
 
 
 def _asked(study: StudyResult) -> ComparedQuestion | None:
@@ -52,14 +52,35 @@ def _phases(study: StudyResult, question: ComparedQuestion) -> str:
     ]
     if not pairs:
         return "Phased training was not compared with training from random weights."
-    phased, scratch, test = max(pairs, key=lambda pair: pair[0].best.value if pair[0].best else 0.0)
-    sign = 1 if test.first == phased.label else -1
+    phased, scratch, test = max(pairs, key=lambda pair: _value(pair[0]))
+    return f"Phased training ({phased.label}) against random weights ({scratch.label}): {_told(test, phased, study)}."
+
+
+def _radiomics(study: StudyResult, question: ComparedQuestion) -> list[str]:
+    """The network that validation prefers, against the radiomics baseline that it prefers; nothing without one."""
+    asked = study.of_question(question)
+    network = choose(sweep for sweep in asked if not sweep.is_radiomics)
+    baseline = choose(sweep for sweep in asked if sweep.is_radiomics)
+    if network is None or baseline is None:
+        return []
+    test = next((t for t in study.tests if {t.first, t.second} == {network.label, baseline.label}), None)
+    if test is None:
+        return [f"Radiomics ({baseline.label}) and networks have no patients in common."]
+    return [f"The best network ({network.label}) against radiomics ({baseline.label}): {_told(test, network, study)}."]
+
+
+def _value(sweep: SweepResult) -> float:
+    return sweep.best.value if sweep.best else 0.0
+
+
+def _told(test: PairedTest, ours: SweepResult, study: StudyResult) -> str:
+    """A test, from the side of one of its two."""
+    sign = 1 if test.first == ours.label else -1
     interval = test.difference.interval
     ends = interval if sign > 0 else Interval(-interval.high, -interval.low)
     return (
-        f"Phased training ({phased.label}) against random weights ({scratch.label}): "
         f"{format_signed(sign * test.difference.difference)} AUC {format_interval(ends)}, "
-        f"p {format_equals(test.p_holm)} after Holm: {_words(test, sign, study.margin)}."
+        f"p {format_equals(test.p_holm)} after Holm: {_words(test, sign, study.margin)}"
     )
 
 
@@ -69,7 +90,7 @@ def _words(test: PairedTest, sign: int, margin: float) -> str:
     if test.verdict == "undecided":
         return f"undecided: neither a difference nor its absence (within {margin:g}) is shown"
     better = (test.verdict == "first is better") == (sign > 0)
-    return "the phases are better" if better else "the phases are worse"
+    return "better" if better else "worse"
 
 
 def _readers(study: StudyResult, question: ComparedQuestion) -> str:

@@ -10,10 +10,12 @@ from numpy import ndarray
 from torch import Tensor
 from torch.nn import functional
 
+from tissueclock.learning.course import Course
 from tissueclock.learning.freezing import frozen_depth
 from tissueclock.learning.frozen_features import FrozenFeatures, Sharing
 from tissueclock.learning.learner import Conditions, DivergedError, Learner
 from tissueclock.learning.metrics import classification_metrics
+from tissueclock.learning.pooling import pool_validation
 from tissueclock.learning.precision import autocast
 from tissueclock.learning.samples import Samples, even_batches
 from tissueclock.learning.shard import Shard
@@ -84,21 +86,11 @@ class Classifier(Learner):
         return logits.cpu().numpy()
 
     @classmethod
-    def pooled(cls, learners: Sequence[Learner]) -> dict[str, float]:
-        """`threshold`, chosen on all validation samples together, each scored by the learners that never saw it."""
-        parts = [learner for learner in learners if isinstance(learner, Classifier)]
-        found: dict[int, list[float]] = {}
-        facts: dict[int, tuple[float, str]] = {}
-        for part in parts:
-            samples = part._validation
-            groups = samples.groups or tuple(str(row) for row in samples.rows)
-            for row, label, group, logit in zip(samples.rows, samples.labels, groups, part._validated, strict=True):
-                found.setdefault(int(row), []).append(float(logit))
-                facts[int(row)] = (float(label), group)
-        labels = np.array([label for label, _ in facts.values()])
-        logits = np.array([np.mean(found[row]) for row in facts])
-        metrics = classification_metrics(labels, logits, groups=[group for _, group in facts.values()])
-        return {"threshold": metrics["threshold"], "val_auc_pooled": metrics["auc"]}
+    def pooled(cls, learners: Sequence[Course]) -> dict[str, float]:
+        """See `pool_validation`."""
+        return pool_validation(
+            [(part._validation, part._validated) for part in learners if isinstance(part, Classifier)]
+        )
 
     def _train_epoch(self, i_epoch: int) -> float:
         order = np.random.default_rng(derive_seed(self._seed, "order", i_epoch)).permutation(len(self._train))

@@ -2,7 +2,7 @@
 
 import abc
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -63,6 +63,11 @@ class Course(abc.ABC):
     @abc.abstractmethod
     def learn_epoch(self) -> dict[str, float]:
         """Trains one epoch and validates, and judges nothing."""
+
+    @classmethod
+    def pooled(cls, learners: "Sequence[Course]") -> dict[str, float]:  # noqa: ARG003 (a task may have something to say)
+        """What the validation of several learners of one task says together, after an epoch of each; here nothing."""
+        return {}
 
     @abc.abstractmethod
     def keep(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from tissueclock.errors import InputError
 from tissueclock.learning.schedule import Schedule
-from tissueclock.networks.settings import Attention
+from tissueclock.networks.settings import Attention, RadiomicsModel
 
 OptimiserName = Literal["adabound", "amsbound", "sgd", "adamw"]
 Learned = Literal["network", "gates", "gates+slices", "gates+slices+head", "head"]
@@ -125,7 +125,7 @@ class Hyperparameters:
         Raises:
             HyperparameterError: A name is unknown, or a value is out of its range.
         """
-        check(values)
+        check(values, rows=NETWORK_ROWS)
         return cls(**values)
 
     def as_facts(self) -> dict[str, Any]:
@@ -133,18 +133,84 @@ class Hyperparameters:
         return asdict(self)
 
 
-ROWS: Mapping[str, Row] = {field.name: field.metadata[_ROW] for field in fields(Hyperparameters)}
-"""By name, in the order in which a person wants to be told."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RadiomicsHyperparameters:
+    """One configuration of a trial of the radiomics baseline.
 
-_INTEGERS = frozenset(field.name for field in fields(Hyperparameters) if field.type is int)
+    Values from outside come through `from_mapping`, which checks them.
+    """
+
+    model: RadiomicsModel = _row(
+        "logistic",
+        "Radiomics: logistic regression, linear support vector machine, or random forest of 500 trees.",
+        choices=get_args(RadiomicsModel),
+        told=True,
+    )
+    c: float = _row(
+        1.0,
+        "Radiomics: inverse strength of regularisation; of logistic and svm.",
+        least=1e-6,
+        most=1e6,
+        log=True,
+        told=True,
+    )
+    tree_depth: int = _row(6, "Radiomics: most splits from root to leaf; of forest.", least=1.0, most=8.0)
+    leaf: int = _row(3, "Radiomics: fewest training hemispheres in a leaf; of forest.", least=1.0)
+    alpha: float = _row(
+        0.2,
+        "Radiomics: features stay whose t-test has p below it, divided by their number.",
+        least=1e-12,
+        most=1e6,
+        log=True,
+    )
+    least_features: int = _row(
+        5, "Radiomics: of the smallest p, so many features stay in any case.", least=1.0, most=265.0
+    )
+    adc_factor: float = _row(
+        0.835,
+        "Radiomics: ADC below this fraction of where the brain's begins to be normal is restricted.",
+        least=0.1,
+        most=1.5,
+    )
+    b1000_sd: float = _row(
+        1.5, "Radiomics: b1000 above the tissue's mean by so many standard deviations is bright.", most=10.0
+    )
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> "RadiomicsHyperparameters":
+        """The defaults, with `values` in their place.
+
+        Raises:
+            HyperparameterError: A name is unknown, or a value is out of its range.
+        """
+        check(values, rows=RADIOMICS_ROWS)
+        return cls(**values)
+
+    def as_facts(self) -> dict[str, Any]:
+        """All names and values, as JSON facts."""
+        return asdict(self)
 
 
-def check(values: Mapping[str, Any]) -> None:
-    """Raises HyperparameterError where a name is unknown, or a value is out of its range."""
-    if unknown := sorted(set(values) - set(ROWS)):
-        raise HyperparameterError(f"{unknown[0]}: not a hyperparameter; these are {', '.join(ROWS)}")
+NETWORK_ROWS: Mapping[str, Row] = {field.name: field.metadata[_ROW] for field in fields(Hyperparameters)}
+"""Of networks, by name, in the order in which a person wants to be told."""
+
+RADIOMICS_ROWS: Mapping[str, Row] = {field.name: field.metadata[_ROW] for field in fields(RadiomicsHyperparameters)}
+"""Of the radiomics baseline, likewise."""
+
+ROWS: Mapping[str, Row] = {**NETWORK_ROWS, **RADIOMICS_ROWS}
+"""All: no name means two things."""
+
+_INTEGERS = frozenset(
+    field.name for kind in (Hyperparameters, RadiomicsHyperparameters) for field in fields(kind) if field.type is int
+)
+
+
+def check(values: Mapping[str, Any], *, rows: Mapping[str, Row] = ROWS) -> None:
+    """Raises HyperparameterError where a name is not among `rows`, or a value is out of its range."""
+    if unknown := sorted(set(values) - set(rows)):
+        raise HyperparameterError(f"{unknown[0]}: not a hyperparameter; these are {', '.join(rows)}")
     for name, value in values.items():
-        row = ROWS[name]
+        row = rows[name]
         if row.choices and value not in row.choices:
             raise HyperparameterError(f"{name}: {value!r}, but it must be one of {', '.join(row.choices)}")
         if not row.choices:

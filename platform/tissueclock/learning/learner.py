@@ -6,7 +6,7 @@ All chance is derived from the seed and the epoch's number, so no random state n
 import abc
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,11 +138,6 @@ class Learner(Course):
             "train_samples_per_s": self._n_train / trained_s,
             "epoch_s": time.perf_counter() - started,
         }
-
-    @classmethod
-    def pooled(cls, learners: "Sequence[Learner]") -> dict[str, float]:  # noqa: ARG003 (a task may have something to say)
-        """What the validation of several learners of one task says together, after an epoch of each; here nothing."""
-        return {}
 
     def keep(self) -> None:
         """Keeps the weights as those of the best epoch."""

@@ -11,7 +11,6 @@ import numpy as np
 
 from tissueclock.errors import CheckpointError
 from tissueclock.learning.course import Course, LearningState
-from tissueclock.learning.learner import Learner
 from tissueclock.weights.tensors import join_replicas, replica_tensors
 
 
@@ -30,7 +29,7 @@ class Replicas(Course):
     """
 
     def __init__(
-        self, learners: Sequence[Learner], *, n_seeds: int, epochs: int, patience: int, seed: int, smooth: int = 1
+        self, learners: Sequence[Course], *, n_seeds: int, epochs: int, patience: int, seed: int, smooth: int = 1
     ) -> None:
         super().__init__(epochs=epochs, patience=patience, objective=learners[0].objective, smooth=smooth)
         self.learners = tuple(learners)
@@ -42,7 +41,7 @@ class Replicas(Course):
         Returns:
             The mean of each metric over the replicas (`epoch_s`: the sum); the objective of each fold,
             `OBJECTIVE_fold1` and so on, and its standard error over folds, `OBJECTIVE_se` (over seeds, where there is
-            one fold; folds share training patients, so it is too small where they decide); and what `Learner.pooled`
+            one fold; folds share training patients, so it is too small where they decide); and what `Course.pooled`
             gives.
 
         Raises:

@@ -5,6 +5,7 @@ from typing import Any, get_args
 
 from tissueclock.errors import CheckpointError
 from tissueclock.networks.attended_network import AttendedNetwork
+from tissueclock.networks.radiomics_network import RadiomicsNetwork
 from tissueclock.networks.restoration_network import RestorationNetwork
 from tissueclock.networks.settings import AttendedKind, Attention, Readout
 from tissueclock.networks.slice_network import SliceNetwork
@@ -15,6 +16,7 @@ _KINDS: dict[str, type[StagedNetwork]] = {
     "slice": SliceNetwork,
     "volume": VolumeNetwork,
     "restoration": RestorationNetwork,
+    "radiomics": RadiomicsNetwork,
 }
 
 
@@ -22,8 +24,9 @@ def build_network(description: Mapping[str, Any]) -> StagedNetwork:
     """The network that a description describes, with fresh weights.
 
     Args:
-        description: `kind` (`slice`, `volume`, `voxel` or `restoration`), `readout` (`mean` unless it is there, or the
-            kind is `voxel`) and the arguments of that network's constructor, as `StagedNetwork.description` gives them.
+        description: `kind` (`slice`, `volume`, `voxel`, `restoration` or `radiomics`), `readout` (`mean` unless it is
+            there, or the kind is `voxel`) and the arguments of that network's constructor, as
+            `StagedNetwork.description` gives them.
 
     Raises:
         CheckpointError: It describes another kind of network, or arguments that do not exist.

@@ -21,6 +21,7 @@ AttendedKind = Literal["voxel", "slice", "volume"]
 Stage = Literal["stem", "layer1", "layer2", "layer3", "layer4"]
 InputName = Literal["b0", "b1000", "flair", "adc", "surround", "mirror"]
 Values = Literal["inputs", "features", "both"]
+RadiomicsModel = Literal["logistic", "svm", "forest"]
 Readout = Literal["attended", "soft_maximum", "noisy_or"]
 """How a network that attends to voxels makes a logit of them; a phase says which."""
 
@@ -150,6 +151,48 @@ class VoxelSettings(NetworkSettings):
     width: Width = 16
 
 
+class RadiomicsSettings(BaseModel):
+    """The radiomics baseline: no network, but it takes a network's place in an arm; see `tissueclock.radiomics`.
+
+    Attributes:
+        least_ml: A part of a region of interest with a smaller volume is left out.
+        dilation: Pixels by which a region is widened before it is described.
+    """
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+    kind: Literal["radiomics"] = "radiomics"
+    least_ml: Annotated[float, Field(ge=0.0, le=100.0)] = 0.2
+    dilation: Annotated[int, Field(ge=0, le=10)] = 2
+
+    def describe(
+        self,
+        *,
+        n_slices: int,
+        voxel_ml: float,
+        model: RadiomicsModel,
+        tree_depth: int,
+        adc_factor: float,
+        b1000_sd: float,
+    ) -> dict[str, Any]:
+        """What `build_network` builds it from.
+
+        Args:
+            n_slices: Slices of the cohort's hemispheres.
+            voxel_ml: Volume of their voxels.
+            model: The trial's, as the others.
+            tree_depth: Likewise.
+            adc_factor: Likewise.
+            b1000_sd: Likewise.
+        """
+        trial = {"model": model, "tree_depth": tree_depth, "adc_factor": adc_factor, "b1000_sd": b1000_sd}
+        return {**self.model_dump(mode="json"), "n_slices": n_slices, "voxel_ml": voxel_ml, **trial}
+
+
+NETWORK_KINDS = ("slice", "volume", "voxel")
+"""The kinds that learn by gradients."""
+
+
 def _kind_of(value: Any) -> Any:
     kind = value.get("kind", _DEFAULT_KIND) if isinstance(value, Mapping) else getattr(value, "kind", _DEFAULT_KIND)
     return kind if isinstance(kind, str) else repr(kind)
@@ -158,7 +201,8 @@ def _kind_of(value: Any) -> Any:
 AnyNetwork = Annotated[
     Annotated[SliceSettings, Tag("slice")]
     | Annotated[VolumeSettings, Tag("volume")]
-    | Annotated[VoxelSettings, Tag("voxel")],
+    | Annotated[VoxelSettings, Tag("voxel")]
+    | Annotated[RadiomicsSettings, Tag("radiomics")],
     Discriminator(_kind_of),
 ]
 """One line a kind; a mapping without a kind is `slice`."""

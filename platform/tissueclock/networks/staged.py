@@ -53,6 +53,12 @@ class StagedNetwork(nn.Module, abc.ABC):
         """What decides, besides tensors, what `before(x, depth)` gives: JSON facts."""
 
     @property
+    def device(self) -> torch.device:
+        """Where its tensors are."""
+        held: Tensor = next(iter(self.state_dict().values()))
+        return held.device
+
+    @property
     def n_halves(self) -> int:
         """Halves of the head that are read: 2 where the patient's other half lies behind the own series."""
         return 1

@@ -7,11 +7,14 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
 from numpy import ndarray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from tissueclock.learning.samples import HemisphereReader, even_batches, read_batches
 from tissueclock.networks.attended_network import AttendedNetwork
+from tissueclock.networks.radiomics_network import RadiomicsNetwork
+from tissueclock.networks.staged import StagedNetwork
+from tissueclock.radiomics import ROI_ML
 from tissueclock.storage.tsv import MISSING
 
 ATTENTION_IN_LESION = "attention_in_lesion"
@@ -21,7 +24,7 @@ _BATCH = 32
 
 @torch.inference_mode()
 def look(
-    network: nn.Module,
+    network: StagedNetwork,
     view: HemisphereReader,
     rows: Int64[ndarray, " sample"],
     *,
@@ -32,7 +35,7 @@ def look(
 
     `rDWI`, `dADC` and `rFLAIR` (see `side_ratios`) are there if the network reads both halves. `attention_in_lesion`
     is there if masks are: the share of attention, in [0, 1], that lies inside the lesion; even attention gives the
-    lesion's share of the brain.
+    lesion's share of the brain. The radiomics baseline has `roi_ml` alone.
 
     Args:
         network: In evaluation mode, on `device`.
@@ -42,9 +45,12 @@ def look(
         device: Where the network runs.
     """
     found: dict[str, list[Tensor]] = defaultdict(list)
-    if not isinstance(network, AttendedNetwork) or len(rows) == 0:
+    if not isinstance(network, AttendedNetwork | RadiomicsNetwork) or len(rows) == 0:
         return {}
     batches = even_batches(rows, batch_size=_BATCH)
+    if isinstance(network, RadiomicsNetwork):
+        volumes = [network.roi_ml(x) for x in read_batches(view, batches, device=device)]
+        return {ROI_ML: torch.cat(volumes).double().cpu().numpy()}
     for some, x in zip(batches, read_batches(view, batches, device=device), strict=True):
         reading = network.read(x)
         for name, values in reading.ratios.items():
@@ -56,14 +62,14 @@ def look(
 
 
 def look_with_all(
-    networks: Sequence[nn.Module],
+    networks: Sequence[StagedNetwork],
     view: HemisphereReader,
     rows: Int64[ndarray, " sample"],
     *,
     masks: Bool[ndarray, "hemisphere slice height width"] | None,
 ) -> dict[str, Float[ndarray, " sample"]]:
     """The mean of what each replica of a checkpoint saw, on the device that they are on; see `look`."""
-    device = next(networks[0].parameters()).device
+    device = networks[0].device
     each = [look(network, view, rows, masks=masks, device=device) for network in networks]
     return {name: np.mean([one[name] for one in each], axis=0) for name in each[0]}
 

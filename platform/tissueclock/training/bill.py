@@ -49,7 +49,7 @@ def measure_epoch(network: StagedNetwork, samples: Samples, spec: SweepSpec, *, 
         depths: Freeze depths to measure.
     """
     batch_size = _batch_size(spec)
-    few = _few(samples, batch_size)
+    few = few_of(samples, batch_size)
     learner = Classifier(
         network=network,
         train=few,
@@ -105,7 +105,7 @@ def _measure(learner: Learner, n_few: int, n_samples: int) -> tuple[float, int]:
 def _measure_trunk(
     network: StagedNetwork, image: torch.Tensor, depth: int, n_samples: int, spec: SweepSpec
 ) -> TrunkBill:
-    device = next(network.parameters()).device
+    device = network.device
     network.eval()
     with torch.no_grad(), autocast(spec.inputs.precision, device=device):
         elapsed_s = []
@@ -134,7 +134,7 @@ def _conditions(spec: SweepSpec) -> Conditions:
     )
 
 
-def _few(samples: Samples, n: int) -> Samples:
+def few_of(samples: Samples, n: int) -> Samples:
     """The first samples of both classes, `n` or (where there are fewer) less; one of each at least."""
     positive = [i for i in range(len(samples)) if samples.labels[i] > 0]
     negative = [i for i in range(len(samples)) if samples.labels[i] <= 0]

@@ -1,70 +1,53 @@
 """Learning to answer a yes-or-no question: which hemispheres take part, first weights, and the holdout's scores."""
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from tissueclock.cohort.folds import judged_rows, make_folds
+from tissueclock.cohort.folds import make_folds
 from tissueclock.cohort.pairs import with_halves
-from tissueclock.cohort.questions import Question
 from tissueclock.cohort.store import Cohort
 from tissueclock.learning.classifying import Classifier
 from tissueclock.learning.freezing import freeze
 from tissueclock.learning.frozen_features import Sharing
-from tissueclock.learning.hyperparameters import ROWS, HyperparameterError, Learned
+from tissueclock.learning.hyperparameters import NETWORK_ROWS, HyperparameterError, Learned
 from tissueclock.learning.learner import Conditions
 from tissueclock.learning.samples import Samples
 from tissueclock.learning.shard import Shard
 from tissueclock.learning.standardising import standardise
-from tissueclock.learning.trunk_store import TrunkStore
 from tissueclock.networks.building import build_network
 from tissueclock.networks.settings import Attention, Readout
 from tissueclock.networks.staged import StagedNetwork
 from tissueclock.records import EpochBill, SweepJob, SweepSpec, WeightsFile
 from tissueclock.seeds import derive_seed
-from tissueclock.storage.folders import PromotedFolder
 from tissueclock.training.bill import measure_epoch, offered_depths
-from tissueclock.training.phase import LearningTask
-from tissueclock.training.scoring import samples_of, score
+from tissueclock.training.phase import network_settings
+from tissueclock.training.questions import QuestionTask, make_sharing
+from tissueclock.training.scoring import samples_of
 from tissueclock.weights.first_weights import load_file, load_parent
 
 
 @dataclass(frozen=True, slots=True)
-class Classification(LearningTask):
+class Classification(QuestionTask):
     """A question is learned from its answers, by a network that gives one logit a hemisphere.
 
     Attributes:
-        question: Which hemispheres take part and what the answer is.
         readout: How a network that attends to voxels answers it.
     """
 
-    question: Question
     readout: Readout = "attended"
     objective = Classifier.objective
 
-    @property
-    def unit(self) -> str:  # type: ignore[override]
-        """The question's: `hemisphere` or `patient`."""
-        return self.question.unit
-
-    @property
-    def onset_before_min(self) -> float | None:  # type: ignore[override]
-        """The question's cut, minutes."""
-        return self.question.onset_before_min
-
     def accepted(self) -> frozenset[str]:
         """All hyperparameters."""
-        return frozenset(ROWS)
+        return frozenset(NETWORK_ROWS)
 
     def open(self, cohort: Cohort, job: SweepJob) -> "Answers":
         """The question's training and validation samples."""
         inputs = job.spec.inputs
-        halves = with_halves(cohort.sweep_view(), cohort.table, n_halves=inputs.network.n_halves)
+        halves = with_halves(cohort.sweep_view(), cohort.table, n_halves=network_settings(job.spec).n_halves)
         folds = make_folds(cohort, n_folds=inputs.folds, seed=inputs.seed)
         return Answers(
             job=job,
@@ -82,7 +65,7 @@ class Classification(LearningTask):
             CheckpointError: The file is missing or damaged, or does not fit.
             HyperparameterError: What is pinned to learn is a part that the network has not.
         """
-        settings = spec.inputs.network
+        settings = network_settings(spec)
         attention: Attention | None = pinned.get("attention")
         network = build_network(
             settings.describe(n_slices=Cohort.open(spec.cohort).shape[0], attention=attention, readout=self.readout)
@@ -100,36 +83,16 @@ class Classification(LearningTask):
         if spec.inputs.weights_file:
             _load_file(network, spec.inputs.weights_file)
 
-    def count_classes(self, spec: SweepSpec) -> dict[str, tuple[int, int]]:
-        """Hemispheres that answer no and yes, by split or fold.
-
-        Raises:
-            CohortError: The cohort cannot be opened, or has fewer patients than folds.
-        """
-        cohort, inputs = Cohort.open(spec.cohort), spec.inputs
-        counts = {}
-        for name, rows in judged_rows(cohort, n_folds=inputs.folds, seed=inputs.seed).items():
-            answers = [self.question.label(cohort.table[row]) for row in rows]
-            counts[name] = (answers.count(False), answers.count(True))
-        return counts
-
     def epoch_bill(self, spec: SweepSpec, offered: Mapping[str, Sequence[Any]]) -> EpochBill:
         """What an epoch costs here, measured over a few steps, and what its frozen stages do at each depth on offer."""
         cohort = Cohort.open(spec.cohort)
-        settings = spec.inputs.network
+        settings = network_settings(spec)
         halves = with_halves(cohort.sweep_view(), cohort.table, n_halves=settings.n_halves)
         fold = make_folds(cohort, n_folds=spec.inputs.folds, seed=spec.inputs.seed)[0]
         samples = samples_of(self.question, cohort.table, halves, fold.train)
         attention: Attention = "softmax" if settings.attends else "mean_flow"
         network = build_network(settings.describe(n_slices=cohort.shape[0], attention=attention, readout=self.readout))
         return measure_epoch(network, samples, spec, depths=offered_depths(offered))
-
-    def score_holdout(self, promoted: Sequence[PromotedFolder], cohort: Path) -> None:
-        """Scores promoted checkpoints on the holdout patients: `holdout.json` and `holdout.tsv` beside the weights."""
-        opened = Cohort.open(cohort)
-        for folder in promoted:
-            if not folder.holdout.exists():
-                score(folder, self.question, opened)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +123,7 @@ class Answers:
         Raises:
             CheckpointError: The first weights are damaged, altered or do not fit.
         """
-        inputs, settings = self.job.spec.inputs, self.job.spec.inputs.network
+        inputs, settings = self.job.spec.inputs, network_settings(self.job.spec)
         i_fold = i_replica // inputs.seeds
         hyperparameters = {"attention": settings.own_attention, **hyperparameters}
         of_the_network = {name: hyperparameters[name] for name in ("attention", "sharpness") if name in hyperparameters}
@@ -184,13 +147,6 @@ class Answers:
             shard=shard,
         )
         return learner, came_from
-
-
-def make_sharing(spec: SweepSpec) -> Sharing:
-    """How this node's trials share what frozen stages compute."""
-    folder = Path(spec.trunks.folder or Path(tempfile.gettempdir()) / f"tissueclock-trunks-{os.getuid()}")
-    store = TrunkStore(folder, limit_bytes=int(spec.trunks.limit_gb * 1e9)) if spec.trunks.share else None
-    return Sharing(store=store, cohort=spec.inputs.cohort_digest, seed=spec.inputs.seed)
 
 
 def _load_file(network: StagedNetwork, file: WeightsFile) -> dict[str, Any]:

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from tissueclock.cohort.store import Cohort
-from tissueclock.learning.learner import Conditions, Learner
+from tissueclock.errors import StudyError
+from tissueclock.learning.course import Course
+from tissueclock.learning.learner import Conditions
 from tissueclock.learning.shard import Shard
+from tissueclock.networks.settings import NETWORK_KINDS, NetworkSettings
 from tissueclock.records import EpochBill, SweepJob, SweepSpec
 from tissueclock.storage.folders import PromotedFolder
 
@@ -21,7 +24,7 @@ class Material(Protocol):
 
     def make_learner(
         self, hyperparameters: dict[str, Any], *, conditions: Conditions, shard: Shard, i_replica: int
-    ) -> tuple[Learner, Mapping[str, Any] | None]:
+    ) -> tuple[Course, Mapping[str, Any] | None]:
         """A learner of one trial, and what its first weights were, as JSON facts; None where they were drawn.
 
         Args:
@@ -89,7 +92,7 @@ class Phase:
         task: What is learned.
         defaults: Hyperparameters that differ from their own defaults.
         needs_parent: Whether random first weights make no sense.
-        kinds: The kinds of network that can learn it; empty: all.
+        kinds: The kinds of network that can learn it.
     """
 
     name: str
@@ -97,7 +100,7 @@ class Phase:
     task: LearningTask
     defaults: Mapping[str, Any] = field(default_factory=dict)
     needs_parent: bool = False
-    kinds: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = NETWORK_KINDS
 
     def as_facts(self) -> dict[str, Any]:
         """What it declares and a result depends on, as JSON facts: not the title, nor what merely may learn it."""
@@ -106,6 +109,20 @@ class Phase:
             "objective": self.task.objective,
             "defaults": _declared(self.defaults),
         }
+
+
+def network_settings(spec: SweepSpec) -> NetworkSettings:
+    """The network of a sweep that learns by gradients.
+
+    Raises:
+        StudyError: It is the radiomics baseline.
+    """
+    settings = spec.inputs.network
+    if not isinstance(settings, NetworkSettings):
+        raise StudyError(
+            f"phase {spec.phase} has a network of kind {settings.kind!r}; allowed: {', '.join(NETWORK_KINDS)}"
+        )
+    return settings
 
 
 def _declared(value: Any) -> Any:

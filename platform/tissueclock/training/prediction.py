@@ -13,6 +13,7 @@ from numpy import ndarray
 from tissueclock.cohort.pairs import HalfReader, with_halves
 from tissueclock.cohort.store import Cohort
 from tissueclock.errors import CheckpointError, CohortError
+from tissueclock.grid import Grid
 from tissueclock.learning.prediction import predict_logits
 from tissueclock.networks.building import build_network
 from tissueclock.networks.staged import StagedNetwork
@@ -60,6 +61,11 @@ def predict(promoted: PromotedFolder, cohort: Path) -> list[Prediction]:
         raise CohortError(
             f"{cohort}: {opened.shape[0]} slices a hemisphere found; {promoted.path} was trained on "
             f"{facts['network']['n_slices']}"
+        )
+    grid = Grid(opened.shape, opened.spacing_mm)
+    if (voxel_ml := facts["network"].get("voxel_ml", grid.voxel_ml)) != grid.voxel_ml:
+        raise CohortError(
+            f"{cohort}: voxels of {grid.voxel_ml:.4g} ml found; {promoted.path} measures volumes in {voxel_ml:.4g} ml"
         )
     rows = np.arange(len(opened.table), dtype=np.int64)
     halves = with_halves(_Whole(opened), opened.table, n_halves=networks[0].n_halves)
@@ -121,7 +127,7 @@ def logits_of_replicas(
     networks: Sequence[StagedNetwork], view: HalfReader, rows: ndarray
 ) -> Float[ndarray, "replica sample"]:
     """The logit that each replica gives each row; a checkpoint's answer is their mean."""
-    device = next(networks[0].parameters()).device
+    device = networks[0].device
     return np.stack([predict_logits(network, view, rows, device=device) for network in networks])
 
 

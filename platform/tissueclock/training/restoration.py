@@ -10,11 +10,12 @@ import torch
 
 from tissueclock.cohort.folds import judged_rows, make_folds
 from tissueclock.cohort.store import Cohort
-from tissueclock.errors import InputError
+from tissueclock.errors import InputError, StudyError
 from tissueclock.learning.learner import Conditions
 from tissueclock.learning.restoring import Restorer, Volumes, measure_restoration
 from tissueclock.learning.shard import Shard
 from tissueclock.networks.building import build_network
+from tissueclock.networks.settings import VolumeSettings
 from tissueclock.networks.staged import StagedNetwork
 from tissueclock.records import EpochBill, SweepJob, SweepSpec
 from tissueclock.seeds import derive_seed
@@ -84,7 +85,7 @@ class Restoration(LearningTask):
             if folder.holdout.exists():
                 continue
             networks, facts = load_promoted(folder)
-            device = next(networks[0].parameters()).device
+            device = networks[0].device
             each = [measure_restoration(network, volumes, device=device) for network in networks]
             metrics = {name: float(np.mean([one[name] for one in each])) for name in each[0]}
             write_json(
@@ -139,4 +140,7 @@ class AllVolumes:
 
 def _describe(spec: SweepSpec, *, n_slices: int) -> dict[str, Any]:
     """The U-Net around the trunk of the study's volume network."""
-    return {"kind": "restoration", "width": spec.inputs.network.width, "n_slices": n_slices}
+    settings = spec.inputs.network
+    if not isinstance(settings, VolumeSettings):
+        raise StudyError(f"phase {spec.phase} has a network of kind {settings.kind!r}; allowed: volume")
+    return {"kind": "restoration", "width": settings.width, "n_slices": n_slices}
