@@ -50,6 +50,7 @@ class RadiomicsLearner(Course):
         validation: What the trial is judged by, and thresholds chosen on.
         hyperparameters: Names and values of `RadiomicsHyperparameters`; what is left out has its default.
         conditions: See `Learner`; there is one epoch.
+        everyone: Training and validation samples of all folds: measured once for all of them; None: these two.
         sharing: How measurements are shared with other trials.
 
     Raises:
@@ -66,12 +67,14 @@ class RadiomicsLearner(Course):
         validation: Samples,
         hyperparameters: Mapping[str, Any],
         conditions: Conditions,
+        everyone: Samples | None = None,
         sharing: Sharing | None = None,
     ) -> None:
         super().__init__(epochs=1, patience=conditions.patience, objective=self.objective)
         self.hyperparameters = RadiomicsHyperparameters.from_mapping(hyperparameters)
         self.network = network
         self._train, self._validation, self._seed = train, validation, conditions.seed
+        self._everyone = everyone
         self._validated = np.zeros(len(validation), dtype=np.float32)
         self._measured = FrozenFeatures(
             network=network,
@@ -146,8 +149,11 @@ class RadiomicsLearner(Course):
         self.epoch = int(state.facts["epoch"])
 
     def _measure(self, samples: Samples) -> tuple[torch.Tensor, torch.Tensor]:
-        batches = even_batches(np.arange(len(samples)), batch_size=_BATCH)
-        features, roi_ml = zip(*self._measured.validation(samples, batches), strict=True)
+        everyone = self._everyone or samples
+        place = {int(row): i for i, row in enumerate(everyone.rows)}
+        positions = np.array([place[int(row)] for row in samples.rows], dtype=np.int64)
+        batches = even_batches(positions, batch_size=_BATCH)
+        features, roi_ml = zip(*self._measured.validation(everyone, batches), strict=True)
         return torch.cat(features), torch.cat(roi_ml)
 
 

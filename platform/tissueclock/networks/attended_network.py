@@ -240,7 +240,7 @@ def side_ratios(
         By name; NaN where nothing that is attended is brain in both halves, or a mean is not above 0.
 
     References:
-        Lee et al. 2020, doi:10.1161/STROKEAHA.120.030098 (ratios to the mirrored side).
+        Lee et al. 2020, doi:10.1161/STROKEAHA.119.027611 (ratios to the mirrored side).
     """
     n = len(SERIES)
     brain = ((x[:, 0] != 0) & (x[:, n] != 0)).to(x.dtype)

@@ -5,7 +5,7 @@ its weights: a prediction uses the training cohort's.
 
 References:
     Stejskal and Tanner 1965, doi:10.1063/1.1695690 (ADC from two weightings).
-    Lee et al. 2020, doi:10.1161/STROKEAHA.120.030098 (ratio maps, clipped at 4).
+    Lee et al. 2020, doi:10.1161/STROKEAHA.119.027611 (ratio maps, clipped at 4).
 """
 
 import math

@@ -13,14 +13,14 @@ from typing import Any, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from tissueclock.networks.settings import RadiomicsModel
 from tissueclock.networks.staged import StagedNetwork
 from tissueclock.networks.trunk import STAGES
 from tissueclock.radiomics.features import FEATURES, measure_region
-from tissueclock.radiomics.roi import RoiSettings
+from tissueclock.radiomics.roi import RoiSettings, find_roi
 
 N_TREES = 500
 _LARGEST = 6e4
@@ -137,6 +137,11 @@ class RadiomicsNetwork(StagedNetwork):
     def roi_ml(self, x: Float[Tensor, "batch 6 slice height width"]) -> Float[Tensor, " batch"]:
         """The volume of each hemisphere's region; 0 where it has none."""
         return self.before(x, 1)[1]
+
+    def regions(self, x: Float[Tensor, "batch 6 slice height width"]) -> Bool[Tensor, "batch slice height width"]:
+        """Each hemisphere's region; empty where it has none."""
+        found = [find_roi(halves, self._roi, voxel_ml=self._voxel_ml) for halves in x.float().cpu().numpy()]
+        return torch.from_numpy(np.stack(found)).to(x.device)
 
     def _sum(self, features: Float[Tensor, "batch feature"]) -> Float[Tensor, " batch"]:
         return ((features - self.mean) / self.sd) @ self.weight + self.bias

@@ -110,6 +110,11 @@ class PromotedFolder:
         """The logit of each unit that judged it, given by replicas that did not learn from it."""
         return self.path / "validation.tsv"
 
+    @property
+    def looks(self) -> Path:
+        """Pictures of where it looks, of some hemispheres of the holdout, where the lesions are known."""
+        return self.path / "looks.npz"
+
     def read_trial(self) -> dict[str, Any]:
         """What `trial.json` says.
 

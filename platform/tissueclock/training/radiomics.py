@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from tissueclock.cohort.folds import make_folds
@@ -46,10 +47,12 @@ class Radiomics(QuestionTask):
         inputs = job.spec.inputs
         halves = with_halves(cohort.sweep_view(), cohort.table, n_halves=2)
         folds = make_folds(cohort, n_folds=inputs.folds, seed=inputs.seed)
+        everyone = np.concatenate([folds[0].train, folds[0].validation])  # the same in each fold
         return Measured(
             settings=_settings(job.spec),
             grid=Grid(cohort.shape, cohort.spacing_mm),
             n_seeds=inputs.seeds,
+            everyone=samples_of(self.question, cohort.table, halves, everyone),
             train=tuple(samples_of(self.question, cohort.table, halves, fold.train) for fold in folds),
             validation=tuple(samples_of(self.question, cohort.table, halves, fold.validation) for fold in folds),
             sharing=make_sharing(job.spec),
@@ -89,8 +92,8 @@ class Radiomics(QuestionTask):
         fit_s = max(0.0, learner.learn_epoch()["epoch_s"] - 2 * len(few) * each_s)
         n = spec.inputs.n_replicas
         n_bytes = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
-        epoch_s = each_s * (len(train) + len(validation)) + fit_s
-        return EpochBill(epoch_s=n * epoch_s, checkpoint_bytes=2 * n * n_bytes, trunks={})
+        epoch_s = each_s * (len(train) + len(validation)) + n * fit_s
+        return EpochBill(epoch_s=epoch_s, checkpoint_bytes=2 * n * n_bytes, trunks={})
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,7 @@ class Measured:
         settings: What the study says of the baseline.
         grid: Of the cohort.
         n_seeds: Replicas of each fold.
+        everyone: What all folds together hold.
         train: What is learned from, by fold.
         validation: What trials are judged by, by fold.
         sharing: How measurements are shared with other trials.
@@ -109,6 +113,7 @@ class Measured:
     settings: RadiomicsSettings
     grid: Grid
     n_seeds: int
+    everyone: Samples
     train: tuple[Samples, ...]
     validation: tuple[Samples, ...]
     sharing: Sharing
@@ -129,6 +134,7 @@ class Measured:
             validation=self.validation[i_fold],
             hyperparameters=hyperparameters,
             conditions=conditions,
+            everyone=self.everyone,
             sharing=self.sharing,
         )
         return learner, None

@@ -19,6 +19,7 @@ from tissueclock.storage.files import digest_file, write_json
 from tissueclock.storage.folders import PROMOTED_SCHEMA, PromotedFolder
 from tissueclock.storage.tsv import write_rows
 from tissueclock.training.attention_share import ATTENTION_IN_LESION, format_figures, look_with_all
+from tissueclock.training.looking import look_on_holdout
 from tissueclock.training.prediction import load_promoted, logits_of_replicas, threshold_of
 
 
@@ -45,8 +46,8 @@ def score(promoted: PromotedFolder, question: Question, cohort: Cohort) -> None:
 
     The threshold is the one that validation chose. Of several replicas the mean logit counts; `replica_sd` is how far
     they differ, the mean over the samples of their standard deviation. A network that attends to voxels has its figures
-    in the table (see `look`); where the lesions are known, the mean attention inside them is among the metrics. Nothing
-    learns from either.
+    in the table (see `look`); where the lesions are known, so has where any looks (see `look_on_holdout`), and the mean
+    attention inside them is among the metrics. Nothing learns from either.
     """
     networks, facts = load_promoted(promoted)
     table, view = cohort.table, cohort.holdout_view()
@@ -58,7 +59,11 @@ def score(promoted: PromotedFolder, question: Question, cohort: Cohort) -> None:
     metrics = classification_metrics(samples.labels, logits, threshold=threshold, groups=samples.groups)
     if len(networks) > 1:
         metrics["replica_sd"] = float(each.std(axis=0, ddof=1).mean())
-    figures = look_with_all(networks, halves, samples.rows, masks=cohort.lesion_masks)
+    masks = cohort.lesion_masks
+    figures = look_with_all(networks, halves, samples.rows, masks=masks)
+    if masks is not None:
+        names = [f"{table[row].patient}, {table[row].side}" for row in samples.rows]
+        figures |= look_on_holdout(promoted, networks, halves, samples.rows, masks, names=names)
     if not np.isnan(inside := figures.get(ATTENTION_IN_LESION, np.array(np.nan))).all():
         metrics[ATTENTION_IN_LESION] = float(np.nanmean(inside))
     judged = _judged_units(networks, facts, question, cohort)
