@@ -14,6 +14,8 @@ import jinja2
 from tissueclock.comparing.checklist import fill_checklist
 from tissueclock.comparing.drawing import save_figure
 from tissueclock.comparing.figures import draw_roc, draw_trials
+from tissueclock.comparing.look_figures import draw_looks
+from tissueclock.comparing.looking import Pictures
 from tissueclock.comparing.looks import count_look
 from tissueclock.comparing.regions import compare_on_regions
 from tissueclock.comparing.report_tables import (
@@ -24,6 +26,7 @@ from tissueclock.comparing.report_tables import (
     HANDOVER_COLUMNS,
     IMPORTANCE_COLUMNS,
     LINEAGE_COLUMNS,
+    LOOK_COLUMNS,
     OPERATING_COLUMNS,
     READER_COLUMNS,
     REGION_COLUMNS,
@@ -35,7 +38,7 @@ from tissueclock.comparing.report_tables import (
     trace_lineage,
 )
 from tissueclock.comparing.report_words import describe_study
-from tissueclock.comparing.results import StudyResult
+from tissueclock.comparing.results import StudyResult, SweepResult
 from tissueclock.comparing.results_table import COLUMNS, ResultRow, make_rows, tsv_row
 from tissueclock.comparing.score_figures import draw_bars, draw_calibration
 from tissueclock.comparing.study_results import read_results
@@ -106,6 +109,7 @@ def _save_figures(study: StudyResult, report: Path) -> dict[str, str]:
         "bars": draw_bars(study),
         "roc": draw_roc(study),
         "calibration": draw_calibration(study),
+        "looks": draw_looks(_pictures(study)),
         "transfer": draw_transfer(study),
         "trials": draw_trials(study),
     }
@@ -113,6 +117,22 @@ def _save_figures(study: StudyResult, report: Path) -> dict[str, str]:
         if figure is not None:
             images[name] = _as_uri(save_figure(figure, report / name, as_png=name in _ALSO_AS_PNG))
     return images
+
+
+def _pictures(study: StudyResult) -> dict[str, Pictures]:
+    """Of the last question that has some: one a network, scratch beside pretrained."""
+    for question in reversed(study.questions):
+        sweeps = study.of_question(question)
+        found = {s.label: s.best.pictures for s in sweeps if s.best and s.best.pictures}
+        if found:
+            return found
+    return {}
+
+
+def _is_blind(sweep: SweepResult) -> bool:
+    """Whether where a network looks cannot be told from where one with permuted weights does."""
+    looks = sweep.best.looks if sweep.best and not sweep.is_radiomics else None
+    return looks is not None and not looks.tells_something
 
 
 def _tuned(study: StudyResult, folder: StudyFolder) -> list[_Tuned]:
@@ -160,6 +180,9 @@ def _render(
         reader_columns=READER_COLUMNS,
         regions=compare_on_regions(study.sweeps),
         region_columns=REGION_COLUMNS,
+        looked=[sweep for sweep in study.sweeps if sweep.best and sweep.best.looks],
+        look_columns=LOOK_COLUMNS,
+        blind=[sweep.label for sweep in study.sweeps if _is_blind(sweep)],
         subgroups=study.subgroups,
         subgroup_columns=SUBGROUP_COLUMNS,
         characteristics=study.characteristics,

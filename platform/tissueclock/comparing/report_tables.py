@@ -22,6 +22,7 @@ from tissueclock.comparing.formats import (
     format_signed,
     format_value,
 )
+from tissueclock.comparing.looking import Looks
 from tissueclock.comparing.observers import ReaderResult
 from tissueclock.comparing.operating import Operating
 from tissueclock.comparing.regions import OnRegions
@@ -138,6 +139,17 @@ def _calibration(sweep: SweepResult) -> Calibration:
     return sweep.holdout.calibration
 
 
+def _looks(sweep: SweepResult) -> Looks:
+    if sweep.best is None or sweep.best.looks is None:
+        raise AssertionError(f"sweep {sweep.name} does not tell where it looks")
+    return sweep.best.looks
+
+
+def _against_permuted(sweep: SweepResult) -> str:
+    """Of the pointing game; a region of interest depends on no weights."""
+    return NOTHING if sweep.is_radiomics else format_p(_looks(sweep).against_permuted.p)
+
+
 def _weak(group: Subgroup) -> str:
     return f"fewer than {MIN_CLASS} of a class: tells nothing by itself" if group.is_weak else ""
 
@@ -195,6 +207,23 @@ REGION_COLUMNS: tuple[Column[OnRegions], ...] = (
     Column("holdout AUC [95 % CI]", lambda row: format_auc(row.auc), is_number=True),
     Column("sensitivity [95 % CI]", lambda row: format_rate(row.confusion.sensitivity), is_number=True),
     Column("specificity [95 % CI]", lambda row: format_rate(row.confusion.specificity), is_number=True),
+)
+LOOK_COLUMNS: tuple[Column[SweepResult], ...] = (
+    Column("task", lambda sweep: sweep.question.name),
+    Column("arm", lambda sweep: sweep.label),
+    Column("map", lambda sweep: sweep.best.pictures.kind if sweep.best and sweep.best.pictures else NOTHING),
+    Column("with a\nlesion", lambda sweep: str(_looks(sweep).n), is_number=True),
+    Column("overlap\n(mean)", lambda sweep: f"{_looks(sweep).overlap:.2f}", is_number=True),
+    Column("50 % and more\n[95 % CI]", lambda sweep: format_rate(_looks(sweep).substantial), is_number=True),
+    Column("25 to 50 %", lambda sweep: f"{_looks(sweep).moderate.value:.2f}", is_number=True),
+    Column("share of the\nbrain looked at", lambda sweep: f"{_looks(sweep).hot:.2f}", is_number=True),
+    Column("pointing game\n[95 % CI]", lambda sweep: format_rate(_looks(sweep).hits), is_number=True),
+    Column(
+        "permuted weights:\noverlap / pointing",
+        lambda sweep: f"{_looks(sweep).overlap_permuted:.2f} / {_looks(sweep).hits_permuted.value:.2f}",
+        is_number=True,
+    ),
+    Column("McNemar\np", _against_permuted, is_number=True),
 )
 TEST_COLUMNS: tuple[Column[PairedTest], ...] = (
     Column("task", lambda test: test.question.name),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tissueclock.comparing.holdout import HoldoutResult
+from tissueclock.comparing.looking import Looks, Pictures
 from tissueclock.comparing.observers import Agreement, ObserverResult, ReaderResult
 from tissueclock.comparing.statistics import AucDifference
 from tissueclock.comparing.subgroups import Characteristic, Subgroup
@@ -45,6 +46,8 @@ class Promoted:
         value: Its best validation AUC.
         facts: Its `trial.json`: trial, hyperparameters, epoch, metrics, network, lineage.
         holdout: What it scored; None where it has not been scored.
+        looks: Where it looks; None where that is not known, and beyond rank 1.
+        pictures: Likewise.
     """
 
     rank: int
@@ -52,6 +55,8 @@ class Promoted:
     value: float
     facts: Mapping[str, Any]
     holdout: HoldoutResult | None
+    looks: Looks | None = None
+    pictures: Pictures | None = None
 
     @property
     def confirmed(self) -> tuple[float, ...]:

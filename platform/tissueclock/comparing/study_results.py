@@ -13,6 +13,7 @@ import numpy as np
 
 from tissueclock.cohort.store import Cohort
 from tissueclock.comparing.holdout import HoldoutResult, judge_holdout
+from tissueclock.comparing.looking import read_looks, read_pictures
 from tissueclock.comparing.observers import (
     MISMATCH_ONSET_MIN,
     OBSERVER,
@@ -144,7 +145,10 @@ def _read_promoted(folder: SweepFolder, rank: int, ledger: LedgerState, seed: in
             gaps.append(f"sweep {folder.path.name}: the holdout holds one class only, so it has no AUC")
     else:
         gaps.append(f"sweep {folder.path.name}: promoted checkpoint {rank} has not been scored on the holdout")
-    return Promoted(rank, str(line["digest"]), float(line["value"]), facts, holdout)
+    promoted = Promoted(rank, str(line["digest"]), float(line["value"]), facts, holdout)
+    if holdout is None or rank > 1:
+        return promoted
+    return replace(promoted, looks=read_looks(where), pictures=read_pictures(where.looks))
 
 
 def _by_question(sweeps: Sequence[SweepResult]) -> tuple[SweepResult, ...]:

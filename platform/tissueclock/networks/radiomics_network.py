@@ -98,6 +98,11 @@ class RadiomicsNetwork(StagedNetwork):
         """2: the brain's quantiles and the ratio maps are of both."""
         return 2
 
+    @property
+    def only_measures(self) -> bool:
+        """True."""
+        return True
+
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Does nothing: there are no first weights."""
 

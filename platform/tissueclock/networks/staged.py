@@ -68,6 +68,11 @@ class StagedNetwork(nn.Module, abc.ABC):
         """For each input the series, by number, that it is made of (the first of several); empty: inputs are series."""
         return ()
 
+    @property
+    def only_measures(self) -> bool:
+        """Whether its stages hold no weights: then all networks of the same facts see the same in a hemisphere."""
+        return False
+
     def fit_inputs(self, batches: Iterable[Tensor]) -> None:
         """Learns from hemispheres how inputs are standardised; nothing, for a network that takes them as they are."""
 

@@ -70,6 +70,7 @@ def look_with_all(
 ) -> dict[str, Float[ndarray, " sample"]]:
     """The mean of what each replica of a checkpoint saw, on the device that they are on; see `look`."""
     device = networks[0].device
+    networks = networks[:1] if networks[0].only_measures else networks
     each = [look(network, view, rows, masks=masks, device=device) for network in networks]
     return {name: np.mean([one[name] for one in each], axis=0) for name in each[0]}
 

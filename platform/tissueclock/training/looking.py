@@ -65,11 +65,12 @@ def look_on_holdout(
     shown = by_size[np.linspace(0, len(by_size) - 1, N_SHOWN + 2).round().astype(int)[1:-1]]
     pictures: dict[int, tuple[ndarray, ...]] = {}
     kind = ""
+    networks = networks[:1] if networks[0].only_measures else networks
     others = [permuted(network, torch.Generator().manual_seed(i)) for i, network in enumerate(networks)]
     for positions in even_batches(with_lesion, batch_size=_BATCH):
         (x,) = read_batches(view, [rows[positions]], device=networks[0].device)
         kind, trained = _mean_map(networks, x)
-        _, random = _mean_map(others, x)
+        random = trained if networks[0].only_measures else _mean_map(others, x)[1]
         halves = x.cpu().numpy()
         for i, half, own, other in zip(positions, halves, trained, random, strict=True):
             lesion = np.asarray(masks[rows[i]])

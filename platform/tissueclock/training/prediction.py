@@ -15,14 +15,18 @@ from tissueclock.cohort.store import Cohort
 from tissueclock.errors import CheckpointError, CohortError
 from tissueclock.grid import Grid
 from tissueclock.learning.prediction import predict_logits
+from tissueclock.learning.samples import even_batches, read_batches
 from tissueclock.networks.building import build_network
 from tissueclock.networks.staged import StagedNetwork
+from tissueclock.networks.trunk import STAGES
 from tissueclock.storage.files import digest_file
 from tissueclock.storage.folders import PromotedFolder
 from tissueclock.storage.tsv import MISSING, write_rows
 from tissueclock.training.attention_share import format_figures, look_with_all
 from tissueclock.weights.fitting import load_weights
 from tissueclock.weights.tensors import read_tensors, replica_tensors
+
+_BATCH = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +131,14 @@ def logits_of_replicas(
     networks: Sequence[StagedNetwork], view: HalfReader, rows: ndarray
 ) -> Float[ndarray, "replica sample"]:
     """The logit that each replica gives each row; a checkpoint's answer is their mean."""
-    device = networks[0].device
-    return np.stack([predict_logits(network, view, rows, device=device) for network in networks])
+    first = networks[0]
+    if not first.only_measures:
+        return np.stack([predict_logits(network, view, rows, device=first.device) for network in networks])
+    batches = read_batches(view, even_batches(rows, batch_size=_BATCH), device=first.device)
+    with torch.inference_mode():
+        measured = [first.before(batch, len(STAGES)) for batch in batches]
+        each = [torch.cat([network.after(maps, len(STAGES)) for maps in measured]) for network in networks]
+    return torch.stack(each).float().cpu().numpy()
 
 
 def write_predictions(target: Path, predictions: Sequence[Prediction]) -> None:
