@@ -111,7 +111,7 @@ def read_pictures(path: Path) -> Pictures | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as held:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as held:
             return Pictures(
                 kind=str(held["kind"]),
                 names=tuple(str(name) for name in held["names"]),

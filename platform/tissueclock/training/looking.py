@@ -62,7 +62,8 @@ def look_on_holdout(
     if not len(with_lesion):
         return {}
     by_size = with_lesion[np.argsort([masks[rows[i]].sum() for i in with_lesion], kind="stable")]
-    shown = by_size[np.linspace(0, len(by_size) - 1, N_SHOWN + 2).round().astype(int)[1:-1]]
+    places = np.linspace(0, len(by_size) - 1, N_SHOWN + 2).round().astype(int)[1:-1]
+    shown = list(dict.fromkeys(int(i) for i in by_size[places]))
     pictures: dict[int, tuple[ndarray, ...]] = {}
     kind = ""
     networks = networks[:1] if networks[0].only_measures else networks
@@ -80,7 +81,7 @@ def look_on_holdout(
             if i in shown:
                 plane = int(lesion.sum(axis=(1, 2)).argmax())
                 pictures[int(i)] = (half[: len(SERIES), plane], own[plane], lesion[plane], np.array(plane))
-    _save_pictures(promoted, kind, pictures, names)
+    _save_pictures(promoted, kind, {i: pictures[i] for i in shown}, names)
     return found
 
 
