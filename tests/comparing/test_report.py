@@ -9,7 +9,7 @@ import matplotlib.image
 import pytest
 
 from tests.comparing.conftest import SKILL
-from tissueclock.comparing.checklist import fill_checklist
+from tissueclock.comparing.checklist import fill_checklists
 from tissueclock.comparing.figures import draw_roc, draw_trials
 from tissueclock.comparing.report import results_table, write_report
 from tissueclock.comparing.study_results import read_results
@@ -92,12 +92,16 @@ def test_names_that_users_give_are_escaped(maker):
 
 
 def test_the_checklist_tells_what_the_study_knows_and_leaves_the_rest_to_the_author(study, hospital):
-    told = {item.number: item.told for item in fill_checklist(study)}
+    told = {item.number: item.told for item in fill_checklists(study)["TRIPOD+AI"]}
     assert "154 train, 38 validation, 48 holdout patients" in told["12a"]
     assert f"AUC {study.sweeps[1].holdout.auc.auc:.3f}" in told["23a"]
     assert told["17"] == told["19"] == ""
     hospital.write_graph()
-    assert {item.number for item in fill_checklist(read_results(hospital.folder)) if item.told} >= {"4", "12e"}
+    assert {item.number for item in fill_checklists(read_results(hospital.folder))["CLAIM"] if item.told} >= {
+        "4",
+        "21",
+        "28",
+    }
 
 
 def test_a_leak_is_shouted(finished):

@@ -1,7 +1,8 @@
-"""What a manuscript must tell (TRIPOD+AI), as far as the study's own files tell it; the rest is the author's to write.
+"""What a manuscript must tell (TRIPOD+AI, CLAIM), as far as the study itself does; the rest is for its author.
 
-Reference:
-    Collins et al. 2024, doi 10.1136/bmj-2023-078378.
+References:
+    Collins et al. 2024, doi 10.1136/bmj-2023-078378 (TRIPOD+AI).
+    Mongan et al. 2020, doi 10.1148/ryai.2020200029 (CLAIM).
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +19,7 @@ class Item:
     """An item of the checklist.
 
     Attributes:
-        number: TRIPOD+AI's.
+        number: The checklist's.
         topic: What it asks for, short.
         told: What the study tells of it; empty where the author has to.
     """
@@ -28,12 +29,15 @@ class Item:
     told: str
 
 
-def fill_checklist(study: StudyResult) -> tuple[Item, ...]:
-    """The items of TRIPOD+AI in their order, with what this study tells of each."""
-    return tuple(Item(number, topic, _TOLD[number](study) if number in _TOLD else "") for number, topic in _ITEMS)
+def fill_checklists(study: StudyResult) -> dict[str, tuple[Item, ...]]:
+    """The items of each checklist, by its name and in their order, with what this study tells of each."""
+    return {
+        name: tuple(Item(number, topic, told[number](study) if number in told else "") for number, topic in items)
+        for name, items, told in (("TRIPOD+AI", _TRIPOD, _TOLD_TRIPOD), ("CLAIM", _CLAIM, _TOLD_CLAIM))
+    }
 
 
-_ITEMS = (
+_TRIPOD = (
     ("1", "title"),
     ("2", "abstract"),
     ("3", "background: context, intended use, inequalities between groups"),
@@ -68,6 +72,51 @@ _ITEMS = (
     ("25", "interpretation"),
     ("26", "limitations"),
     ("27", "usability: use in care, expertise needed, next steps"),
+)
+
+_CLAIM = (
+    ("1", "title: that it is artificial intelligence"),
+    ("2", "summary"),
+    ("3", "background: clinical role"),
+    ("4", "objectives and hypotheses"),
+    ("5", "prospective or retrospective"),
+    ("6", "goal of the study"),
+    ("7", "data sources"),
+    ("8", "eligibility: how, where and when patients were found"),
+    ("9", "preprocessing"),
+    ("10", "subsets of the data"),
+    ("11", "definitions of data elements"),
+    ("12", "de-identification"),
+    ("13", "missing data"),
+    ("14", "reference standard: definition"),
+    ("15", "reference standard: why this one"),
+    ("16", "annotations: source, annotators' qualifications"),
+    ("17", "annotation tools"),
+    ("18", "variability between and within raters"),
+    ("19", "sample size"),
+    ("20", "partitions: how data were assigned"),
+    ("21", "partitions: at which level they are disjoint"),
+    ("22", "model: inputs, outputs, layers"),
+    ("23", "software libraries"),
+    ("24", "initial parameters"),
+    ("25", "training: augmentation, hyperparameters, number of models"),
+    ("26", "how the final model was selected"),
+    ("27", "ensembling"),
+    ("28", "metrics of performance"),
+    ("29", "statistical significance and uncertainty"),
+    ("30", "robustness, sensitivity analysis"),
+    ("31", "explainability"),
+    ("32", "testing on external data"),
+    ("33", "flow of participants"),
+    ("34", "demographic and clinical characteristics of each partition"),
+    ("35", "performance on all partitions"),
+    ("36", "diagnostic accuracy and its precision"),
+    ("37", "failure analysis"),
+    ("38", "limitations"),
+    ("39", "implications for practice"),
+    ("40", "registration"),
+    ("41", "where the protocol is"),
+    ("42", "funding, role of funders"),
 )
 
 
@@ -164,12 +213,52 @@ def _performance(study: StudyResult) -> str:
     return "; ".join(told)
 
 
-_TOLD: Mapping[str, Callable[[StudyResult], str]] = {
+def _raters(study: StudyResult) -> str:
+    told = [
+        f"{question.name}: {found.n_readers} readers, {found.n} patients, Fleiss' kappa {format_estimate(found.kappa)}"
+        for question, found in study.agreement.items()
+    ]
+    return "between raters, " + "; ".join(told) if told else ""
+
+
+def _software(study: StudyResult) -> str:
+    found = [sweep.ledger.facts.get("lineage", {}).get("environment", {}) for sweep in study.sweeps]
+    versions = dict.fromkeys(
+        ", ".join(f"{name} {version}" for name, version in facts.items() if name != "hostname")
+        for facts in found
+        if facts
+    )
+    return "; ".join(versions)
+
+
+def _first_weights(study: StudyResult) -> str:
+    return "; ".join(
+        f"{sweep.label}: {'the phase before' if sweep.spec.get('upstream') else sweep.spec.get('weights', 'not known')}"
+        for sweep in study.sweeps
+    )
+
+
+def _selection(study: StudyResult) -> str:
+    confirmed = [sweep.label for sweep in study.sweeps if sweep.best and sweep.best.confirmed]
+    again = f"; learned again from fresh seeds before that: {', '.join(confirmed)}" if confirmed else ""
+    return f"the best validation AUC of a sweep, the holdout unseen{again}" if study.sweeps else ""
+
+
+def _looks(study: StudyResult) -> str:
+    kinds = [f"{s.label}: {s.best.pictures.kind}" for s in study.sweeps if s.best and s.best.looks and s.best.pictures]
+    return "; ".join(kinds) + ", each against permuted weights" if kinds else ""
+
+
+def _replicas(_: StudyResult) -> str:
+    return "each promoted checkpoint scored the holdout once; of several replicas the mean logit counts"
+
+
+_TOLD_TRIPOD: Mapping[str, Callable[[StudyResult], str]] = {
     "4": _objectives,
     "12a": _partition,
     "12c": _building,
     "12e": _measures,
-    "12g": lambda _: "each promoted checkpoint scored the holdout once; of several replicas the mean logit counts",
+    "12g": _replicas,
     "13": _imbalance,
     "14": _fairness,
     "15": _output,
@@ -178,4 +267,21 @@ _TOLD: Mapping[str, Callable[[StudyResult], str]] = {
     "21": _numbers,
     "22": _specification,
     "23a": _performance,
+}
+
+_TOLD_CLAIM: Mapping[str, Callable[[StudyResult], str]] = {
+    "4": _objectives,
+    "18": _raters,
+    "20": _partition,
+    "21": lambda _: "patients",
+    "22": _specification,
+    "23": _software,
+    "24": _first_weights,
+    "25": _building,
+    "26": _selection,
+    "27": _replicas,
+    "28": _measures,
+    "31": _looks,
+    "34": _characteristics,
+    "36": _performance,
 }

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import jinja2
 
-from tissueclock.comparing.checklist import fill_checklist
+from tissueclock.comparing.checklist import fill_checklists
 from tissueclock.comparing.drawing import save_figure
 from tissueclock.comparing.figures import draw_roc, draw_trials
 from tissueclock.comparing.look_figures import draw_looks
@@ -194,7 +194,7 @@ def _render(
         configurations=tabulate_configurations(study),
         lineage=trace_lineage(study),
         lineage_columns=LINEAGE_COLUMNS,
-        checklist=fill_checklist(study),
+        checklists=fill_checklists(study),
         images=images,
         tuned=tuned,
         contrasts=[contrast for sweep in study.sweeps for contrast in find_contrasts(sweep)],
