@@ -248,9 +248,10 @@ def finished_once(tmp_path_factory: pytest.TempPathFactory, phantom_cohort: Coho
 
 
 @pytest.fixture
-def finished(tmp_path: Path, finished_once: StudyMaker) -> StudyMaker:
-    """A finished study of one's own, to spoil."""
-    shutil.copytree(finished_once.folder.path, tmp_path / "finished", ignore=shutil.ignore_patterns("report"))
+def finished(tmp_path: Path, finished_once: StudyMaker, report: Path) -> StudyMaker:  # noqa: ARG001 (it was drawn)
+    """A finished study of one's own, to spoil; of its report, what was drawn of its sweeps."""
+    left_out = shutil.ignore_patterns("index.html", "results.tsv", "*.png")
+    shutil.copytree(finished_once.folder.path, tmp_path / "finished", ignore=left_out)
     return StudyMaker(StudyFolder(tmp_path / "finished"), finished_once.cohort)
 
 
@@ -261,4 +262,4 @@ def study(finished_once: StudyMaker) -> StudyResult:
 
 @pytest.fixture(scope="session")
 def report(finished_once: StudyMaker) -> Path:
-    return write_report(finished_once.folder)
+    return write_report(finished_once.folder).page

@@ -11,7 +11,8 @@ import pytest
 from tests.comparing.conftest import SKILL
 from tissueclock.comparing.checklist import fill_checklists
 from tissueclock.comparing.figures import draw_roc, draw_trials
-from tissueclock.comparing.report import results_table, write_report
+from tissueclock.comparing.report import write_report
+from tissueclock.comparing.results_table import make_rows
 from tissueclock.comparing.study_results import read_results
 from tissueclock.errors import StorageError
 
@@ -84,7 +85,7 @@ def test_names_that_users_give_are_escaped(maker):
     maker.name = "<script>alert(1)</script> & $x_1$"
     maker.arms = {"<b>chain</b> $": maker.arms["chain"][:2]}
     maker.write_all()
-    page = Page(write_report(maker.folder).read_text())
+    page = Page(write_report(maker.folder).page.read_text())
     assert "script" not in page.seen
     assert "b" not in page.seen
     assert "<script>alert(1)</script> & $x_1$" in page.text
@@ -107,7 +108,7 @@ def test_the_checklist_tells_what_the_study_knows_and_leaves_the_rest_to_the_aut
 def test_a_leak_is_shouted(finished):
     onsets = {patient.participant_id: -patient.onset_to_mri_min for patient in finished.cohort.patients}
     finished.write_holdout("attention-33aa33aa", 1, scores=onsets)
-    text = Page(write_report(finished.folder).read_text()).text
+    text = Page(write_report(finished.folder).page.read_text()).text
     assert "chain · attention is above the lesion-feature observer on the same patients by +0." in text
     assert "something leaks" in text
 
@@ -117,7 +118,7 @@ def test_a_study_run_in_part_is_told_with_its_gaps(maker):
     maker.write_sweep("detection-00aa00aa")
     maker.write_holdout("detection-00aa00aa", 1)
     maker.write_sweep("tss_3h-11aa11aa", closed=False)
-    text = Page(write_report(maker.folder).read_text()).text
+    text = Page(write_report(maker.folder).page.read_text()).text
     assert "What is missing" in text
     assert "sweep tss_3h-11aa11aa is not complete" in text
     assert "No checkpoint has been scored on the holdout yet." in text
@@ -126,7 +127,7 @@ def test_a_study_run_in_part_is_told_with_its_gaps(maker):
 
 def test_a_study_that_has_only_been_planned_has_a_report(maker):
     maker.write_graph()
-    text = Page(write_report(maker.folder).read_text()).text
+    text = Page(write_report(maker.folder).page.read_text()).text
     assert "sweep detection-00aa00aa has not been started" in text
     assert not (maker.folder.report / "roc.svg").exists()
 
@@ -134,13 +135,13 @@ def test_a_study_that_has_only_been_planned_has_a_report(maker):
 def test_a_holdout_of_one_class_has_no_auc_but_a_report(finished):
     path = finished.folder.sweep("tss_3h-11aa11aa").promoted(1).holdout_scores
     path.write_text(re.sub(r"\t0\t", "\t1\t", path.read_text()))
-    text = Page(write_report(finished.folder).read_text()).text
+    text = Page(write_report(finished.folder).page.read_text()).text
     assert "sweep tss_3h-11aa11aa: the holdout holds one class only, so it has no AUC" in text
 
 
 def test_hospital_patients_carry_no_phantom_banner(hospital):
     hospital.write_all()
-    text = Page(write_report(hospital.folder).read_text()).text
+    text = Page(write_report(hospital.folder).page.read_text()).text
     assert "phantom cohort" not in text
     assert "lesion-feature observer" not in text
 
@@ -149,17 +150,34 @@ def test_written_again_a_report_is_the_same_bytes(report, finished):
     def contents(folder):
         return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
-    first, second = contents(report.parent), contents(write_report(finished.folder).parent)
+    first, second = contents(report.parent), contents(write_report(finished.folder).page.parent)
     assert list(first) == [
         *("bars.svg", "calibration.svg", "index.html", "results.tsv"),
         *("roc.png", "roc.svg", "transfer.svg", "trials.png", "trials.svg"),
-        *(f"tuning-{name}.svg" for name in sorted(SKILL)),
+        *(f"tuning-{name}.{ending}" for name in sorted(SKILL) for ending in ("json", "svg")),
     ]
     assert first == second
 
 
+def test_a_sweep_that_has_ended_keeps_what_was_drawn_of_its_knobs_and_one_that_went_on_is_drawn_anew(
+    finished, monkeypatch
+):
+    monkeypatch.setattr("tissueclock.comparing.report.code_facts", lambda: {"git_commit": "0" * 40, "git_dirty": False})
+    first = write_report(finished.folder).page.read_text()
+    drawn = []
+    monkeypatch.setattr("tissueclock.comparing.report.draw_tuning", lambda sweep, _: drawn.append(sweep.name))
+    assert write_report(finished.folder).page.read_text() == first
+    name = sorted(SKILL)[0]
+    with finished.folder.sweep(name).ledger.open("a") as ledger:
+        ledger.write(
+            '{"kind":"reported","time_s":9e9,"trial":"t0001","epoch":99,"metrics":{"val_auc":0.5,"val_loss":1.0}}\n'
+        )
+    write_report(finished.folder)
+    assert drawn == [name]
+
+
 def test_table_and_tsv_have_the_same_rows_in_full_precision(report, finished_once):
-    rows = results_table(finished_once.folder)
+    rows = make_rows(read_results(finished_once.folder))
     with (report.parent / "results.tsv").open() as stream:
         table = list(csv.DictReader(stream, delimiter="\t"))
     assert [(row["kind"], row["who"], row["phase"]) for row in table] == [

@@ -65,7 +65,7 @@ def test_a_contrast_is_paired_by_seed(finished):
         (expected.low, expected.high)
     )
     assert contrast.hours == pytest.approx(0.03)
-    assert "What was tuned, and what it was worth" in write_report(finished.folder).read_text()
+    assert "What was tuned, and what it was worth" in write_report(finished.folder).page.read_text()
 
 
 def test_handovers_tell_which_parent_won(study):

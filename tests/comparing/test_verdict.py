@@ -61,7 +61,7 @@ def test_the_tenth_look_at_a_holdout_is_told(finished):
         seen = read_results(finished.folder)
         assert [count_look(seen, finished.folder) for _ in range(2)] == [9, 9]  # the same scores again are no look
         finished.folder.sweep("tss_3h-11aa11aa").promoted(2).holdout.unlink()  # other scores are shown now
-        tenth = write_report(finished.folder).read_text()
+        tenth = write_report(finished.folder).page.read_text()
         assert "This is look 10 at this holdout" in tenth
         assert "its numbers flatter by now" in tenth
     finally:

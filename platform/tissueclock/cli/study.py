@@ -15,6 +15,7 @@ from tissueclock.errors import InputError
 
 if TYPE_CHECKING:
     from tissueclock.cohort.store import Cohort
+    from tissueclock.comparing.report import Report
     from tissueclock.study import Study
     from tissueclock.study_run import StudyRun
 
@@ -97,8 +98,8 @@ def sweep(
         try:
             with ProgressDisplay(console, tracker_fault=lambda: follower.fault) as display:
                 run.run(display, retry_failed=retry_failed)
-            report_file = _write_report(study)
-            follower.log_report(report_file.parent)
+            report = _write_report(study)
+            follower.log_report(report.page.parent)
         except BaseException as error:
             follower.stop(
                 timeout_s=5, status=(how := "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
@@ -109,12 +110,12 @@ def sweep(
             behind = follower.stop(timeout_s=_TRACKER_PATIENCE_S, status="failed" if run.failed else "finished")
     if not console.is_terminal:
         console.print(progress_table(run_progress(run)))
-    _print_results(study)
+    _print_results(report)
     if behind:
         say(f"The tracker is {behind} entries behind ({follower.fault}); run the same command again to catch up.")
-    _print_next(study, study_file, report_file)
+    _print_next(study, study_file, report.page)
     if run.has_worked:
-        _notify(run, "failed" if run.failed else "complete", report=str(report_file))
+        _notify(run, "failed" if run.failed else "complete", report=str(report.page))
     if run.failed:
         _print_failures(run)
         sys.exit(1)
@@ -169,9 +170,9 @@ def report(study_file: StudyFile) -> None:
     study = read_study(study_file)
     if not study.folder.graph.exists():
         raise InputError(f"{study.folder.path}: nothing was started yet; run tissueclock sweep {study_file} first")
-    path = _write_report(study)
-    _print_results(study)
-    say(f"report: {path}")
+    written = _write_report(study)
+    _print_results(written)
+    say(f"report: {written.page}")
 
 
 def predict(
@@ -226,20 +227,18 @@ def _read_checked(study_file: Path) -> "tuple[Study, Cohort]":
     return study, cohort
 
 
-def _write_report(study: "Study") -> Path:
+def _write_report(study: "Study") -> "Report":
     from tissueclock.comparing.report import write_report
 
     with console.status("writing the report"):
         return write_report(study.folder, margin=study.settings.equivalence_margin)
 
 
-def _print_results(study: "Study") -> None:
+def _print_results(report: "Report") -> None:
     from tissueclock.cli import tables
-    from tissueclock.comparing.report import results_table
 
-    rows = results_table(study.folder)
-    console.print(tables.results_table(rows))
-    console.print(tables.configurations(rows))
+    console.print(tables.results_table(report.rows))
+    console.print(tables.configurations(report.rows))
 
 
 def _print_next(study: "Study", study_file: Path, report_file: Path) -> None:

@@ -5,7 +5,7 @@ what that can and cannot tell. What has not been run is named, not guessed.
 """
 
 import base64
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import takewhile
 from pathlib import Path
 
@@ -44,8 +44,10 @@ from tissueclock.comparing.score_figures import draw_bars, draw_calibration
 from tissueclock.comparing.study_results import read_results
 from tissueclock.comparing.tuning import Importance, find_contrasts, find_handovers, measure_importances
 from tissueclock.comparing.tuning_figures import draw_transfer, draw_tuning
+from tissueclock.errors import InputError
+from tissueclock.lineage import code_facts
 from tissueclock.settings import EQUIVALENCE_MARGIN
-from tissueclock.storage.files import read_json, write_text
+from tissueclock.storage.files import digest_facts, digest_file, read_json, write_json, write_text
 from tissueclock.storage.folders import StudyFolder
 from tissueclock.storage.tsv import write_rows
 
@@ -54,16 +56,20 @@ _ALSO_AS_PNG = ("roc", "trials")
 """For slides and manuscripts; each costs as much as its SVG."""
 
 
-def results_table(folder: StudyFolder) -> list[ResultRow]:
-    """The study's table: networks, observer and readers, question by question.
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was written.
 
-    Raises:
-        InputError: A file that is there is damaged, or `graph.json` is missing.
+    Attributes:
+        page: The HTML file.
+        rows: The study's table: networks, observer and readers, question by question.
     """
-    return make_rows(read_results(folder))
+
+    page: Path
+    rows: list[ResultRow]
 
 
-def write_report(folder: StudyFolder, *, margin: float = EQUIVALENCE_MARGIN) -> Path:
+def write_report(folder: StudyFolder, *, margin: float = EQUIVALENCE_MARGIN) -> Report:
     """Writes `index.html`, `results.tsv` and each figure as `.svg`, some as `.png` too, to the report's folder.
 
     A study that has been run in part gives a report with its gaps named. Written again, a report is the same bytes as
@@ -72,9 +78,6 @@ def write_report(folder: StudyFolder, *, margin: float = EQUIVALENCE_MARGIN) -> 
     Args:
         folder: Of a study, finished or not.
         margin: AUC differences below it do not matter.
-
-    Returns:
-        The HTML file.
 
     Raises:
         InputError: A file that is there is damaged, or `graph.json` is missing.
@@ -90,7 +93,7 @@ def write_report(folder: StudyFolder, *, margin: float = EQUIVALENCE_MARGIN) -> 
     resolved = folder.study.read_text(encoding="utf-8") if folder.study.is_file() else ""  # 0.1 wrote none
     images, tuned = _save_figures(study, folder.report), _tuned(study, folder)
     write_text(target, _render(study, rows, look=look, images=images, tuned=tuned, resolved=resolved))
-    return target
+    return Report(target, rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,16 +139,35 @@ def _is_blind(sweep: SweepResult) -> bool:
 
 
 def _tuned(study: StudyResult, folder: StudyFolder) -> list[_Tuned]:
-    """Knobs and figure of each sweep that says what it tuned; 0.1 did not."""
-    found = []
+    """Knobs and figure of each sweep that says what it tuned; 0.1 did not.
+
+    They take a second each, and a sweep that has ended keeps its own: beside the figure lies what it was made of.
+    """
+    found, code = [], code_facts()
     for sweep in study.sweeps:
-        spec = folder.sweep(sweep.name).spec
-        bounds = read_json(spec).get("bounds", {}) if spec.is_file() else {}
-        figure = draw_tuning(sweep, bounds)
-        if figure is not None:
-            image = _as_uri(save_figure(figure, folder.report / f"tuning-{sweep.name}"))
-            found.append(_Tuned(sweep.label, measure_importances(sweep, bounds), image))
+        own = folder.sweep(sweep.name)
+        bounds = read_json(own.spec).get("bounds", {}) if own.spec.is_file() else {}
+        stem = folder.report / f"tuning-{sweep.name}"
+        made_of = [sweep.label, bounds, digest_file(own.ledger) if own.ledger.is_file() else "", code]
+        key = digest_facts(made_of)
+        tuned = None if code["git_dirty"] else _kept(stem, sweep.label, key)
+        if tuned is None and (figure := draw_tuning(sweep, bounds)) is not None:
+            tuned = _Tuned(sweep.label, measure_importances(sweep, bounds), _as_uri(save_figure(figure, stem)))
+            write_json(stem.with_suffix(".json"), {"key": key, "importances": [asdict(i) for i in tuned.importances]})
+        if tuned is not None:
+            found.append(tuned)
     return found
+
+
+def _kept(stem: Path, label: str, key: str) -> _Tuned | None:
+    """What an earlier report drew of the same; None where there is none, or it cannot be read."""
+    try:
+        facts = read_json(stem.with_suffix(".json"), needed=("key", "importances"))
+        importances = tuple(Importance(**importance) for importance in facts["importances"])
+        image = _as_uri(stem.with_suffix(".svg").read_text(encoding="utf-8"))
+    except (InputError, OSError, TypeError):
+        return None
+    return _Tuned(label, importances, image) if facts["key"] == key else None
 
 
 def _as_uri(svg: str) -> str:
