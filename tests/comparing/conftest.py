@@ -248,7 +248,7 @@ def finished_once(tmp_path_factory: pytest.TempPathFactory, phantom_cohort: Coho
 
 
 @pytest.fixture
-def finished(tmp_path: Path, finished_once: StudyMaker, report: Path) -> StudyMaker:  # noqa: ARG001 (it was drawn)
+def finished(tmp_path: Path, finished_once: StudyMaker, report: Path) -> StudyMaker:
     """A finished study of one's own, to spoil; of its report, what was drawn of its sweeps."""
     left_out = shutil.ignore_patterns("index.html", "results.tsv", "*.png")
     shutil.copytree(finished_once.folder.path, tmp_path / "finished", ignore=left_out)

@@ -159,9 +159,7 @@ def test_written_again_a_report_is_the_same_bytes(report, finished):
     assert first == second
 
 
-def test_a_sweep_that_has_ended_keeps_what_was_drawn_of_its_knobs_and_one_that_went_on_is_drawn_anew(
-    finished, monkeypatch
-):
+def test_what_was_drawn_of_an_ended_sweep_is_kept_and_one_that_went_on_is_drawn_anew(finished, monkeypatch):
     monkeypatch.setattr("tissueclock.comparing.report.code_facts", lambda: {"git_commit": "0" * 40, "git_dirty": False})
     first = write_report(finished.folder).page.read_text()
     drawn = []
@@ -169,9 +167,7 @@ def test_a_sweep_that_has_ended_keeps_what_was_drawn_of_its_knobs_and_one_that_w
     assert write_report(finished.folder).page.read_text() == first
     name = sorted(SKILL)[0]
     with finished.folder.sweep(name).ledger.open("a") as ledger:
-        ledger.write(
-            '{"kind":"reported","time_s":9e9,"trial":"t0001","epoch":99,"metrics":{"val_auc":0.5,"val_loss":1.0}}\n'
-        )
+        ledger.write('{"kind":"recovered","time_s":9e9,"trial":"t0001","error":"x"}\n')
     write_report(finished.folder)
     assert drawn == [name]
 
