@@ -56,7 +56,7 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Make:
             for some in (rows, np.arange(160, 240))
         ]
         return RadiomicsLearner(
-            network=build_network({"kind": "radiomics", "n_slices": 1, "voxel_ml": 0.1, **of_network}),
+            network=build_network({"kind": "radiomics", "n_slices": 1, "spacing_mm": [4.0, 5.0, 5.0], **of_network}),
             train=samples[0],
             validation=samples[1],
             hyperparameters=values,
@@ -106,6 +106,21 @@ def test_where_no_training_hemisphere_has_a_region_all_get_the_prior(make: Make,
     assert learner.learn_epoch()["n_features"] == 0.0
     given = learner.network(FakeMeasurements().read(np.arange(160, 240)).float())
     assert float(given.std()) == pytest.approx(0.0, abs=1e-5)
+
+
+def test_a_machine_of_few_patients_is_not_turned_upside_down(make: Make) -> None:
+    """With 32 patients and a weak machine, Platt's line fell: the best features gave an AUC below .5."""
+    values = [make(model="svm", c=1e-3, rows=np.arange(32), seed=seed).learn_epoch()["val_auc"] for seed in range(6)]
+    assert min(values) >= 0.45
+
+
+def test_a_machine_s_probabilities_of_noise_are_near_a_half(make: Make) -> None:
+    """Features that are chosen with a fold's labels promise too much of its margins."""
+    learner = make(model="svm", c=0.1, least_features=20)
+    shuffled = np.random.default_rng(1).permutation(learner._train.labels)
+    learner._train = Samples(view=learner._train.view, rows=learner._train.rows, labels=shuffled)
+    learner.learn_epoch()
+    assert np.abs(learner._validated).mean() < 1.0
 
 
 def test_labels_of_noise_are_not_learned(make: Make) -> None:

@@ -35,6 +35,12 @@ def test_a_lesion_is_found_where_it_is() -> None:
     assert found.sum() < 1.1 * found[where].sum()
 
 
+def test_a_lesion_at_the_midline_is_searched_to_the_edge() -> None:
+    where = (slice(1, 3), slice(26, 34), slice(16, 20))
+    found = find_roi(make_halves(lesion=where), RoiSettings(), voxel_ml=VOXEL_ML)
+    assert found[1:3, 27:33, 19].all()
+
+
 @pytest.mark.parametrize("scale", [1.0, 3.0])
 def test_scaling_a_series_changes_nothing(scale: float) -> None:
     halves = make_halves(lesion=(slice(1, 3), slice(26, 34), slice(6, 14)))

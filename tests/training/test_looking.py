@@ -7,14 +7,18 @@ import pytest
 import torch
 
 from tests.e2e.wrong_places import promoted_folder
+from tissueclock.cohort.manifest import Patient
 from tissueclock.cohort.questions import OnsetBefore
 from tissueclock.cohort.store import Cohort
-from tissueclock.comparing.looking import read_looks, read_pictures
+from tissueclock.cohort.writer import CohortWriter
+from tissueclock.comparing.looking import Looks, read_looks, read_pictures
+from tissueclock.comparing.statistics import estimate_rate
 from tissueclock.errors import InputError
 from tissueclock.networks.attended_network import AttendedNetwork
 from tissueclock.phantom.generate import make_phantom
 from tissueclock.storage.folders import PromotedFolder
-from tissueclock.training.looking import N_SHOWN, compare_map
+from tissueclock.storage.tsv import read_rows
+from tissueclock.training.looking import N_PERMUTED, N_SHOWN, compare_map
 from tissueclock.training.scoring import score
 
 BRAIN = np.ones((2, 4, 5), dtype=bool)
@@ -67,23 +71,56 @@ def bright_where(direction: float) -> AttendedNetwork:
     return network
 
 
-def test_a_network_that_looks_at_the_bright_lesion_hits_it_and_one_with_permuted_weights_less_often(
+def test_a_network_that_looks_at_the_bright_lesion_is_told_from_permuted_weights(
     phantom: Cohort, tmp_path: Path
 ) -> None:
     looks = read_looks(scored(bright_where(1.0), tmp_path / "promoted", phantom))
     assert looks is not None
     assert looks.n > 15
-    assert looks.tells_something
-    assert looks.hits.value > looks.hits_permuted.value
     assert looks.hot < 0.2
+    assert looks.hit > np.mean(looks.hit_permuted)
+    assert len(looks.hit_permuted) == N_PERMUTED
 
 
 def test_an_even_network_is_not_told_from_permuted_weights(phantom: Cohort, tmp_path: Path) -> None:
     even = AttendedNetwork(n_slices=8, cell=1, inputs=["b1000"], width=4)  # scores start at zero
     looks = read_looks(scored(even, tmp_path / "promoted", phantom))
     assert looks is not None
-    assert not looks.tells_something
+    assert looks.p == 1.0
     assert looks.hot > 0.99
+
+
+def test_a_rank_is_a_p_value() -> None:
+    rate = estimate_rate(1, 2)
+    some = {"kind": "attention", "n": 2, "overlap": 0.5, "hot": 0.1, "substantial": rate, "moderate": rate}
+    ranked = {
+        hit: Looks(**some, hits=rate, n_ranked=16, hit=hit, hit_permuted=(0.5,) * 18 + (0.7,)) for hit in (0.9, 0.6)
+    }
+    assert ranked[0.9].p == pytest.approx(1 / 20)
+    assert ranked[0.6].p == pytest.approx(2 / 20)
+
+
+def test_a_blank_hemisphere_has_no_figures_and_spoils_none(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    patients = [Patient(f"sub-{i:02d}", 100.0 + 20 * i, "left", {}, {}) for i in range(20)]
+    facts = {"name": "x", "shape": (3, 24, 12), "spacing_mm": (6.0, 4.0, 4.0), "seed": 1, "source": {"tool": "pack"}}
+    masks = np.zeros((40, 3, 24, 12), dtype=bool)
+    with CohortWriter(tmp_path / "cohort", patients=patients, **facts) as writer:
+        for i, patient in enumerate(patients):
+            left = np.zeros((3, 3, 24, 12)) if i % 3 == 0 else 1 + 0.1 * rng.random((3, 3, 24, 12))
+            writer.add(patient.participant_id, left, 1 + 0.1 * rng.random((3, 3, 24, 12)))
+    cohort = Cohort.open(tmp_path / "cohort")
+    for i, half in enumerate(cohort.table):
+        masks[i, 1, 8:12, 4:8] = half.lesion
+    np.save(tmp_path / "cohort" / "lesion_masks.npy", masks)
+    network = AttendedNetwork(n_slices=3, cell=1, inputs=["b1000"], width=4)
+    promoted = scored(network, tmp_path / "promoted", Cohort.open(tmp_path / "cohort"))
+    rows = read_rows(promoted.holdout_scores, required=("look_hot",))
+    blank = [row.cells["unit"] for row in rows if int(row.cells["unit"][-2:]) % 3 == 0]
+    looks = read_looks(promoted)
+    assert looks is not None
+    assert blank
+    assert looks.n == len(rows) - len(blank)
 
 
 def test_pictures_are_of_lesions_from_small_to_large(phantom: Cohort, tmp_path: Path) -> None:
@@ -104,7 +141,18 @@ def test_pictures_are_of_lesions_from_small_to_large(phantom: Cohort, tmp_path: 
         np.testing.assert_array_equal(series, phantom.hemispheres[place[name], :, plane])
 
 
-def test_damaged_pictures_are_one_line(tmp_path: Path) -> None:
-    (tmp_path / "looks.npz").write_bytes(b"PK\x03\x04 and no more")
-    with pytest.raises(InputError, match=r"looks.npz: cannot be read .*; delete it"):
-        read_pictures(tmp_path / "looks.npz")
+def test_damaged_pictures_are_one_line(phantom: Cohort, tmp_path: Path) -> None:
+    whole = scored(bright_where(1.0), tmp_path / "promoted", phantom).looks.read_bytes()
+    for damaged in (b"PK\x03\x04 and no more", b"", *(_flipped(whole, place) for place in (40, 300, len(whole) // 2))):
+        (tmp_path / "looks.npz").write_bytes(damaged)
+        try:
+            read_pictures(tmp_path / "looks.npz")  # what is flipped in a picture's padding is no fault
+        except InputError as error:
+            assert "looks.npz: cannot be read" in str(error)  # noqa: PT017 (either is right)
+    np.savez(tmp_path / "other.npz", kind="x", names=["a"], planes=[0, 1], series=0, maps=0, lesions=0)
+    with pytest.raises(InputError, match=r"other.npz: cannot be read"):
+        read_pictures(tmp_path / "other.npz")
+
+
+def _flipped(whole: bytes, place: int) -> bytes:
+    return whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]

@@ -11,7 +11,7 @@ from tissueclock.comparing.drawing import COLOURS, GREY, STYLE
 from tissueclock.comparing.looking import Pictures
 
 _SERIES = {1: "b1000", 2: "FLAIR"}
-_MOST_NETWORKS = 6
+_MOST_NETWORKS, _MOST_LETTERS = 6, 22
 _PERCENTILES = (1.0, 99.5)
 
 
@@ -48,16 +48,24 @@ def draw_looks(pictures: Mapping[str, Pictures]) -> Figure | None:
                 map_ = np.where(each.maps[i] < 0.05, np.nan, each.maps[i])
                 panel.imshow(map_, cmap="inferno", vmin=0, vmax=1, alpha=0.6, interpolation="nearest")
                 if i == 0:
-                    panel.set_title(f"{label.replace(' · ', chr(10))}\n{each.kind}", fontsize=7)
+                    panel.set_title(f"{_clipped(label)}\n{each.kind}", fontsize=7)
             row[0].set_ylabel(f"{first.names[i]}\nslice {first.planes[i] + 1}", fontsize=7)
     return figure
+
+
+def _clipped(label: str) -> str:
+    """Arms and phase on a line each; a panel is narrow."""
+    return "\n".join(
+        part if len(part) <= _MOST_LETTERS else f"{part[: _MOST_LETTERS - 1]}…" for part in label.split(" · ")
+    )
 
 
 def _draw_series(panel: Axes, image: np.ndarray, lesion: np.ndarray) -> None:
     brain = image[image > 0]
     dark, bright = np.percentile(brain, _PERCENTILES) if brain.size else (0.0, 1.0)
     panel.imshow(image, cmap="gray", vmin=min(dark, 0.0), vmax=bright, interpolation="nearest")
-    panel.contour(lesion.astype(float), levels=[0.5], colors=[COLOURS[5]], linewidths=0.9)
+    if min(lesion.shape) > 1:  # a contour needs cells
+        panel.contour(lesion.astype(float), levels=[0.5], colors=[COLOURS[5]], linewidths=0.9)
     panel.set(xticks=[], yticks=[])
     for spine in panel.spines.values():
         spine.set_color(GREY)

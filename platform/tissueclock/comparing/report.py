@@ -51,6 +51,7 @@ from tissueclock.storage.files import digest_facts, digest_file, read_json, writ
 from tissueclock.storage.folders import StudyFolder
 from tissueclock.storage.tsv import write_rows
 
+_ALPHA = 0.05
 _TEMPLATE = "report.html.j2"
 _ALSO_AS_PNG = ("roc", "trials")
 """For slides and manuscripts; each costs as much as its SVG."""
@@ -133,9 +134,9 @@ def _pictures(study: StudyResult) -> dict[str, Pictures]:
 
 
 def _is_blind(sweep: SweepResult) -> bool:
-    """Whether where a network looks cannot be told from where one with permuted weights does."""
-    looks = sweep.best.looks if sweep.best and not sweep.is_radiomics else None
-    return looks is not None and not looks.tells_something
+    """Whether where a network looks cannot be told from where networks with permuted weights do."""
+    looks = sweep.best.looks if sweep.best else None
+    return looks is not None and looks.p is not None and looks.p > _ALPHA
 
 
 def _tuned(study: StudyResult, folder: StudyFolder) -> list[_Tuned]:
@@ -202,6 +203,7 @@ def _render(
         reader_columns=READER_COLUMNS,
         regions=compare_on_regions(study.sweeps),
         region_columns=REGION_COLUMNS,
+        n_pictures=len(next(iter(_pictures(study).values())).names) if _pictures(study) else 0,
         looked=[sweep for sweep in study.sweeps if sweep.best and sweep.best.looks],
         look_columns=LOOK_COLUMNS,
         blind=[sweep.label for sweep in study.sweeps if _is_blind(sweep)],

@@ -139,15 +139,22 @@ def _calibration(sweep: SweepResult) -> Calibration:
     return sweep.holdout.calibration
 
 
+def _without_interval(contrast: Contrast) -> str:
+    return "(one seed: no interval)" if contrast.n == 1 else "(the same from every seed: no interval)"
+
+
 def _looks(sweep: SweepResult) -> Looks:
     if sweep.best is None or sweep.best.looks is None:
         raise AssertionError(f"sweep {sweep.name} does not tell where it looks")
     return sweep.best.looks
 
 
-def _against_permuted(sweep: SweepResult) -> str:
-    """Of the pointing game; a region of interest depends on no weights."""
-    return NOTHING if sweep.is_radiomics else format_p(_looks(sweep).against_permuted.p)
+def _permuted_range(sweep: SweepResult) -> str:
+    """On the hemispheres where it was ranked: its own, and theirs."""
+    looks = _looks(sweep)
+    if not looks.hit_permuted:
+        return NOTHING
+    return f"{looks.hit:.2f}: {min(looks.hit_permuted):.2f} to {max(looks.hit_permuted):.2f}"
 
 
 def _weak(group: Subgroup) -> str:
@@ -171,7 +178,7 @@ CONTRAST_COLUMNS: tuple[Column[Contrast], ...] = (
         "winner \N{MINUS SIGN} changed [95 % CI]",
         lambda contrast: (
             f"{format_signed(contrast.mean_difference)} "
-            + (format_interval(contrast.difference.interval) if contrast.difference else "(one seed: no interval)")
+            + (format_interval(contrast.difference.interval) if contrast.difference else _without_interval(contrast))
         ),
         is_number=True,
     ),
@@ -211,19 +218,15 @@ REGION_COLUMNS: tuple[Column[OnRegions], ...] = (
 LOOK_COLUMNS: tuple[Column[SweepResult], ...] = (
     Column("task", lambda sweep: sweep.question.name),
     Column("arm", lambda sweep: sweep.label),
-    Column("map", lambda sweep: sweep.best.pictures.kind if sweep.best and sweep.best.pictures else NOTHING),
+    Column("map", lambda sweep: _looks(sweep).kind),
     Column("with a\nlesion", lambda sweep: str(_looks(sweep).n), is_number=True),
     Column("overlap\n(mean)", lambda sweep: f"{_looks(sweep).overlap:.2f}", is_number=True),
     Column("50 % and more\n[95 % CI]", lambda sweep: format_rate(_looks(sweep).substantial), is_number=True),
     Column("25 to 50 %", lambda sweep: f"{_looks(sweep).moderate.value:.2f}", is_number=True),
     Column("share of the\nbrain looked at", lambda sweep: f"{_looks(sweep).hot:.2f}", is_number=True),
     Column("pointing game\n[95 % CI]", lambda sweep: format_rate(_looks(sweep).hits), is_number=True),
-    Column(
-        "permuted weights:\noverlap / pointing",
-        lambda sweep: f"{_looks(sweep).overlap_permuted:.2f} / {_looks(sweep).hits_permuted.value:.2f}",
-        is_number=True,
-    ),
-    Column("McNemar\np", _against_permuted, is_number=True),
+    Column("with permuted weights\n(range)", _permuted_range, is_number=True),
+    Column("p", lambda sweep: format_p(_looks(sweep).p), is_number=True),
 )
 TEST_COLUMNS: tuple[Column[PairedTest], ...] = (
     Column("task", lambda test: test.question.name),
@@ -274,10 +277,10 @@ READER_COLUMNS: tuple[Column[ReaderResult], ...] = (
     Column("patients", lambda reader: str(reader.n), is_number=True),
     Column("reader: sensitivity", lambda reader: format_rate(reader.confusion.sensitivity), is_number=True),
     Column("specificity", lambda reader: format_rate(reader.confusion.specificity), is_number=True),
-    Column("network: sensitivity", lambda reader: format_rate(reader.network.sensitivity), is_number=True),
+    Column("model: sensitivity", lambda reader: format_rate(reader.network.sensitivity), is_number=True),
     Column("specificity", lambda reader: format_rate(reader.network.specificity), is_number=True),
     Column(
-        "right alone:\nnetwork / reader",
+        "right alone:\nmodel / reader",
         lambda reader: f"{reader.against.n_first} / {reader.against.n_second}",
         is_number=True,
     ),

@@ -161,7 +161,7 @@ def _notes(study: StudyResult) -> list[str]:
         f"seeds, where the search had {sweep.best.value:.3f}: choosing the best of many flattered it by "
         f"{format_signed(sweep.best.value - fmean(again))}."
         for sweep in study.sweeps
-        if sweep.best and (again := sweep.best.confirmed)
+        if sweep.best and (again := sweep.best.confirmed) and {*again} != {sweep.best.value}  # else nothing is drawn
     ]
     if failed := sum(len(sweep.ledger.with_status("failed")) for sweep in study.sweeps):
         notes.append(

@@ -65,7 +65,8 @@ class Contrast:
         changed: The other value.
         n: Seeds that both were learned from.
         winner: Mean validation AUC of the winner's configuration from them.
-        difference: Winner minus changed, paired by seed, Student's interval; None with one seed.
+        difference: Winner minus changed, paired by seed, Student's interval; None with one seed, or where all give the
+            same run: a fit that draws nothing.
         failed: Why runs of it failed, if any did.
         hours: Device-hours that its runs cost.
         unit: Of these: GPU or CPU.
@@ -154,7 +155,7 @@ def find_contrasts(sweep: SweepResult) -> tuple[Contrast, ...]:
                 n=len(pairs),
                 winner=fmean(kept for kept, _ in pairs),
                 mean_difference=fmean(differences),
-                difference=_paired(differences),
+                difference=_paired(differences) if len(set(pairs)) > 1 else None,
                 failed=next((run.error or "" for run in own if run.status == "failed"), ""),
                 hours=hours,
                 unit=ledger.unit,

@@ -99,14 +99,16 @@ def _readers(study: StudyResult, question: ComparedQuestion) -> str:
         return "No readers answered this question on these patients."
     reader = next((reader for reader in readers if reader.name == MAJORITY), readers[0])
     who = "the readers' majority" if reader.name == MAJORITY else reader.name
+    chosen = study.chosen(question)
+    ours = "radiomics" if chosen is not None and chosen.is_radiomics else "the network"
     return (
-        f"At the threshold of validation the network alone is right about {reader.against.n_first} of {reader.n} "
+        f"At the threshold of validation {ours} alone is right about {reader.against.n_first} of {reader.n} "
         f"patients, {who} alone about {reader.against.n_second} (McNemar p {format_equals(reader.against.p)}): "
-        f"{_better(reader, who)}."
+        f"{_better(reader, ours, who)}."
     )
 
 
-def _better(reader: ReaderResult, who: str) -> str:
+def _better(reader: ReaderResult, ours: str, who: str) -> str:
     if reader.against.p >= 0.05:
         return "undecided"
-    return "the network is better" if reader.against.n_first > reader.against.n_second else f"{who} is better"
+    return f"{ours} is better" if reader.against.n_first > reader.against.n_second else f"{who} is better"

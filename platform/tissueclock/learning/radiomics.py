@@ -9,18 +9,19 @@ References:
 """
 
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int64
+from jaxtyping import Bool, Float, Float32, Int64, Shaped
 from numpy import ndarray
 from scipy import stats
 from scipy.special import expit
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.svm import SVC
 from torch.nn import functional
 
@@ -37,6 +38,7 @@ from tissueclock.weights.fitting import load_weights
 
 _BATCH = 16
 _CONSTANT_SD = 1e-6
+_LEAST_SLOPE = 1e-3
 _SVM_STEPS = 1_000_000
 """libsvm may go round in circles where classes cannot be separated and C is large."""
 
@@ -98,7 +100,16 @@ class RadiomicsLearner(Course):
         has_roi, labels = (roi_ml > 0).numpy(), np.asarray(self._train.labels, dtype=np.float64)
         network, chosen = self.network, self.hyperparameters
         prior = logit_of(labels.mean(), n=len(labels))
-        n_features = _fit(network, features.numpy()[has_roi], labels[has_roi] > 0.5, prior, chosen, self._seed)
+        groups = np.array(self._train.groups or [str(row) for row in self._train.rows])
+        n_features = fit_network(
+            network,
+            features.numpy()[has_roi],
+            labels[has_roi] > 0.5,
+            chosen,
+            groups=groups[has_roi],
+            prior=prior,
+            seed=self._seed,
+        )
         measured = self._measure(self._validation)
         with torch.inference_mode():
             fitted = self.network.after((features, roi_ml), len(STAGES))
@@ -157,12 +168,14 @@ class RadiomicsLearner(Course):
         return torch.cat(features), torch.cat(roi_ml)
 
 
-def _fit(
+def fit_network(
     network: RadiomicsNetwork,
     features: Float32[ndarray, "sample feature"],
     labels: Bool[ndarray, " sample"],
-    prior: float,
     chosen: RadiomicsHyperparameters,
+    *,
+    groups: Shaped[ndarray, " sample"],
+    prior: float,
     seed: int,
 ) -> int:
     """Fits the network to these regions, and says how many features it reads; 0 where only the prior is left.
@@ -171,16 +184,22 @@ def _fit(
         network: What is fitted.
         features: Of the training hemispheres that have a region.
         labels: Theirs.
-        prior: The logit of all training hemispheres.
         chosen: The configuration.
+        groups: Whose each is.
+        prior: The logit of all training hemispheres.
         seed: Of the forest, and of the folds that a support vector machine's line is fitted on.
     """
     values: dict[str, Any] = {"prior": prior}
     kept: Int64[ndarray, " kept"] = np.empty(0, dtype=np.int64)
     if 0 < labels.sum() < len(labels):
-        kept = _select(features.astype(np.float64), labels, alpha=chosen.alpha, least=chosen.least_features)
-        fit = {"logistic": _fit_logistic, "svm": _fit_svm, "forest": _fit_forest}[chosen.model]
-        values |= fit(features, labels, kept, chosen, seed % 2**32)
+        kept = _select(features, labels, chosen)
+        if chosen.model == "svm":
+            slope, shift = _platt(features, labels, groups, chosen, seed=seed % 2**32)
+            values |= _fit_svm(features, labels, kept, chosen, slope=slope, shift=shift)
+        elif chosen.model == "forest":
+            values |= _fit_forest(features, labels, kept, chosen, seed=seed % 2**32)
+        else:
+            values |= _fit_logistic(features, labels, kept, chosen)
     elif chosen.model == "forest":
         values["tree_value"] = np.full(network.tree_value.shape, expit(prior))
     else:
@@ -192,15 +211,17 @@ def _fit(
 
 
 def _select(
-    features: Float[ndarray, "sample feature"], labels: Bool[ndarray, " sample"], *, alpha: float, least: int
+    features: Float32[ndarray, "sample feature"], labels: Bool[ndarray, " sample"], chosen: RadiomicsHyperparameters
 ) -> Int64[ndarray, " kept"]:
-    """The features whose means differ (Welch's t-test, Bonferroni); of the smallest p, `least` in any case."""
+    """The features whose means differ (Welch's t-test, Bonferroni); of the smallest p, some in any case."""
     varies = features.std(axis=0) >= _CONSTANT_SD
-    p = np.ones(features.shape[1])
-    tested = stats.ttest_ind(features[labels][:, varies], features[~labels][:, varies], equal_var=False)
+    x, p = features[:, varies].astype(np.float64), np.ones(features.shape[1])
+    with warnings.catch_warnings():  # of features that hardly vary within a class
+        warnings.simplefilter("ignore", RuntimeWarning)
+        tested = stats.ttest_ind(x[labels], x[~labels], equal_var=False)
     p[varies] = np.nan_to_num(tested.pvalue, nan=1.0)  # a class of one has no variance
     order = np.argsort(p, kind="stable")
-    return np.sort(order[: max(least, int((p < alpha / len(p)).sum()))])
+    return np.sort(order[: max(chosen.least_features, int((p < chosen.alpha / len(p)).sum()))])
 
 
 def _standardise(
@@ -224,7 +245,6 @@ def _fit_logistic(
     labels: Bool[ndarray, " sample"],
     kept: Int64[ndarray, " kept"],
     chosen: RadiomicsHyperparameters,
-    seed: int,  # noqa: ARG001 (nothing is drawn)
 ) -> dict[str, Any]:
     z, scale = _standardise(features, kept)
     fitted = LogisticRegression(C=chosen.c, max_iter=10_000).fit(z, labels)
@@ -236,21 +256,42 @@ def _fit_svm(
     labels: Bool[ndarray, " sample"],
     kept: Int64[ndarray, " kept"],
     chosen: RadiomicsHyperparameters,
-    seed: int,
+    *,
+    slope: float = 1.0,
+    shift: float = 0.0,
 ) -> dict[str, Any]:
-    """A linear machine, its margin made a logit by a line that out-of-fold margins give (Platt)."""
+    """A linear machine; its margin times `slope`, plus `shift`, is the logit."""
     z, scale = _standardise(features, kept)
-    machine = SVC(kernel="linear", C=chosen.c, max_iter=_SVM_STEPS)
-    slope, shift = 1.0, 0.0
-    n_folds = min(5, int(labels.sum()), int((~labels).sum()))
-    if n_folds > 1:
-        folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
-        margin = cross_val_predict(machine, z, labels, cv=folds, method="decision_function")
-        line = LogisticRegression(C=1e6).fit(margin[:, None], labels)
-        slope, shift = float(line.coef_[0, 0]), float(line.intercept_[0])
-    machine.fit(z, labels)
+    machine = SVC(kernel="linear", C=chosen.c, max_iter=_SVM_STEPS).fit(z, labels)
     weight, bias = slope * machine.coef_[0], slope * float(machine.intercept_[0]) + shift
     return {**scale, **_linear(kept, weight, bias, features.shape[1])}
+
+
+def _platt(
+    features: Float32[ndarray, "sample feature"],
+    labels: Bool[ndarray, " sample"],
+    groups: Shaped[ndarray, " sample"],
+    chosen: RadiomicsHyperparameters,
+    *,
+    seed: int,
+) -> tuple[float, float]:
+    """Slope and shift of the line that makes margins logits, fitted on margins of machines that did not see them.
+
+    Features are chosen within each fold, and a patient is in one. The slope is kept above 0: a few patients may say
+    otherwise, and would turn the machine's order upside down. Without folds that hold both classes, 1 and 0.
+    """
+    n_folds = min(5, len(np.unique(groups[labels])), len(np.unique(groups[~labels])))
+    if n_folds < 2:
+        return 1.0, 0.0
+    margin = np.zeros(len(labels))
+    for train, test in StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed).split(features, labels, groups):
+        if labels[train].all() or not labels[train].any():
+            return 1.0, 0.0
+        kept = _select(features[train], labels[train], chosen)
+        fitted = _fit_svm(features[train], labels[train], kept, chosen)
+        margin[test] = (features[test] - fitted["mean"]) / fitted["sd"] @ fitted["weight"] + fitted["bias"]
+    line = LogisticRegression(C=1e6).fit(margin[:, None], labels)
+    return max(float(line.coef_[0, 0]), _LEAST_SLOPE), float(line.intercept_[0])
 
 
 def _fit_forest(
@@ -258,6 +299,7 @@ def _fit_forest(
     labels: Bool[ndarray, " sample"],
     kept: Int64[ndarray, " kept"],
     chosen: RadiomicsHyperparameters,
+    *,
     seed: int,
 ) -> dict[str, Any]:
     forest = RandomForestClassifier(

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tissueclock.networks.settings import RadiomicsModel
 from tissueclock.networks.staged import StagedNetwork
 from tissueclock.networks.trunk import STAGES
-from tissueclock.radiomics.features import FEATURES, measure_region
+from tissueclock.radiomics.features import FEATURES, VERSION, measure_region
 from tissueclock.radiomics.roi import RoiSettings, find_roi
 
 N_TREES = 500
@@ -32,7 +32,7 @@ class RadiomicsNetwork(StagedNetwork):
 
     Args:
         n_slices: Slices of a hemisphere, for the record.
-        voxel_ml: Volume of a voxel.
+        spacing_mm: Distance of slices, rows and columns.
         model: `logistic` and `svm` are one weighted sum; `forest` is a vote of `N_TREES` trees.
         tree_depth: Most splits from a tree's root to a leaf.
         adc_factor: See `RoiSettings`, as for the others.
@@ -55,7 +55,7 @@ class RadiomicsNetwork(StagedNetwork):
         self,
         *,
         n_slices: int,
-        voxel_ml: float,
+        spacing_mm: Sequence[float],
         model: RadiomicsModel = "logistic",
         tree_depth: int = 6,
         adc_factor: float = 0.835,
@@ -69,7 +69,7 @@ class RadiomicsNetwork(StagedNetwork):
         self._description = {
             "kind": "radiomics",
             "n_slices": n_slices,
-            "voxel_ml": voxel_ml,
+            "spacing_mm": list(spacing_mm),
             "model": model,
             "tree_depth": tree_depth,
             "adc_factor": adc_factor,
@@ -78,7 +78,7 @@ class RadiomicsNetwork(StagedNetwork):
             "dilation": dilation,
         }
         self.model: RadiomicsModel = model
-        self._depth, self._voxel_ml = tree_depth, voxel_ml
+        self._depth, self._voxel_ml = tree_depth, math.prod(spacing_mm) / 1000.0
         self._roi = RoiSettings(adc_factor=adc_factor, b1000_sd=b1000_sd, least_ml=least_ml, dilation=dilation)
         self.register_buffer("prior", torch.zeros(()))
         if model == "forest":
@@ -116,8 +116,8 @@ class RadiomicsNetwork(StagedNetwork):
 
     def frozen_facts(self, depth: int) -> dict[str, Any]:
         """All that the measurements depend on."""
-        names = ("kind", "voxel_ml", "adc_factor", "b1000_sd", "least_ml", "dilation")
-        return {**{name: self._description[name] for name in names}, "features": list(FEATURES)}
+        names = ("kind", "spacing_mm", "adc_factor", "b1000_sd", "least_ml", "dilation")
+        return {**{name: self._description[name] for name in names}, "features": list(FEATURES), "measured_as": VERSION}
 
     def before(self, x: Float[Tensor, "batch 6 slice height width"], depth: int) -> tuple[Tensor, ...]:
         """The hemispheres where `depth` is 0; else their features and their regions' volumes in ml.

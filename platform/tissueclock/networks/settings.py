@@ -4,7 +4,7 @@ A kind's settings are the arguments of its network's constructor that a study ch
 read without it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
@@ -169,7 +169,7 @@ class RadiomicsSettings(BaseModel):
         self,
         *,
         n_slices: int,
-        voxel_ml: float,
+        spacing_mm: Sequence[float],
         model: RadiomicsModel,
         tree_depth: int,
         adc_factor: float,
@@ -179,14 +179,14 @@ class RadiomicsSettings(BaseModel):
 
         Args:
             n_slices: Slices of the cohort's hemispheres.
-            voxel_ml: Volume of their voxels.
+            spacing_mm: Distance of their slices, rows and columns.
             model: The trial's, as the others.
             tree_depth: Likewise.
             adc_factor: Likewise.
             b1000_sd: Likewise.
         """
         trial = {"model": model, "tree_depth": tree_depth, "adc_factor": adc_factor, "b1000_sd": b1000_sd}
-        return {**self.model_dump(mode="json"), "n_slices": n_slices, "voxel_ml": voxel_ml, **trial}
+        return {**self.model_dump(mode="json"), "n_slices": n_slices, "spacing_mm": list(spacing_mm), **trial}
 
 
 NETWORK_KINDS = ("slice", "volume", "voxel")

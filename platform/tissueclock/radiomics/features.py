@@ -16,6 +16,9 @@ from numpy import ndarray
 from tissueclock.radiomics.roi import TISSUE_ADC, RoiSettings, dilate, find_roi, log_ratio_adc
 from tissueclock.radiomics.texture import binary_patterns, cooccurrence_figures, run_length_figures
 
+VERSION = 1
+"""Of how regions are found and measured; one more whenever that changes: what was measured before is then not read."""
+
 N_LEVELS = 32
 _RATIOS = {"adc": (0.25, 4.0), "b1000": (0.25, 4.0), "flair": (0.25, 2.0)}
 _HEAVY_TAILED = ("cluster_prominence", "cluster_shade", "grey_runs", "long_runs", "nonuniformity", "size", "sum_var")

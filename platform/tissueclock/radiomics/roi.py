@@ -60,7 +60,7 @@ def find_roi(
     if brain.sum() < len(_QUANTILES):
         return np.zeros(halves.shape[1:], dtype=bool)
     adc = log_ratio_adc(halves[::3], halves[1::3])
-    searched = ndimage.binary_erosion(brain[0], _IN_PLANE)
+    searched = ndimage.binary_erosion(brain[0], _IN_PLANE, border_value=1)  # the midline is the array's edge
     restricted = adc < _begin_of_normal(adc[brain]) - (1.0 - settings.adc_factor) * TISSUE_ADC
     tissue = brain & ~restricted & (adc < np.quantile(adc[brain], 1.0 - _FLUID_FRACTION))
     if not tissue.any():

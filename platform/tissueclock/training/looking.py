@@ -4,7 +4,9 @@ References:
     Zhang et al. 2018, doi:10.1007/s11263-017-1059-x (the pointing game).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,8 +26,28 @@ HOT = 0.5
 N_SHOWN = 4
 """Hemispheres of which a picture is kept: of lesions from small to large, the same for all networks of a cohort."""
 
-_BATCH = 8
-_OF_PERMUTED = "_permuted"
+N_PERMUTED = 19
+"""Networks with permuted weights that a checkpoint is ranked among: first of 20 is p = .05."""
+
+_N_RANKED = 16
+"""Hemispheres on which it is, with lesions from small to large: permuted networks are run on no others."""
+
+_BATCH = 4
+FIGURES = ("look_overlap", "look_hot", "look_hit")
+
+
+@dataclass(frozen=True, slots=True)
+class LookedAt:
+    """Where a checkpoint looks on the holdout.
+
+    Attributes:
+        figures: By name, for each hemisphere; NaN where it holds no lesion, or no brain.
+        facts: JSON facts: the `kind` of map; on `n` hemispheres the share of hits of the checkpoint (`hit`), and of
+            each network with permuted weights (`hit_permuted`; empty where weights do not decide what is looked at).
+    """
+
+    figures: Mapping[str, Float[ndarray, " sample"]]
+    facts: Mapping[str, Any]
 
 
 def look_on_holdout(
@@ -36,14 +58,15 @@ def look_on_holdout(
     masks: Bool[ndarray, "hemisphere slice height width"],
     *,
     names: Sequence[str],
-) -> dict[str, Float[ndarray, " sample"]]:
-    """Figures of each hemisphere, NaN where it holds no lesion; and `looks.npz` beside the weights.
+) -> LookedAt | None:
+    """Holds what a checkpoint looks at against the lesions, and writes `looks.npz` beside the weights.
 
     `look_overlap`: the share of the lesion, on the slice with most of it, where the map is at least half of its maximum
     in the hemisphere; the paper calls .5 and more substantial. `look_hot`: the share of the brain that is; a map that
-    is hot everywhere overlaps everything. `look_hit`: whether the map's maximum lies in the lesion (the pointing game).
-    The same with `_permuted` behind the name: of the network with its weights permuted. What does not differ from it
-    says nothing about what was learned.
+    is hot everywhere overlaps everything. `look_hit`: whether the map's maximum lies in the lesion (the pointing game);
+    of a region of interest, which has no maximum, how much of it does.
+
+    One network with permuted weights may hit by luck, or never; so the checkpoint is ranked among several.
 
     Args:
         promoted: Where the pictures go.
@@ -52,37 +75,74 @@ def look_on_holdout(
         rows: Which.
         masks: The lesions of every hemisphere of the cohort.
         names: What each hemisphere is called, in the order of `rows`.
+
+    Returns:
+        None where no hemisphere holds a lesion.
     """
-    with_lesion = np.array([i for i, row in enumerate(rows) if masks[row].any()], dtype=np.int64)
-    found: dict[str, Float[ndarray, " sample"]] = {
-        f"look_{name}{of}": np.full(len(rows), np.nan)
-        for of in ("", _OF_PERMUTED)
-        for name in ("overlap", "hot", "hit")
-    }
-    if not len(with_lesion):
-        return {}
-    by_size = with_lesion[np.argsort([masks[rows[i]].sum() for i in with_lesion], kind="stable")]
-    places = np.linspace(0, len(by_size) - 1, N_SHOWN + 2).round().astype(int)[1:-1]
-    shown = list(dict.fromkeys(int(i) for i in by_size[places]))
+    networks = networks[:1] if networks[0].only_measures else networks
+    with_lesion = [i for i, row in enumerate(rows) if masks[row].any()]
+    by_size = np.array(sorted(with_lesion, key=lambda i: int(masks[rows[i]].sum())), dtype=np.int64)
+    if not len(by_size):
+        return None
+    figures = {name: np.full(len(rows), np.nan) for name in FIGURES}
+    shown = _spread(by_size, N_SHOWN, inner=True)
     pictures: dict[int, tuple[ndarray, ...]] = {}
     kind = ""
-    networks = networks[:1] if networks[0].only_measures else networks
-    others = [permuted(network, torch.Generator().manual_seed(i)) for i, network in enumerate(networks)]
-    for positions in even_batches(with_lesion, batch_size=_BATCH):
-        (x,) = read_batches(view, [rows[positions]], device=networks[0].device)
-        kind, trained = _mean_map(networks, x)
-        random = trained if networks[0].only_measures else _mean_map(others, x)[1]
-        halves = x.cpu().numpy()
-        for i, half, own, other in zip(positions, halves, trained, random, strict=True):
-            lesion = np.asarray(masks[rows[i]])
-            for of, map_ in (("", own), (_OF_PERMUTED, other)):
-                for name, value in compare_map(map_, lesion, brain=half[0] != 0).items():
-                    found[f"look_{name}{of}"][i] = value
-            if i in shown:
-                plane = int(lesion.sum(axis=(1, 2)).argmax())
-                pictures[int(i)] = (half[: len(SERIES), plane], own[plane], lesion[plane], np.array(plane))
-    _save_pictures(promoted, kind, {i: pictures[i] for i in shown}, names)
-    return found
+    for i, half, map_, kind in _maps(networks, view, rows, by_size):  # noqa: B007 (the last one's is that of all)
+        lesion = np.asarray(masks[rows[i]])
+        for name, value in compare_map(map_, lesion, brain=half[0] != 0).items():
+            figures[f"look_{name}"][i] = value
+        if i in shown:
+            plane = int(lesion.sum(axis=(1, 2)).argmax())
+            pictures[i] = (half[: len(SERIES), plane], map_[plane], lesion[plane], np.array(plane))
+    _save_pictures(promoted, kind, {i: pictures[i] for i in shown if i in pictures}, names)
+    ranked = np.array([i for i in _spread(by_size, _N_RANKED) if not np.isnan(figures["look_hit"][i])], dtype=np.int64)
+    n_permuted = 0 if networks[0].only_measures else N_PERMUTED
+    by_chance = [_permuted_hits(networks, view, rows, ranked, masks, seed=seed) for seed in range(n_permuted)]
+    hit = float(figures["look_hit"][ranked].mean()) if len(ranked) else 0.0
+    return LookedAt(figures, {"kind": kind, "n": len(ranked), "hit": hit, "hit_permuted": by_chance})
+
+
+def _permuted_hits(
+    networks: Sequence[StagedNetwork],
+    view: HemisphereReader,
+    rows: Int64[ndarray, " sample"],
+    positions: Int64[ndarray, " some"],
+    masks: Bool[ndarray, "hemisphere slice height width"],
+    *,
+    seed: int,
+) -> float:
+    """The share of these hemispheres that the networks hit with their weights permuted."""
+    others = [
+        permuted(network, torch.Generator().manual_seed(seed * len(networks) + i)) for i, network in enumerate(networks)
+    ]
+    hits = [
+        compare_map(map_, np.asarray(masks[rows[i]]), brain=half[0] != 0)["hit"]
+        for i, half, map_, _ in _maps(others, view, rows, positions)
+    ]
+    return float(np.mean(hits)) if hits else 0.0
+
+
+def _maps(
+    networks: Sequence[StagedNetwork],
+    view: HemisphereReader,
+    rows: Int64[ndarray, " sample"],
+    positions: Int64[ndarray, " some"],
+) -> Iterator[tuple[int, ndarray, ndarray, str]]:
+    """Each hemisphere's position, its series, the replicas' mean map and what that is; blank ones are left out."""
+    for batch in even_batches(positions, batch_size=_BATCH) if len(positions) else ():
+        (x,) = read_batches(view, [rows[batch]], device=networks[0].device)
+        each = [look_at(network, x) for network in networks]
+        maps = torch.stack([looked.map for looked in each]).mean(dim=0).cpu().numpy()
+        for i, half, map_ in zip(batch, x.cpu().numpy(), maps, strict=True):
+            if half[0].any():
+                yield int(i), half, map_, each[0].kind
+
+
+def _spread(order: Int64[ndarray, " sample"], n: int, *, inner: bool = False) -> list[int]:
+    """At most `n` of these, evenly along their order; without both ends, if `inner`."""
+    places = np.linspace(0, len(order) - 1, n + 2 * inner)[inner : n + inner]
+    return list(dict.fromkeys(int(i) for i in order[places.round().astype(int)]))
 
 
 def compare_map(
@@ -91,7 +151,7 @@ def compare_map(
     *,
     brain: Bool[ndarray, "slice height width"],
 ) -> dict[str, float]:
-    """`overlap`, `hot` and `hit` of a map; see `look_on_holdout`. A map that is 0 throughout has none of them.
+    """`overlap`, `hot` and `hit` of a map; see `look_on_holdout`. A map that is 0 throughout has 0 of each.
 
     Args:
         map_: At least 0.
@@ -110,15 +170,12 @@ def compare_map(
     }
 
 
-def _mean_map(networks: Sequence[StagedNetwork], x: torch.Tensor) -> tuple[str, ndarray]:
-    each = [look_at(network, x) for network in networks]
-    return each[0].kind, torch.stack([looked.map for looked in each]).mean(dim=0).cpu().numpy()
-
-
 def _save_pictures(
     promoted: PromotedFolder, kind: str, pictures: dict[int, tuple[ndarray, ...]], names: Sequence[str]
 ) -> None:
     chosen = list(pictures)
+    if not chosen:
+        return
     series, maps, lesions, planes = (np.stack([pictures[i][part] for i in chosen]) for part in range(4))
     with atomic_path(promoted.looks) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(

@@ -13,7 +13,6 @@ from numpy import ndarray
 from tissueclock.cohort.pairs import HalfReader, with_halves
 from tissueclock.cohort.store import Cohort
 from tissueclock.errors import CheckpointError, CohortError
-from tissueclock.grid import Grid
 from tissueclock.learning.prediction import predict_logits
 from tissueclock.learning.samples import even_batches, read_batches
 from tissueclock.networks.building import build_network
@@ -66,10 +65,10 @@ def predict(promoted: PromotedFolder, cohort: Path) -> list[Prediction]:
             f"{cohort}: {opened.shape[0]} slices a hemisphere found; {promoted.path} was trained on "
             f"{facts['network']['n_slices']}"
         )
-    grid = Grid(opened.shape, opened.spacing_mm)
-    if (voxel_ml := facts["network"].get("voxel_ml", grid.voxel_ml)) != grid.voxel_ml:
+    measured_mm = facts["network"].get("spacing_mm", opened.spacing_mm)
+    if not np.allclose(measured_mm, opened.spacing_mm, rtol=1e-3):
         raise CohortError(
-            f"{cohort}: voxels of {grid.voxel_ml:.4g} ml found; {promoted.path} measures volumes in {voxel_ml:.4g} ml"
+            f"{cohort}: voxels of {_mm(opened.spacing_mm)} mm found; {promoted.path} measures in {_mm(measured_mm)}"
         )
     rows = np.arange(len(opened.table), dtype=np.int64)
     halves = with_halves(_Whole(opened), opened.table, n_halves=networks[0].n_halves)
@@ -88,6 +87,10 @@ def predict(promoted: PromotedFolder, cohort: Path) -> list[Prediction]:
         )
         for i, (hemisphere, logits) in enumerate(zip(opened.table, each.T, strict=True))
     ]
+
+
+def _mm(spacing: Sequence[float]) -> str:
+    return " x ".join(f"{each:g}" for each in spacing)
 
 
 def load_promoted(promoted: PromotedFolder) -> tuple[tuple[StagedNetwork, ...], dict[str, Any]]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from tissueclock.cohort.folds import make_folds
 from tissueclock.cohort.pairs import with_halves
@@ -16,11 +15,12 @@ from tissueclock.grid import Grid
 from tissueclock.learning.frozen_features import Sharing
 from tissueclock.learning.hyperparameters import RADIOMICS_ROWS, RadiomicsHyperparameters
 from tissueclock.learning.learner import Conditions
-from tissueclock.learning.radiomics import RadiomicsLearner
+from tissueclock.learning.radiomics import RadiomicsLearner, fit_network
 from tissueclock.learning.samples import Samples
 from tissueclock.learning.shard import Shard
 from tissueclock.networks.radiomics_network import RadiomicsNetwork
 from tissueclock.networks.settings import RadiomicsSettings
+from tissueclock.radiomics.features import FEATURES
 from tissueclock.records import EpochBill, SweepJob, SweepSpec
 from tissueclock.training.bill import few_of
 from tissueclock.training.questions import QuestionTask, make_sharing
@@ -29,7 +29,10 @@ from tissueclock.training.scoring import samples_of
 _N_MEASURED = 8
 """Hemispheres that a bill measures."""
 
-_COSTLIEST: Mapping[str, Any] = {"model": "forest", "tree_depth": 8}
+_COSTLIEST: tuple[Mapping[str, Any], ...] = (
+    {"model": "forest", "tree_depth": 8, "leaf": 1, "least_features": len(FEATURES)},
+    {"model": "svm", "c": 10.0, "least_features": len(FEATURES)},
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +71,8 @@ class Radiomics(QuestionTask):
                 )
         if spec.budget.resources.workers > 1:
             raise StudyError(
-                f"phase {spec.phase}: workers_per_trial is {spec.budget.resources.workers}; radiomics is fitted in one "
-                "process; allowed: 1"
+                f"phase {spec.phase}: {spec.budget.resources.workers} processes are asked for (workers_per_trial, or "
+                "whole gpus_per_trial); radiomics is fitted in one, on a CPU; allowed: 1"
             )
 
     def epoch_bill(self, spec: SweepSpec, offered: Mapping[str, Sequence[Any]]) -> EpochBill:
@@ -81,15 +84,11 @@ class Radiomics(QuestionTask):
         train = samples_of(self.question, cohort.table, halves, fold.train)
         validation = samples_of(self.question, cohort.table, halves, fold.validation)
         few = few_of(train, _N_MEASURED)
-        network = _build(_settings(spec), grid, _COSTLIEST)
+        network = _build(_settings(spec), grid, _COSTLIEST[0])
         started = time.perf_counter()
         network.before(few.view.read(few.rows), 1)
         each_s = (time.perf_counter() - started) / len(few)
-        conditions = Conditions(epochs=1, patience=1, seed=0, device=torch.device("cpu"))
-        learner = RadiomicsLearner(
-            network=network, train=few, validation=few, hyperparameters=_COSTLIEST, conditions=conditions
-        )
-        fit_s = max(0.0, learner.learn_epoch()["epoch_s"] - 2 * len(few) * each_s)
+        fit_s = max(_time_fit(_build(_settings(spec), grid, values), values, n=len(train)) for values in _COSTLIEST)
         n = spec.inputs.n_replicas
         n_bytes = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
         epoch_s = each_s * (len(train) + len(validation)) + n * fit_s
@@ -140,6 +139,17 @@ class Measured:
         return learner, None
 
 
+def _time_fit(network: RadiomicsNetwork, values: Mapping[str, Any], *, n: int) -> float:
+    """Seconds that a fit to so many regions of noise takes."""
+    rng = np.random.default_rng(0)
+    common = rng.standard_normal((n, 1))  # features of a region go together
+    features = (common + rng.standard_normal((n, len(FEATURES)))).astype(np.float32)
+    labels, chosen = np.arange(n) % 2 == 0, RadiomicsHyperparameters.from_mapping(values)
+    started = time.perf_counter()
+    fit_network(network, features, labels, chosen, groups=np.arange(n), prior=0.0, seed=0)
+    return time.perf_counter() - started
+
+
 def _settings(spec: SweepSpec) -> RadiomicsSettings:
     settings = spec.inputs.network
     if not isinstance(settings, RadiomicsSettings):
@@ -151,7 +161,7 @@ def _build(settings: RadiomicsSettings, grid: Grid, values: Mapping[str, Any]) -
     chosen = RadiomicsHyperparameters.from_mapping(values)
     description = settings.describe(
         n_slices=grid.shape[0],
-        voxel_ml=grid.voxel_ml,
+        spacing_mm=grid.spacing_mm,
         model=chosen.model,
         tree_depth=chosen.tree_depth,
         adc_factor=chosen.adc_factor,

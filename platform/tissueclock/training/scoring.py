@@ -59,11 +59,12 @@ def score(promoted: PromotedFolder, question: Question, cohort: Cohort) -> None:
     metrics = classification_metrics(samples.labels, logits, threshold=threshold, groups=samples.groups)
     if len(networks) > 1:
         metrics["replica_sd"] = float(each.std(axis=0, ddof=1).mean())
-    masks = cohort.lesion_masks
+    masks, looked = cohort.lesion_masks, None
     figures = look_with_all(networks, halves, samples.rows, masks=masks)
     if masks is not None:
         names = [f"{table[row].patient}, {table[row].side}" for row in samples.rows]
-        figures |= look_on_holdout(promoted, networks, halves, samples.rows, masks, names=names)
+        looked = look_on_holdout(promoted, networks, halves, samples.rows, masks, names=names)
+        figures |= dict(looked.figures) if looked else {}
     if not np.isnan(inside := figures.get(ATTENTION_IN_LESION, np.array(np.nan))).all():
         metrics[ATTENTION_IN_LESION] = float(np.nanmean(inside))
     judged = _judged_units(networks, facts, question, cohort)
@@ -82,6 +83,7 @@ def score(promoted: PromotedFolder, question: Question, cohort: Cohort) -> None:
             "threshold": metrics.pop("threshold"),
             "scores_digest": digest_file(promoted.holdout_scores),
             "metrics": metrics,
+            **({"looks": looked.facts} if looked else {}),
         },
     )
 
@@ -120,7 +122,7 @@ def _units(
             "unit": unit,
             "patient": table[int(samples.rows[own[0]])].patient,
             "label": str(int(samples.labels[own[0]])),
-            "logit": f"{np.mean(logits[own], dtype=np.float64):.9g}",
+            "logit": repr(float(np.mean(logits[own], dtype=np.float64))),
             **format_figures(figures, own),
         }
         for unit, own in positions.items()
