@@ -125,6 +125,7 @@ def test_the_graph_says_what_each_phase_promises(run: StudyRun, monkeypatch: pyt
         sweep["phase"]: (sweep["title"], sweep["objective"], sweep["unit"], sweep["onset_before_min"])
         for sweep in sweeps
     }
+    assert list(run.study.folder.read_graph()["arms"]) == ["flat", "deep"], "as the study has them"
     assert promised == {
         "detection": ("stroke detection", "val_auc", "hemisphere", None),
         "tss_3h": ("onset < 3 h", "val_auc", "patient", 180.0),

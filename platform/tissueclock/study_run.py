@@ -227,6 +227,7 @@ class StudyRun:
                 }
                 for vertex in self.vertices.values()
             },
+            "order": list(self.study.arms),
             "arms": {arm: [names[vertex] for vertex in vertices] for arm, vertices in self.study.arms.items()},
         }
         if facts != self._graph:

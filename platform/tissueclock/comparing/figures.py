@@ -113,7 +113,8 @@ def _lay_out(n_panels: int, *, legend_in: float) -> tuple[Figure, list[Axes]]:
 def _draw_sweep(panel: Axes, sweep: SweepResult, *, colour: int, dash: int) -> None:
     if sweep.holdout is None or sweep.holdout.auc is None:
         return
-    style = {"color": COLOURS[colour % len(COLOURS)], "linestyle": _DASHES[dash % len(_DASHES)]}
+    round_, i_colour = divmod(colour, len(COLOURS))
+    style = {"color": COLOURS[i_colour], "linestyle": _DASHES[(dash + round_) % len(_DASHES)]}
     label = f"{sweep.label}\nAUC {format_auc(sweep.holdout.auc)}"
     _draw_curve(panel, sweep.holdout.scores, linewidth=1.8, label=label, **style)
 

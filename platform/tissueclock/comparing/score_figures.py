@@ -62,6 +62,8 @@ def draw_calibration(study: StudyResult) -> Figure | None:
 
 
 def _first_weights(sweep: SweepResult) -> str:
+    if sweep.is_radiomics:
+        return "none (radiomics)"
     return "previous phase" if sweep.spec.get("upstream") else str(sweep.spec.get("weights") or "not known")
 
 

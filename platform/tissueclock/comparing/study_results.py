@@ -76,6 +76,13 @@ def read_results(folder: StudyFolder, *, margin: float = EQUIVALENCE_MARGIN) -> 
     if cohort:
         observer = read_observer(cohort.folder)
         sweeps = tuple(_with_observer(sweep, observer, gaps) for sweep in sweeps)
+    if cohort and cohort.lesion_masks is not None:
+        gaps += [
+            f"sweep {sweep.name} was scored before where it looks was told; delete its promoted/*/holdout.json and run "
+            "tissueclock sweep again"
+            for sweep in sweeps
+            if sweep.holdout and sweep.best and not sweep.best.looks
+        ]
     known = read_characteristics(cohort) if cohort else {}
     return StudyResult(
         name=str(graph["study"]),

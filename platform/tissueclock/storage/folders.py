@@ -253,9 +253,12 @@ class StudyFolder:
         return [SweepFolder(path.parent) for path in sorted(self.path.glob("sweeps/*/ledger.jsonl"))]
 
     def read_graph(self) -> dict[str, Any]:
-        """What `graph.json` says.
+        """What `graph.json` says, its arms in the study's order (0.1 kept none: by name).
 
         Raises:
             InputError: The file is missing, is not a JSON object or lacks a key.
         """
-        return read_json(self.graph, needed=("study", "seed", "cohort", "sweeps", "arms"))
+        graph = read_json(self.graph, needed=("study", "seed", "cohort", "sweeps", "arms"))
+        if sorted(order := graph.get("order", ())) == sorted(graph["arms"]):
+            graph["arms"] = {arm: graph["arms"][arm] for arm in order}
+        return graph
