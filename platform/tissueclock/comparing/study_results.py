@@ -3,6 +3,7 @@
 What is not there is named in `gaps`; what is damaged raises. Runs nothing and changes nothing.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -159,10 +160,15 @@ def _read_promoted(folder: SweepFolder, rank: int, ledger: LedgerState, seed: in
 
 
 def _by_question(sweeps: Sequence[SweepResult]) -> tuple[SweepResult, ...]:
-    """Questions stand together, in the order of the phases; a sweep not scored yet has that of its phase's others."""
+    """Questions stand together, onset after the others, by its cut; a sweep not scored yet has that of its phase's."""
     known = {sweep.phase: sweep.question for sweep in sweeps if sweep.question.unit is not None}
     mended = [replace(sweep, question=known.get(sweep.phase, sweep.question)) for sweep in sweeps]
-    questions = list(dict.fromkeys(sweep.question for sweep in mended))
+    questions = sorted(
+        dict.fromkeys(sweep.question for sweep in mended),
+        key=lambda asked: (
+            math.inf if asked.unit is None else asked.onset_before_min or 0.0
+        ),  # what it asks is not known
+    )
     return tuple(sorted(mended, key=lambda sweep: questions.index(sweep.question)))
 
 
