@@ -1,6 +1,8 @@
 """DeLong, Wilson and the bootstrap against scikit-learn, scipy, brute force, hand-worked cases and simulation."""
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from tissueclock.comparing.statistics import (
     roc_curve,
 )
 from tissueclock.errors import InputError
+from tissueclock.learning.metrics import youden_threshold
 
 
 def _sample(seed: int, n_positive: int, n_negative: int, *, shift: float = 1.0, decimals: int = 1):
@@ -249,3 +252,18 @@ def test_patients_must_match_the_units():
 def test_a_rate_of_nothing_is_refused(n_hits, n):
     with pytest.raises(InputError, match=rf"{n_hits} of {n} found"):
         estimate_rate(n_hits, n)
+
+
+def test_aucs_and_their_paired_test_are_those_of_r_s_proc() -> None:
+    """`data/make_proc.R` made the figures."""
+    proc = json.loads((Path(__file__).parent / "data" / "proc.json").read_text())
+    labels = np.array(proc["label"]) == 1
+    first, second = np.array(proc["first"]), np.array(proc["second"])
+    estimates = [estimate_auc(labels, scores) for scores in (first, second)]
+    assert [found.auc for found in estimates] == pytest.approx(proc["auc"], rel=1e-12)
+    assert [math.sqrt(found.variance) for found in estimates] == pytest.approx(proc["se"], rel=1e-9)
+    test = compare_aucs(labels, first, second)
+    assert (test.z, test.p) == pytest.approx((proc["z"], proc["p"]), rel=1e-9)
+    assert (test.interval.low, test.interval.high) == pytest.approx(tuple(proc["difference_ci"]), rel=1e-6)
+    calls = first >= youden_threshold(labels, first)
+    assert (calls[labels].mean(), (~calls[~labels]).mean()) == pytest.approx(tuple(proc["youden"][1:]))
