@@ -40,7 +40,7 @@ DRAWS = {"matplotlib", "numpy", "scipy"}
         (["status", "study.yaml"], set()),
         (["ui", "study.yaml"], set()),
         (["report", "study.yaml"], {*DRAWS, "sklearn", "optuna", "pandas"}),  # statistics, importances; statsmodels
-        (["predict", "promoted", "cohort"], {"torch", "numpy"}),
+        (["predict", "promoted", "cohort"], {"torch", "numpy", "scipy"}),
     ],
 )
 def test_a_command_imports_what_it_uses(study_dir: Path, arguments: list[str], used: set[str]) -> None:
