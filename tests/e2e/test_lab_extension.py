@@ -35,6 +35,6 @@ def test_without_the_extensions_the_phase_is_unknown_and_the_known_ones_are_name
 
     assert done.returncode == 2
     assert (
-        "phase tss_6h: no module trainables/tss_6h.py; known: attention, detection, genesis, radiomics_3h, radiomics_4h5, tss_3h, tss_4h5"
-        in done.stderr
+        "phase tss_6h: no module trainables/tss_6h.py; known: attention, detection, genesis, "
+        "radiomics_3h, radiomics_4h5, tss_3h, tss_4h5" in done.stderr
     )

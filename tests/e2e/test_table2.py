@@ -28,7 +28,7 @@ def test_every_network_of_table_2_is_swept_to_the_end_by_one_command(study_dir: 
     study["phases"] = {}
     (study_dir / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
 
-    done = run("sweep", study_dir / "study.yaml", cwd=study_dir, timeout_s=600)  # 21 sweeps
+    done = run("sweep", study_dir / "study.yaml", cwd=study_dir, timeout_s=540)  # 21 sweeps
 
     assert done.returncode == 0, done.stderr
     graph = json.loads((study_dir / "table2" / "graph.json").read_text())

@@ -75,13 +75,13 @@ STUDY_CASES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "unknown phase": (
         {"arms": arm(tss_6h="random")},
-        r"phase tss_6h: no module trainables/tss_6h\.py; known: attention, detection, genesis, radiomics_3h, radiomics_4h5, "
-        r"tss_3h, tss_4h5",
+        r"phase tss_6h: no module trainables/tss_6h\.py; known: attention, detection, genesis, "
+        r"radiomics_3h, radiomics_4h5, tss_3h, tss_4h5",
     ),
     "unknown space": (
         {"sweep": {"space": "narrow"}},
-        r"space narrow: no module search_spaces/narrow\.py; known: attention, detection, genesis, radiomics_3h, radiomics_4h5, "
-        r"tss_3h, tss_4h5",
+        r"space narrow: no module search_spaces/narrow\.py; known: attention, detection, genesis, "
+        r"radiomics_3h, radiomics_4h5, tss_3h, tss_4h5",
     ),
     "grid over a continuous space": (
         {"sweep": {"searcher": "grid"}},
