@@ -232,10 +232,7 @@ def _software(study: StudyResult) -> str:
 
 
 def _first_weights(study: StudyResult) -> str:
-    return "; ".join(
-        f"{sweep.label}: {'the phase before' if sweep.spec.get('upstream') else sweep.spec.get('weights', 'not known')}"
-        for sweep in study.sweeps
-    )
+    return "; ".join(f"{sweep.label}: {sweep.first_weights}" for sweep in study.sweeps)
 
 
 def _selection(study: StudyResult) -> str:
@@ -245,8 +242,12 @@ def _selection(study: StudyResult) -> str:
 
 
 def _looks(study: StudyResult) -> str:
-    kinds = [f"{s.label}: {s.best.pictures.kind}" for s in study.sweeps if s.best and s.best.looks and s.best.pictures]
-    return "; ".join(kinds) + ", each against permuted weights" if kinds else ""
+    told = [
+        f"{sweep.label}: {looks.kind}" + (", against permuted weights" if looks.hit_permuted else "")
+        for sweep in study.sweeps
+        if (looks := sweep.best.looks if sweep.best else None)
+    ]
+    return "; ".join(told)
 
 
 def _replicas(_: StudyResult) -> str:

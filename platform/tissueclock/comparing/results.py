@@ -107,6 +107,13 @@ class SweepResult:
         return isinstance(network, Mapping) and network.get("kind") == "radiomics"
 
     @property
+    def first_weights(self) -> str:
+        """What it began with, in words."""
+        if self.is_radiomics:
+            return "none (radiomics)"
+        return "previous phase" if self.spec.get("upstream") else str(self.spec.get("weights") or "not known")
+
+    @property
     def label(self) -> str:
         """Arms and phase, as figures and tables name them."""
         return f"{', '.join(self.arms)} · {self.phase}"

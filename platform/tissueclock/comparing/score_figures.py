@@ -27,7 +27,7 @@ def draw_bars(study: StudyResult) -> Figure | None:
     scored = {question: sweeps for question, sweeps in scored.items() if sweeps}
     if not scored:
         return None
-    kinds = list(dict.fromkeys(_first_weights(sweep) for sweeps in scored.values() for sweep in sweeps))
+    kinds = list(dict.fromkeys(sweep.first_weights for sweeps in scored.values() for sweep in sweeps))
     n_bars = [len(sweeps) + any(sweep.observer for sweep in sweeps) for sweeps in scored.values()]
     with mpl.rc_context(rc=STYLE):
         figure = Figure(figsize=(8.2, 0.9 + sum(0.34 * n + 0.55 for n in n_bars)), layout="constrained")
@@ -61,19 +61,13 @@ def draw_calibration(study: StudyResult) -> Figure | None:
     return figure
 
 
-def _first_weights(sweep: SweepResult) -> str:
-    if sweep.is_radiomics:
-        return "none (radiomics)"
-    return "previous phase" if sweep.spec.get("upstream") else str(sweep.spec.get("weights") or "not known")
-
-
 def _draw_bars(panel: Axes, question: ComparedQuestion, sweeps: list[SweepResult], kinds: list[str]) -> dict[str, Any]:
     handles: dict[str, Any] = {}
     labels = []
     for place, sweep in enumerate(sweeps):
         if sweep.holdout is None or sweep.holdout.auc is None:
             continue
-        auc, kind = sweep.holdout.auc, _first_weights(sweep)
+        auc, kind = sweep.holdout.auc, sweep.first_weights
         ends = [[max(auc.auc - auc.interval.low, 0.0)], [max(auc.interval.high - auc.auc, 0.0)]]
         handles[f"first weights: {kind}"] = panel.barh(
             place, auc.auc - 0.5, left=0.5, height=0.7, color=COLOURS[kinds.index(kind) % len(COLOURS)], alpha=0.85

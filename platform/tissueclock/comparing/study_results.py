@@ -77,7 +77,7 @@ def read_results(folder: StudyFolder, *, margin: float = EQUIVALENCE_MARGIN) -> 
     if cohort:
         observer = read_observer(cohort.folder)
         sweeps = tuple(_with_observer(sweep, observer, gaps) for sweep in sweeps)
-    if cohort and cohort.lesion_masks is not None:
+    if cohort and _has_known_lesions(cohort):
         gaps += [
             f"sweep {sweep.name} was scored before where it looks was told; delete its promoted/*/holdout.json and run "
             "tissueclock sweep again"
@@ -165,9 +165,7 @@ def _by_question(sweeps: Sequence[SweepResult]) -> tuple[SweepResult, ...]:
     mended = [replace(sweep, question=known.get(sweep.phase, sweep.question)) for sweep in sweeps]
     questions = sorted(
         dict.fromkeys(sweep.question for sweep in mended),
-        key=lambda asked: (
-            math.inf if asked.unit is None else asked.onset_before_min or 0.0
-        ),  # what it asks is not known
+        key=lambda asked: math.inf if asked.unit is None else asked.onset_before_min or 0.0,
     )
     return tuple(sorted(mended, key=lambda sweep: questions.index(sweep.question)))
 
@@ -238,6 +236,12 @@ def _swept_on_another(sweeps: Sequence[SweepResult], digest: str) -> list[str]:
         for sweep in sweeps
         if (swept := sweep.ledger.facts.get("lineage", {}).get("cohort")) is not None and swept != digest
     ]
+
+
+def _has_known_lesions(cohort: Cohort) -> bool:
+    """Whether a lesion of a holdout patient is known, so that scoring tells where networks look."""
+    masks = cohort.lesion_masks
+    return masks is not None and any(bool(masks[row].any()) for row in cohort.split_rows("holdout"))
 
 
 def _cohort_facts(cohort: Cohort) -> CohortFacts:

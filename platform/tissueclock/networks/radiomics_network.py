@@ -141,7 +141,7 @@ class RadiomicsNetwork(StagedNetwork):
 
     def roi_ml(self, x: Float[Tensor, "batch 6 slice height width"]) -> Float[Tensor, " batch"]:
         """The volume of each hemisphere's region; 0 where it has none."""
-        return self.before(x, 1)[1]
+        return self.regions(x).flatten(1).sum(dim=1) * self._voxel_ml
 
     def regions(self, x: Float[Tensor, "batch 6 slice height width"]) -> Bool[Tensor, "batch slice height width"]:
         """Each hemisphere's region; empty where it has none."""
