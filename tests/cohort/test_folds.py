@@ -1,9 +1,14 @@
 """Folds: every patient that a sweep may see validates once, and a holdout patient never."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from tissueclock.cohort.folds import make_folds
+from tissueclock.cohort.manifest import Patient
+from tissueclock.cohort.questions import HoldsLesion, OnsetBefore
 from tissueclock.cohort.store import Cohort
 from tissueclock.errors import CohortError
 
@@ -33,6 +38,24 @@ def test_one_fold_is_the_cohorts_own_split(toy_cohort: Cohort) -> None:
     (fold,) = make_folds(toy_cohort, n_folds=1, seed=3)
     assert np.array_equal(fold.train, toy_cohort.split_rows("train"))
     assert np.array_equal(fold.validation, toy_cohort.split_rows("validation"))
+
+
+def test_patients_of_unknown_onset_train_in_every_fold_and_judge_none(
+    tmp_path: Path, pack: Callable[..., Path], patients: list[Patient]
+) -> None:
+    unknown = [Patient("woke", None, "left", {}, {}), Patient("unsure", None, None, {}, {})]
+    cohort = Cohort.open(pack(tmp_path / "cohort", [*patients, *unknown]))
+    rows = {i for i, half in enumerate(cohort.table) if half.patient in ("woke", "unsure")}
+    for n_folds in (1, 3):
+        for fold in make_folds(cohort, n_folds=n_folds, seed=3):
+            assert rows <= set(fold.train.tolist())
+            assert not rows & set(fold.validation.tolist())
+    asked = (
+        [HoldsLesion().label(half) for half in cohort.table[-4:]],
+        [OnsetBefore(270.0).label(h) for h in cohort.table],
+    )
+    assert asked[0] == [True, False, None, None]
+    assert asked[1][-4:] == [None] * 4
 
 
 def test_more_folds_than_patients_are_refused(toy_cohort: Cohort) -> None:

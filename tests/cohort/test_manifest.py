@@ -20,6 +20,29 @@ def test_a_good_manifest_is_read_with_readers_and_other_columns(write_tsv: Calla
     )
 
 
+def test_unknown_is_a_value_of_onset_and_of_side(write_tsv: Callable[..., Path]) -> None:
+    path = write_tsv(HEADER, GOOD, "sub-02\tn/a\tright\tyes\t1", "sub-03\tn/a\tn/a\tn/a\t1", "sub-04\t90\tn/a\tn/a\t1")
+    assert [(p.onset_to_mri_min, p.lesion_side, p.is_scored) for p in read_manifest(path)] == [
+        (222.5, "left", True),
+        (None, "right", False),
+        (None, None, False),
+        (90.0, None, False),
+    ]
+    write_manifest(again := path.with_name("again.tsv"), read_manifest(path))
+    assert read_manifest(again) == read_manifest(path)
+
+
+@pytest.mark.parametrize(
+    ("last_seen", "message"),
+    [("100", "onset_to_mri_min is 222.5 but last_seen_well_min is 100"), ("soon", "last_seen_well_min is 'soon'")],
+)
+def test_when_a_patient_was_last_seen_well_is_checked(
+    write_tsv: Callable[..., Path], last_seen: str, message: str
+) -> None:
+    with pytest.raises(CohortError, match=f"row 2 .sub-01.: {message}"):
+        read_manifest(write_tsv(HEADER + "\tlast_seen_well_min", f"{GOOD}\t{last_seen}"))
+
+
 def test_what_is_written_is_read_back_equal(tmp_path: Path) -> None:
     patients = tuple(
         Patient(f"p{i}", 0.1 + i / 3, "both", readers={"reader_1": i % 2 == 0}, extra={"field": "3T"}) for i in range(4)
@@ -40,8 +63,10 @@ def test_what_is_written_is_read_back_equal(tmp_path: Path) -> None:
         ("sub-02\tinf\tleft\tyes\t1", "row 3 (sub-02): onset_to_mri_min is inf; allowed"),
         ("sub-02\t1e7\tleft\tyes\t1", "row 3 (sub-02): onset_to_mri_min is 1e7; allowed"),
         ("sub-02\tthree\tleft\tyes\t1", "row 3 (sub-02): onset_to_mri_min is 'three'; allowed"),
-        ("sub-02\tn/a\tright\tyes\t1", "row 3 (sub-02): onset_to_mri_min is n/a but lesion_side is right; allowed"),
-        ("sub-02\t100\tmiddle\tyes\t1", "row 3 (sub-02): lesion_side is 'middle'; allowed: left, right, both, none"),
+        (
+            "sub-02\t100\tmiddle\tyes\t1",
+            "row 3 (sub-02): lesion_side is 'middle'; allowed: left, right, both, none or n/a",
+        ),
         ("sub-02\t100\tleft\tmaybe\t1", "row 3 (sub-02): reader_1 is 'maybe'; allowed: yes, no, n/a"),
         ("sub-01\t100\tleft\tyes\t1", "row 3 (sub-01): participant_id sub-01 is already in row 2"),
         ("01\t100\tleft\tyes\t1", "row 3 (01): participant_id 01 is already in row 2 as sub-01; each"),

@@ -55,6 +55,15 @@ def test_row_order_does_not_matter_and_the_seed_does() -> None:
     assert split_digest(split_patients(patients, seed=3)) != split_digest(split_patients(patients, seed=4))
 
 
+def test_patients_who_can_judge_nothing_train_and_change_nobody_elses_split() -> None:
+    known = cohort(100)
+    unknown = [Patient(f"w{i}", None, side, {}, {}) for i, side in enumerate(("left", "both", None))]
+    split = split_patients([*unknown, *known], seed=3)
+    assert {name: split[name] for name in ("w0", "w1", "w2")} == dict.fromkeys(("w0", "w1", "w2"), "train")
+    assert {patient.participant_id: split[patient.participant_id] for patient in known} == split_patients(known, seed=3)
+    assert set(split_patients(unknown, seed=3).values()) == {"train"}
+
+
 def test_a_split_of_nobody_is_refused() -> None:
     with pytest.raises(CohortError, match="no patient; at least one is needed"):
         split_patients([], seed=0)

@@ -27,6 +27,22 @@ def digests(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): digest_file(path) for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+def test_unknown_onsets_hide_what_the_table_tells_and_nothing_of_images_or_truth(tmp_path: Path) -> None:
+    shown = make_phantom(tmp_path / "shown", n_patients=20, n_held_out=4, seed=3, **SMALL)
+    hidden = make_phantom(tmp_path / "hidden", n_patients=20, n_held_out=4, seed=3, unknown_onset=0.25, **SMALL)
+    assert {name for name, digest in digests(hidden.folder).items() if digest != digests(shown.folder)[name]} == {
+        "cohort.json",
+        "hemispheres.tsv",
+        "participants.tsv",
+    }
+    pairs = list(zip(hidden.patients, shown.patients, strict=True))
+    unknown = [(own, full) for own, full in pairs if not own.is_scored]
+    assert len(unknown) == 5
+    assert sum(own.lesion_side is None for own, _ in unknown) == 2
+    assert all(float(own.extra["last_seen_well_min"]) >= (full.onset_to_mri_min or 0) - 1 for own, full in unknown)
+    assert all(own.is_scored for own, _ in pairs[20:])
+
+
 def test_one_seed_gives_the_same_bytes_however_many_jobs_make_them(tmp_path: Path) -> None:
     for name, seed, n_jobs in (("one", 3, 1), ("two", 3, 2), ("three", 4, 1)):
         with parallel_config(backend="threading"):  # processes take seconds to start; test_calibration has them

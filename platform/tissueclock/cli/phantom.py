@@ -35,6 +35,12 @@ def phantom(
     holdout: Annotated[
         int, typer.Option(min=0, help="Further patients, all in the holdout, so that its intervals are narrow.")
     ] = 0,
+    unknown_onset: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Of which share the table tells no onset, as of wake-up strokes; truth beside."
+        ),
+    ] = 0.0,
     jobs: Annotated[int, typer.Option(min=1, help="Processes; the bytes do not depend on it.")] = 1,
     describe: Annotated[
         bool, typer.Option(help="Print what was made beside its targets (also of a cohort that exists).")
@@ -51,7 +57,16 @@ def phantom(
             raise InputError(
                 "phantom: --raw has no --describe, --permute-onset and --holdout; they are for packed cohorts"
             )
-        _raw_phantom(folder, preset=preset, patients=patients, seed=seed, lesions=lesions, anatomy=anatomy, jobs=jobs)
+        _raw_phantom(
+            folder,
+            preset=preset,
+            patients=patients,
+            seed=seed,
+            lesions=lesions,
+            anatomy=anatomy,
+            jobs=jobs,
+            unknown_onset=unknown_onset,
+        )
         return
     if not (describe and (folder / "cohort.json").exists()):
         with show_progress("patients") as told:
@@ -66,6 +81,7 @@ def phantom(
                 progress=lambda n_done: told(n_done, patients + holdout, ""),
                 n_jobs=jobs,
                 n_held_out=holdout,
+                unknown_onset=unknown_onset,
             )
         say(f"{folder}: {patients + holdout} phantom patients, preset {preset}, grid {grid}")
     if describe:
@@ -73,7 +89,15 @@ def phantom(
 
 
 def _raw_phantom(
-    folder: Path, *, preset: str, patients: int, seed: int, lesions: Path | None, anatomy: str, jobs: int
+    folder: Path,
+    *,
+    preset: str,
+    patients: int,
+    seed: int,
+    lesions: Path | None,
+    anatomy: str,
+    jobs: int,
+    unknown_onset: float,
 ) -> None:
     from tissueclock.phantom.raw.make_raw import make_raw_phantom
 
@@ -88,6 +112,7 @@ def _raw_phantom(
             lesions=lesions,
             progress=lambda n_done: told(n_done, patients, ""),
             n_jobs=jobs,
+            unknown_onset=unknown_onset,
         )
     say(f"{folder}: {patients} raw phantom patients, preset {preset}")
     say(f"  next: tissueclock preprocess {folder} {folder}-preprocessed")

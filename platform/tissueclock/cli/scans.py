@@ -197,11 +197,14 @@ def pack(
             progress=lambda done, total: told(done, total, ""),
         )
     table = Table(title=escape(str(folder)), title_justify="left")
-    for column in ("split", "patients", "hemispheres", "with a lesion"):
+    for column in ("split", "patients", "onset or side not known", "hemispheres", "with a lesion"):
         table.add_column(column, justify="left" if column == "split" else "right")
+    unknown = {patient.participant_id for patient in packing.cohort.patients if not patient.is_scored}
     for split in ("train", "validation", "holdout"):
         rows = [half for half in packing.cohort.table if half.split == split]
-        table.add_row(split, str(len(rows) // 2), str(len(rows)), str(sum(half.lesion for half in rows)))
+        n_unknown = len({half.patient for half in rows} & unknown)
+        n_lesions = sum(bool(half.lesion) for half in rows)
+        table.add_row(split, *map(str, (len(rows) // 2, n_unknown, len(rows), n_lesions)))
     console.print(table)
     for subject, reason in list(packing.left.items())[:MOST_LISTED]:
         say(f"  left out: {subject}: {reason}")

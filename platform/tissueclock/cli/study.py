@@ -33,7 +33,7 @@ def plan(study_file: StudyFile, ray_address: RayAddress = None, cpus: Cpus = Non
     from tissueclock.notifying import missing_program
     from tissueclock.sweeping import cluster
 
-    study, _ = _read_checked(study_file)
+    study, cohort = _read_checked(study_file)
     on_cluster = bool(ray_address or os.environ.get("RAY_ADDRESS"))
     with contextlib.ExitStack() as stack:
         if on_cluster:
@@ -47,6 +47,10 @@ def plan(study_file: StudyFile, ray_address: RayAddress = None, cpus: Cpus = Non
     console.print(bill_table(lines, free_bytes=free_bytes, on_gpu=on_gpu, on_cluster=on_cluster))
     if (budget_h := study.settings.budget_h) is not None:
         say(f"budget_h is {budget_h:g}: sweeps end where their share of it does, after one trial at least")
+    if n_unknown := sum(not patient.is_scored for patient in cohort.patients):
+        say(
+            f"{n_unknown} of {len(cohort.patients)} patients have no known onset or side: they train, and judge nothing"
+        )
     faults = [*promoted_faults(study), *budget_faults(study, lines)]
     if (fault := missing_program(study.settings.notify)) is not None:
         faults.append(fault)

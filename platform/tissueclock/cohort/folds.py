@@ -25,9 +25,11 @@ class Fold:
 def make_folds(cohort: Cohort, *, n_folds: int, seed: int) -> tuple[Fold, ...]:
     """The folds of a cohort's training and validation patients; the holdout is in none.
 
+    Patients who can judge nothing (`Patient.is_scored`) train in every fold.
+
     Args:
         cohort: A packed cohort.
-        n_folds: 1 is the cohort's own split; else each patient validates one fold and trains the others.
+        n_folds: 1 is the cohort's own split; else each other patient validates one fold and trains the others.
         seed: Of the dealing; it is the same for all phases of a study, so that a chain never validates on a patient
             whom an earlier phase of the same fold has learned from.
 
@@ -39,8 +41,9 @@ def make_folds(cohort: Cohort, *, n_folds: int, seed: int) -> tuple[Fold, ...]:
         return (Fold(view.rows("train"), view.rows("validation")),)
     rows = np.sort(np.concatenate([view.rows("train"), view.rows("validation")]))
     seen = {hemisphere.patient for hemisphere in view.facts(rows)}
-    fold_of = fold_patients([p for p in cohort.patients if p.participant_id in seen], n_folds=n_folds, seed=seed)
-    of_row = np.array([fold_of[hemisphere.patient] for hemisphere in view.facts(rows)])
+    judging = [patient for patient in cohort.patients if patient.participant_id in seen and patient.is_scored]
+    fold_of = fold_patients(judging, n_folds=n_folds, seed=seed)
+    of_row = np.array([fold_of.get(hemisphere.patient, 0) for hemisphere in view.facts(rows)])
     return tuple(Fold(rows[of_row != fold], rows[of_row == fold]) for fold in range(1, n_folds + 1))
 
 

@@ -17,6 +17,9 @@ from tissueclock.storage.tsv import MISSING, Row, read_rows, write_rows
 LesionSide = Literal["left", "right", "both", "none"]
 
 REQUIRED_COLUMNS = ("participant_id", "onset_to_mri_min", "lesion_side")
+LAST_SEEN_WELL = "last_seen_well_min"
+"""An optional column: minutes from when the patient was last seen well to MRI, which onset cannot be before."""
+
 READER_PREFIX = "reader_"
 MAX_ONSET_MIN = 43_200.0
 """Thirty days: a longer time is a wrong unit or a wrong date, not an acute stroke."""
@@ -38,25 +41,35 @@ class Patient:
 
     Attributes:
         participant_id: Letters, digits, dot, dash, underscore.
-        onset_to_mri_min: Minutes from onset to MRI, above 0; None only without a lesion.
-        lesion_side: Which half of the brain holds the lesion.
+        onset_to_mri_min: Minutes from onset to MRI, above 0; None where it is not known, or there is no lesion.
+        lesion_side: Which half of the brain holds the lesion; None where it is not known.
         readers: Per reader (`reader_1`, ...) whether DWI-FLAIR mismatch was read; None where not read.
         extra: Every other column, as text.
     """
 
     participant_id: str
     onset_to_mri_min: float | None
-    lesion_side: LesionSide
+    lesion_side: LesionSide | None
     readers: Mapping[str, bool | None]
     extra: Mapping[str, str]
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether all that networks are asked about the patient is known: side and, with a lesion, onset.
+
+        Who is not, such as a patient who woke up with the stroke, is learned from where what is known allows it, and
+        judges nothing.
+        """
+        return self.lesion_side == "none" or (self.lesion_side is not None and self.onset_to_mri_min is not None)
 
 
 def read_manifest(path: Path, *, onset_unit: OnsetUnit | None = None) -> tuple[Patient, ...]:
     """Reads and validates a manifest.
 
     Args:
-        path: Tab-separated, with `participant_id`, `onset_to_mri_min`, `lesion_side` and, as wished, `reader_*`, `age`,
-            `sex`, `nihss` and others.
+        path: Tab-separated, with `participant_id`, `onset_to_mri_min`, `lesion_side` and, as wished,
+            `last_seen_well_min`, `reader_*`, `age`, `sex`, `nihss` and others. Onset and side are `n/a` where nobody
+            knows them.
         onset_unit: In which the column `onset_to_mri_min` really is; None: minutes, if they look like it.
 
     Returns:
@@ -111,7 +124,7 @@ def write_manifest(path: Path, patients: Sequence[Patient]) -> None:
             {
                 "participant_id": patient.participant_id,
                 "onset_to_mri_min": format_onset(patient.onset_to_mri_min),
-                "lesion_side": patient.lesion_side,
+                "lesion_side": patient.lesion_side or MISSING,
                 **{name: words[reading] for name, reading in patient.readers.items()},
                 **patient.extra,
             }
@@ -129,21 +142,21 @@ def format_onset(onset_to_mri_min: float | None) -> str:
     return MISSING if onset_to_mri_min is None else repr(float(onset_to_mri_min))
 
 
-def parse_onset(text: str, *, minutes: float = 1.0) -> float | None:
-    """Minutes from text, in which a unit has so many of them; None for `n/a`.
+def parse_onset(text: str, *, minutes: float = 1.0, column: str = "onset_to_mri_min") -> float | None:
+    """Minutes from the text of a column, in which a unit has so many of them; None for `n/a`.
 
     Raises:
         ValueError: Not a number, not finite, not above 0, or absurdly long.
     """
     if text == MISSING:
         return None
-    allowed = f"minutes above 0 and at most {MAX_ONSET_MIN:.0f}, or {MISSING} without a lesion"
+    allowed = f"minutes above 0 and at most {MAX_ONSET_MIN:.0f}, or {MISSING} where it is not known"
     try:
         onset = float(text) * minutes
     except ValueError:
-        raise ValueError(f"onset_to_mri_min is {text!r}; allowed: {allowed}") from None
+        raise ValueError(f"{column} is {text!r}; allowed: {allowed}") from None
     if not math.isfinite(onset) or not 0 < onset <= MAX_ONSET_MIN:
-        raise ValueError(f"onset_to_mri_min is {text}; allowed: {allowed}")
+        raise ValueError(f"{column} is {text}; allowed: {allowed}")
     return onset
 
 
@@ -160,18 +173,20 @@ def _patient(row: Row, first_rows: dict[str, Row], *, minutes: float) -> Patient
         raise ValueError(f"participant_id {identity} is already in row {first.number}{spelled}; each may appear once")
     first_rows[patient] = row
     side = cells["lesion_side"]
-    if side not in get_args(LesionSide):
-        raise ValueError(f"lesion_side is {side!r}; allowed: {', '.join(get_args(LesionSide))}")
+    if side not in (*get_args(LesionSide), MISSING):
+        raise ValueError(f"lesion_side is {side!r}; allowed: {', '.join(get_args(LesionSide))} or {MISSING}")
     onset = parse_onset(cells["onset_to_mri_min"], minutes=minutes)
-    if onset is None and side != "none":
+    last_seen = parse_onset(cells.get(LAST_SEEN_WELL, MISSING), minutes=minutes, column=LAST_SEEN_WELL)
+    if onset is not None and last_seen is not None and onset > last_seen:
         raise ValueError(
-            f"onset_to_mri_min is {MISSING} but lesion_side is {side}; allowed: minutes, or {MISSING} without a lesion"
+            f"onset_to_mri_min is {onset:g} but {LAST_SEEN_WELL} is {last_seen:g}; a patient was last seen well before "
+            "onset, so allowed: at least the onset's minutes"
         )
     known = {column for column in cells if column in REQUIRED_COLUMNS or column.startswith(READER_PREFIX)}
     return Patient(
         participant_id=identity,
         onset_to_mri_min=onset,
-        lesion_side=cast("LesionSide", side),
+        lesion_side=None if side == MISSING else cast("LesionSide", side),
         readers={c: _reading(c, cells[c]) for c in cells if c.startswith(READER_PREFIX)},
         extra={c: cells[c] for c in cells if c not in known},
     )

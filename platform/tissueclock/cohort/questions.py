@@ -31,21 +31,22 @@ class Question(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HoldsLesion:
-    """Does the hemisphere hold a lesion? Every hemisphere takes part."""
+    """Does the hemisphere hold a lesion? Every hemisphere of which that is known takes part."""
 
     unit: Unit = "hemisphere"
     onset_before_min: None = None
 
-    def label(self, hemisphere: Hemisphere) -> bool:
-        """Whether a lesion lies in it."""
+    def label(self, hemisphere: Hemisphere) -> bool | None:
+        """Whether a lesion lies in it; None where that is not known."""
         return hemisphere.lesion
 
 
 @dataclass(frozen=True, slots=True)
 class OnsetBefore:
-    """Was the onset less than `onset_before_min` minutes before the MRI? Hemispheres with a lesion take part.
+    """Was the onset less than `onset_before_min` minutes before the MRI?
 
-    An onset is a fact about a patient, so a patient with lesions on both sides counts once.
+    Hemispheres with a lesion take part, where the onset is known. An onset is a fact about a patient, so a patient with
+    lesions on both sides counts once.
     """
 
     onset_before_min: float

@@ -27,21 +27,23 @@ def split_patients(patients: Sequence[Patient], *, seed: int) -> dict[str, Split
 
     The patients are lined up by stratum (onset under 180 min, under 270 min, later, none; then side) and, within it, by
     a keyed hash; each in turn goes where the share so far is furthest behind. So the shares hold over the whole and, to
-    about one patient, in every stratum, and neither order nor numbering of the manifest matters.
+    about one patient, in every stratum, and neither order nor numbering of the manifest matters. Patients who can judge
+    nothing (`Patient.is_scored`) all train, and change nobody else's split.
 
     Args:
         patients: At least one; ids are unique.
         seed: Which of the many such splits.
 
     Returns:
-        The split of every patient, in the order given. Totals are 64/16/20 % by largest remainder.
+        The split of every patient, in the order given. Totals of those dealt are 64/16/20 % by largest remainder.
 
     Raises:
         CohortError: There is no patient.
     """
     if not patients:
         raise CohortError("split: no patient; at least one is needed")
-    return _deal(patients, shares=FRACTIONS, key=derive_seed(seed, "split"))
+    dealt = _deal([p for p in patients if p.is_scored], shares=FRACTIONS, key=derive_seed(seed, "split"))
+    return {patient.participant_id: dealt.get(patient.participant_id, "train") for patient in patients}
 
 
 def fold_patients(patients: Sequence[Patient], *, n_folds: int, seed: int) -> dict[str, int]:
@@ -89,7 +91,7 @@ def _deal(patients: Sequence[Patient], *, shares: Mapping[Share, float], key: in
 def _stratum(patient: Patient) -> tuple[int, str]:
     onset = patient.onset_to_mri_min
     onset_class = len(_ONSET_EDGES_MIN) + 1 if onset is None else sum(onset >= edge for edge in _ONSET_EDGES_MIN)
-    return onset_class, patient.lesion_side
+    return onset_class, str(patient.lesion_side)
 
 
 def _draw(key: int, participant_id: str) -> bytes:

@@ -12,9 +12,10 @@ from tissueclock.cohort.manifest import Patient, format_onset, parse_onset
 from tissueclock.cohort.split import Split
 from tissueclock.errors import CohortError
 from tissueclock.grid import Side
-from tissueclock.storage.tsv import Row, read_rows, write_rows
+from tissueclock.storage.tsv import MISSING, Row, read_rows, write_rows
 
 COLUMNS = ("patient", "side", "lesion", "onset_to_mri_min", "split")
+_LESION: Mapping[str, bool | None] = {"0": False, "1": True, MISSING: None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +25,14 @@ class Hemisphere:
     Attributes:
         patient: The participant's id.
         side: Which half it was before the right one was mirrored onto the left.
-        lesion: Whether it holds an acute lesion.
+        lesion: Whether it holds an acute lesion; None where that is not known.
         onset_to_mri_min: The patient's minutes from onset to MRI, on both halves; None where not known.
         split: The patient's split.
     """
 
     patient: str
     side: Side
-    lesion: bool
+    lesion: bool | None
     onset_to_mri_min: float | None
     split: Split
 
@@ -42,7 +43,7 @@ def make_table(patients: Sequence[Patient], split: Mapping[str, Split]) -> tuple
         Hemisphere(
             patient=patient.participant_id,
             side=side,
-            lesion=patient.lesion_side in (side, "both"),
+            lesion=None if patient.lesion_side is None else patient.lesion_side in (side, "both"),
             onset_to_mri_min=patient.onset_to_mri_min,
             split=split[patient.participant_id],
         )
@@ -64,7 +65,7 @@ def write_table(path: Path, table: Sequence[Hemisphere]) -> None:
             {
                 "patient": hemisphere.patient,
                 "side": hemisphere.side,
-                "lesion": str(int(hemisphere.lesion)),
+                "lesion": next(word for word, lesion in _LESION.items() if lesion is hemisphere.lesion),
                 "onset_to_mri_min": format_onset(hemisphere.onset_to_mri_min),
                 "split": hemisphere.split,
             }
@@ -84,7 +85,7 @@ def read_table(path: Path) -> tuple[Hemisphere, ...]:
 
 def _hemisphere(path: Path, row: Row) -> Hemisphere:
     cells = row.cells
-    for column, allowed in (("side", get_args(Side)), ("lesion", ("0", "1")), ("split", get_args(Split))):
+    for column, allowed in (("side", get_args(Side)), ("lesion", tuple(_LESION)), ("split", get_args(Split))):
         if cells[column] not in allowed:
             raise CohortError(
                 f"{path}, row {row.number} ({cells['patient']}): {column} is {cells[column]!r}; "
@@ -97,7 +98,7 @@ def _hemisphere(path: Path, row: Row) -> Hemisphere:
     return Hemisphere(
         patient=cells["patient"],
         side=cast("Side", cells["side"]),
-        lesion=cells["lesion"] == "1",
+        lesion=_LESION[cells["lesion"]],
         onset_to_mri_min=onset,
         split=cast("Split", cells["split"]),
     )

@@ -62,7 +62,8 @@ def _facts(study: StudyResult) -> list[tuple[str, str | Markup]]:
         source = _in_words(study.cohort.source)
         counts = ", ".join(f"{n} {split}" for split, n in study.cohort.n_patients.items())
         facts.append(("cohort", f"{study.cohort.name} ({source})" if source else study.cohort.name))
-        facts.append(("patients", f"{sum(study.cohort.n_patients.values())}: {counts}"))
+        unknown = f"; of {n} onset or side is not known" if (n := study.cohort.n_unknown) else ""
+        facts.append(("patients", f"{sum(study.cohort.n_patients.values())}: {counts}{unknown}"))
     facts.append(("seed", str(study.seed)))
     for name, key in (("cohort digest", "cohort"), ("split digest", "split")):
         digests = dict.fromkeys(str(lineage[key]) for lineage in opened if key in lineage)

@@ -176,6 +176,7 @@ class CohortFacts:
         source: Where it came from.
         is_phantom: Whether the patients are simulated.
         n_patients: By split.
+        n_unknown: Of whom onset or side is not known; all of them train.
     """
 
     folder: Path
@@ -185,6 +186,7 @@ class CohortFacts:
     source: Mapping[str, Any]
     is_phantom: bool
     n_patients: Mapping[str, int]
+    n_unknown: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)

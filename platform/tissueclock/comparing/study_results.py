@@ -254,6 +254,7 @@ def _cohort_facts(cohort: Cohort) -> CohortFacts:
         source=cohort.source,
         is_phantom=(cohort.folder / "truth").is_dir() or "phantom" in str(dict(cohort.source)).lower(),
         n_patients={split: list(splits.values()).count(split) for split in ("train", "validation", "holdout")},
+        n_unknown=sum(not patient.is_scored for patient in cohort.patients),
     )
 
 

@@ -72,7 +72,9 @@ class Characteristic:
 
 def read_characteristics(cohort: Cohort) -> dict[str, dict[str, str]]:
     """What is known of each patient: the manifest's other columns; of a phantom, its lesion's volume too."""
-    known = {patient.participant_id: {**patient.extra, _SIDE: patient.lesion_side} for patient in cohort.patients}
+    known = {
+        patient.participant_id: {**patient.extra, _SIDE: patient.lesion_side or MISSING} for patient in cohort.patients
+    }
     path = cohort.folder / "truth" / "lesions.tsv"
     if path.is_file():
         for row in read_rows(path, required=("patient", "volume_ml")):
@@ -118,6 +120,8 @@ def tabulate_cohort(cohort: Cohort, known: Mapping[str, Mapping[str, str]]) -> t
         return Characteristic(name, {split: _share(len(hits & set(own)), len(own)) for split, own in members.items()})
 
     rows = [Characteristic("patients", {split: str(len(own)) for split, own in members.items()})]
+    if unknown := {patient.participant_id for patient in cohort.patients if not patient.is_scored}:
+        rows.append(share("onset or side not known (they train, and judge nothing)", unknown))
     rows.append(numbers("onset to MRI, minutes", onsets))
     rows.extend(
         share(f"onset < {cut:g} h", {p for p, onset in onsets.items() if onset < 60.0 * cut}) for cut in _CUTS_H

@@ -13,9 +13,13 @@ OLDEST_AGE_Y = 89
 """Above it BIDS tells no age: the very old are too few to be nobody."""
 
 _COLUMNS: Mapping[str, Mapping[str, Any]] = {
-    "onset_to_mri_min": {"Description": "From the stroke's onset to the MRI; n/a without a lesion", "Units": "min"},
+    "onset_to_mri_min": {
+        "Description": "From the stroke's onset to the MRI; n/a where it is not known, or without a lesion",
+        "Units": "min",
+    },
+    "last_seen_well_min": {"Description": "From when the patient was last seen well to the MRI", "Units": "min"},
     "lesion_side": {
-        "Description": "The half of the brain that holds the acute lesion",
+        "Description": "The half of the brain that holds the acute lesion; n/a where it is not known",
         "Levels": {side: f"{side} half" for side in ("left", "right")} | {"both": "both halves", "none": "no lesion"},
     },
     "nihss": {"Description": "National Institutes of Health Stroke Scale on admission"},

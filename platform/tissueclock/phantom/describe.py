@@ -78,13 +78,18 @@ def describe_phantom(folder: Path, *, permute_seed: int | None = None) -> Phanto
     if not (folder / truth.FOLDER).is_dir() or "preset" not in cohort.source:
         raise CohortError(f"{folder}: no {truth.FOLDER}/ found; only a cohort made by `tissueclock phantom` has one")
     lesions = truth.read_lesions(folder / truth.FOLDER / truth.LESIONS)
-    onset_min = np.array([patient.onset_to_mri_min or math.nan for patient in cohort.patients])
+    onset_min = np.array(
+        [
+            patient.onset_to_mri_min or lesion.numbers["onset_to_mri_min"]  # the truth, where the manifest tells none
+            for patient, lesion in zip(cohort.patients, lesions, strict=True)
+        ]
+    )
     readings = np.array([[bool(p.readers.get(reader.name)) for reader in READERS] for p in cohort.patients])
     if permute_seed is None:
         clocks = _clock_figures(onset_min, lesions, scores=_stored_scores(folder, lesions), readings=readings)
     else:
         clocks = _permuted_figures(onset_min, lesions, readings=readings, seed=permute_seed)
-    sides = [patient.lesion_side for patient in cohort.patients]
+    sides = [patient.lesion_side for patient in cohort.patients if patient.lesion_side is not None]
     figures = {**_cohort_figures(onset_min, lesions, sides), **_flair_by_hour(lesions), **clocks}
     permuted = permute_seed is not None or bool(cohort.source.get("permute_onset"))
     return PhantomDescription(str(cohort.source["preset"]), len(lesions), permuted, figures)
@@ -129,7 +134,7 @@ def _cohort_figures(onset_min: Numbers, lesions: tuple[TrueLesion, ...], sides: 
         "share_under_4h5": float((onset_min < 270.0).mean()),
         **{f"volume_p{share}_ml": float(np.quantile(volume, share / 100)) for share in (25, 50, 75)},
         "share_left": sides.count("left") / one_sided if one_sided else math.nan,
-        "share_both_sides": sides.count("both") / n,
+        "share_both_sides": sides.count("both") / len(sides) if sides else math.nan,
         "share_dwi_invisible": sum(lesion.words["dwi_visible"] == "no" for lesion in lesions) / n,
         "white_matter_share": float(_column(lesions, "white_matter_share").mean()),
     }

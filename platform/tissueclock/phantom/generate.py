@@ -1,6 +1,7 @@
 """Makes a phantom cohort: plans the patients, makes them one by one, packs them and writes the truth beside them."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 from sklearn.utils.parallel import Parallel, delayed
 
 from tissueclock.cohort.arrayfile import ArrayFile
-from tissueclock.cohort.manifest import Patient
+from tissueclock.cohort.manifest import LAST_SEEN_WELL, MAX_ONSET_MIN, Patient
 from tissueclock.cohort.store import Cohort
 from tissueclock.cohort.writer import CohortWriter
 from tissueclock.errors import CohortError
@@ -24,6 +25,9 @@ from tissueclock.phantom.realmasks import draw_mask, list_masks, side_of
 from tissueclock.phantom.truth import TrueLesion
 from tissueclock.seeds import derive_seed
 
+_SLEPT_MIN = (0.0, 480.0)
+"""From when a patient was last seen well to the onset, minutes: a night's sleep at most."""
+
 
 def make_phantom(
     folder: Path,
@@ -38,6 +42,7 @@ def make_phantom(
     progress: Callable[[int], None] | None = None,
     n_jobs: int = 1,
     n_held_out: int = 0,
+    unknown_onset: float = 0.0,
 ) -> Cohort:
     """Writes a phantom cohort, whole or not at all.
 
@@ -55,6 +60,7 @@ def make_phantom(
         n_jobs: Processes to make patients in.
         n_held_out: Further patients, all of them in the holdout: scoring is cheap, and its interval is as wide as the
             holdout is small.
+        unknown_onset: The share of the patients not held out of whom the manifest tells no onset; see `hide`.
 
     Returns:
         The cohort, opened.
@@ -75,11 +81,13 @@ def make_phantom(
         "seed": seed,
         "lesions": "grown" if lesions is None else lesions.name,
         "permute_onset": permute_onset,
+        **({"unknown_onset": unknown_onset} if unknown_onset else {}),
     }
+    told = [Patient(p.participant_id, t, p.lesion.side, {}, {}) for p, t in zip(plans, shown, strict=True)]
     with CohortWriter(
         folder,
         name=f"phantom {preset.name}",
-        patients=[Patient(p.participant_id, t, p.lesion.side, {}, {}) for p, t in zip(plans, shown, strict=True)],
+        patients=[*hide(told[:n_patients], share=unknown_onset, seed=seed), *told[n_patients:]],
         shape=grid.shape,
         spacing_mm=grid.spacing_mm,
         seed=derive_seed(seed, "split"),
@@ -119,6 +127,37 @@ def shown_onsets(plans: Sequence[PatientPlan], *, seed: int, permute: bool) -> l
         return onsets
     order = np.random.default_rng(derive_seed(seed, "permuted onsets")).permutation(len(onsets))
     return [onsets[i] for i in order]
+
+
+def hide(patients: Sequence[Patient], *, share: float, seed: int) -> list[Patient]:
+    """The patients, a share of whom woke up with their stroke: no onset, but when they were last seen well.
+
+    Of every second one the lesion's side is not told either. The truth of all lies in `truth/`.
+
+    Args:
+        patients: Whose onsets are known.
+        share: In [0, 1]; the number is rounded.
+        seed: One seed hides the same patients.
+
+    Raises:
+        CohortError: The share is none.
+    """
+    if not 0 <= share <= 1:
+        raise CohortError(f"phantom: unknown_onset is {share}; allowed: a share from 0 to 1")
+    rng = np.random.default_rng(derive_seed(seed, "unknown onsets"))
+    chosen = rng.permutation(len(patients))[: round(share * len(patients))]
+    slept_min = rng.uniform(*_SLEPT_MIN, size=len(chosen))
+    shown = list(patients)
+    for i_hidden, (place, slept) in enumerate(zip(chosen.tolist(), slept_min.tolist(), strict=True)):
+        patient = patients[place]
+        last_seen = {LAST_SEEN_WELL: f"{min((patient.onset_to_mri_min or 0) + slept, MAX_ONSET_MIN):.0f}"}
+        shown[place] = replace(
+            patient,
+            onset_to_mri_min=None,
+            lesion_side=None if i_hidden % 2 else patient.lesion_side,
+            extra={**patient.extra, **last_seen},
+        )
+    return shown
 
 
 def _make_all(plans: Sequence[PatientPlan], *, grid: Grid, preset: Preset, n_jobs: int) -> Iterator[MadePatient]:

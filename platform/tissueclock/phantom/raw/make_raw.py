@@ -9,7 +9,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from tissueclock.cohort.manifest import REQUIRED_COLUMNS, Patient, write_manifest
 from tissueclock.errors import CohortError
 from tissueclock.imaging.dataset import OLDEST_AGE_Y, describe_participants, write_description
-from tissueclock.phantom.generate import plan_patients, shown_onsets, write_truth
+from tissueclock.phantom.generate import hide, plan_patients, shown_onsets, write_truth
 from tissueclock.phantom.patient import PatientPlan
 from tissueclock.phantom.presets import Preset, find_preset
 from tissueclock.phantom.raw import raw_truth
@@ -34,6 +34,7 @@ def make_raw_phantom(
     permute_onset: bool = False,
     progress: Callable[[int], None] | None = None,
     n_jobs: int = 1,
+    unknown_onset: float = 0.0,
 ) -> None:
     """Writes a raw phantom, whole or not at all.
 
@@ -48,6 +49,7 @@ def make_raw_phantom(
         permute_onset: Deal the onset times out anew after the images are made.
         progress: Called with the number of patients made so far, after each.
         n_jobs: Processes to make patients in.
+        unknown_onset: The share of patients of whom the manifest tells no onset; see `generate.hide`.
 
     Raises:
         CohortError: The preset, number or masks are wrong, or the folder holds something.
@@ -66,6 +68,7 @@ def make_raw_phantom(
         "anatomy": anatomy,
         "lesions": "grown" if lesions is None else lesions.name,
         "permute_onset": permute_onset,
+        **({"unknown_onset": unknown_onset} if unknown_onset else {}),
     }
     with atomic_path(folder) as staging:
         made = []
@@ -73,14 +76,13 @@ def make_raw_phantom(
             made.append(patient)
             if progress is not None:
                 progress(len(made))
-        write_manifest(
-            staging / PARTICIPANTS,
-            [
-                Patient(p.participant_id, t, p.lesion_side, p.readers, _told(p.extra))
-                for p, t in zip(made, shown, strict=True)
-            ],
-        )
-        columns = [*REQUIRED_COLUMNS, *made[0].readers, *made[0].extra]
+        told = [
+            Patient(p.participant_id, t, p.lesion_side, p.readers, _told(p.extra))
+            for p, t in zip(made, shown, strict=True)
+        ]
+        manifest = hide(told, share=unknown_onset, seed=seed)
+        write_manifest(staging / PARTICIPANTS, manifest)
+        columns = list(dict.fromkeys([*REQUIRED_COLUMNS, *made[0].readers, *(n for p in manifest for n in p.extra)]))
         text = f"Simulated scans of simulated strokes, preset {preset.name}, seed {seed}: nobody was scanned."
         describe_participants(staging, columns=columns, text=text)
         write_truth(staging / raw_truth.FOLDER, [patient.truth for patient in made], onsets_min=shown, seed=seed)
