@@ -98,7 +98,7 @@ def pack_cohort(
         shape=grid.shape,
         spacing_mm=grid.spacing_mm,
         seed=derive_seed(seed, "split"),
-        source=_origin(settings, {subject: facts[subject]["digests"] for subject in chosen}, left),
+        source=_origin(source, settings, {subject: facts[subject]["digests"] for subject in chosen}, left),
     ) as writer:
         for i, subject in enumerate(chosen):
             whole = read_patient(done[subject], facts[subject], grid)
@@ -163,15 +163,26 @@ def _write_lesions(
                 masks.write(row, np.asarray(half[0]) >= 0.5)
 
 
-def _origin(settings: Mapping[str, Any], digests: Mapping[str, Any], left: Mapping[str, str]) -> dict[str, Any]:
+def _origin(
+    source: Derivatives, settings: Mapping[str, Any], digests: Mapping[str, Any], left: Mapping[str, str]
+) -> dict[str, Any]:
     """Where the cohort comes from, as `cohort.json` keeps it: every image's digest is in one of them all."""
     return {
         "tool": "tissueclock pack",
         "version": version("tissueclock"),
         "preprocessing": settings,
+        "histogram": _histogram(source),
         "patients": digest_facts(digests),
         "left_out": dict(sorted(left.items())),
     }
+
+
+def _histogram(source: Derivatives) -> dict[str, Any] | None:
+    """The reference study's histogram, which everybody else was matched to: the next patient is to be, too."""
+    if not source.reference.exists():
+        return None
+    told = read_facts(source.reference, needed=("subject", "quantiles"))
+    return {"subject": told["subject"], "quantiles": told["quantiles"]}
 
 
 def _read_needed(patient: PatientFolder) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from tissueclock import __version__
-from tissueclock.cli import phantom, scans, study
+from tissueclock.cli import answers, phantom, scans, study
 from tissueclock.cli.console import say
 from tissueclock.errors import BusyError, InputError, StorageError, TissueclockError
 
@@ -35,7 +35,7 @@ for _command in (
     study.sweep,
     study.status,
     study.report,
-    study.predict,
+    answers.predict,
     study.ui,
 ):
     app.command()(_command)

@@ -1,8 +1,7 @@
 """The commands from the scanner to the packed cohort: `ingest`, `preprocess`, `pack`."""
 
-import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
@@ -11,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tissueclock.cli.console import Grid, RayAddress, console, one_of, parse_grid, say, show_progress
+from tissueclock.cli.ray_tasks import on_ray
 from tissueclock.errors import InputError, TissueclockError
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def preprocess(
         session=session,
         matching=reference != "none",
     )
-    with _ray(ray_address, cpus) as run, show_progress("patients") as told:
+    with on_ray(ray_address, cpus) as run, show_progress("patients") as told:
         result = prepare(
             raw,
             target,
@@ -213,30 +213,6 @@ def pack(
     if packing.left:
         say(f"  left out in all: {len(packing.left)} ({'; '.join(f'{reason}: {n}' for reason, n in packing.reasons)})")
     say(f"  next: name it in a study file (cohort: {folder}), then tissueclock plan STUDY")
-
-
-@contextlib.contextmanager
-def _ray(address: str | None, cpus: int | None) -> Iterator[Callable[..., Any]]:
-    """A runner on Ray, which is started when there is something to run, and left at the end."""
-    from tissueclock.sweeping import cluster
-    from tissueclock.sweeping.tasks import run_tasks
-
-    connected = False
-
-    def run(function: Callable[[Any], None], jobs: Sequence[Any], *, memory_mb: int) -> Any:
-        nonlocal connected
-        if not jobs:
-            return iter(())
-        if not connected:
-            cluster.connect(address=address, n_cpus=cpus, say=say)
-            connected = True
-        return run_tasks(function, jobs, memory_mb=memory_mb)
-
-    try:
-        yield run
-    finally:
-        if connected:
-            cluster.disconnect()
 
 
 def _print_quality(judged: "Sequence[JudgedPatient]", result: "Preparation") -> None:

@@ -1,4 +1,4 @@
-"""The commands on a study: `plan`, `sweep`, `status`, `report`, `ui`; and `predict`, on what it promoted."""
+"""The commands on a study: `plan`, `sweep`, `status`, `report`, `ui`."""
 
 import contextlib
 import os
@@ -177,25 +177,6 @@ def report(study_file: StudyFile) -> None:
     written = _write_report(study)
     _print_results(written)
     say(f"report: {written.page}")
-
-
-def predict(
-    promoted: Annotated[
-        Path, typer.Argument(help="A promoted checkpoint: sweeps/SWEEP/promoted/RANK.", show_default=False)
-    ],
-    cohort: Annotated[Path, typer.Argument(help="A packed cohort.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="The table to write.")] = Path("predictions.tsv"),
-) -> None:
-    """Let a promoted checkpoint answer for every hemisphere of a packed cohort."""
-    from tissueclock.storage.folders import PromotedFolder
-    from tissueclock.training.prediction import predict as predict_cohort
-    from tissueclock.training.prediction import write_predictions
-
-    with console.status("predicting"):
-        predictions = predict_cohort(PromotedFolder(promoted), cohort)
-        write_predictions(out, predictions)
-    n_positive = sum(prediction.positive for prediction in predictions)
-    say(f"{out}: {len(predictions)} hemispheres, {n_positive} positive")
 
 
 def ui(

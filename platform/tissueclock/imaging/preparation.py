@@ -46,7 +46,7 @@ def prepare(
     *,
     settings: Settings,
     run: Runner,
-    reference: str | None = None,
+    reference: str | Reference | None = None,
     lesions: Path | None = None,
     brain_masks: Path | None = None,
     duplicates: Path | None = None,
@@ -59,8 +59,8 @@ def prepare(
         target: Its derivatives; may hold patients of an earlier run.
         settings: How patients are preprocessed.
         run: Runs many patients, side by side.
-        reference: Whose histogram everybody gets; None: the one of the earlier run, else the first who comes through
-            and is not excluded by default.
+        reference: Whose histogram everybody gets: a patient of the folder, or that of a study elsewhere. None: the one
+            of the earlier run, else of the first who comes through and is not excluded by default.
         lesions: A derivatives folder with a `sub-*` lesion mask for some or all.
         brain_masks: A derivatives folder with everybody's brain mask on b0's voxels; who lacks one fails. None: brains
             are found here.
@@ -79,7 +79,7 @@ def prepare(
     """
     subjects = list_subjects(raw)
     facts = settings.as_facts()
-    if reference is not None and reference not in subjects:
+    if isinstance(reference, str) and reference not in subjects:
         raise ImageError(f"--reference is {reference}; {raw} has {subjects[0]} to {subjects[-1]} ({len(subjects)})")
     masks = {} if lesions is None else find_lesions(lesions, subjects)
     if brain_masks is not None and not brain_masks.is_dir():
@@ -93,9 +93,14 @@ def prepare(
         write_json(folder.settings, {"schema": SCHEMA, **facts})
         work = _Work(raw, folder, settings, masks, brain_masks, taken, said, run, progress, len(subjects))
         histogram = None
-        if settings.matching:
-            histogram = work.find_reference(subjects, asked=reference, settings_digest=digest_facts(facts))
-        work.run_all([subject for subject in subjects if histogram is None or subject != histogram.subject], histogram)
+        if isinstance(reference, Reference):
+            _write_reference(folder, reference, settings_digest=digest_facts(facts))
+            work.run_all(subjects, reference)
+        else:
+            if settings.matching:
+                histogram = work.find_reference(subjects, asked=reference, settings_digest=digest_facts(facts))
+            own = None if histogram is None else histogram.subject
+            work.run_all([subject for subject in subjects if subject != own], histogram)
         _write_failures(folder, work.result.failed)
         if (participants := raw / "participants.tsv").exists():
             with atomic_path(folder.participants) as temporary:  # as it is: whether it can be read, `pack` says
@@ -177,10 +182,7 @@ class _Work:
                 continue
             if subject not in self.result.failed:
                 found = read_reference(self.target.patient(subject))
-                write_json(
-                    self.target.reference,
-                    {"schema": SCHEMA, "settings_digest": settings_digest, **found.as_facts()},
-                )
+                _write_reference(self.target, found, settings_digest=settings_digest)
                 return found
         if asked is not None:
             raise ImageError(f"--reference is {asked}, but: {self.result.failed[asked]}")
@@ -258,6 +260,10 @@ class _Work:
         if facts["settings_digest"] != settings_digest:
             return None
         return Reference(facts["subject"], {name: tuple(values) for name, values in facts["quantiles"].items()})
+
+
+def _write_reference(folder: Derivatives, reference: Reference, *, settings_digest: str) -> None:
+    write_json(folder.reference, {"schema": SCHEMA, "settings_digest": settings_digest, **reference.as_facts()})
 
 
 def _write_failures(folder: Derivatives, failed: Mapping[str, TissueclockError]) -> None:

@@ -115,6 +115,11 @@ class PromotedFolder:
         """Pictures of where it looks, of some hemispheres of the holdout, where the lesions are known."""
         return self.path / "looks.npz"
 
+    @property
+    def intake(self) -> Path:
+        """What its cohort was like and how the images were made: enough to use it without the cohort."""
+        return self.path / "intake.json"
+
     def read_trial(self) -> dict[str, Any]:
         """What `trial.json` says.
 

@@ -81,8 +81,9 @@ class ModelRegistry:
                 model_type=str(facts["phase"]),
             )
         if str(model.status) != "READY":
-            for file in (folder.weights, folder.trial, folder.holdout):
-                if file != folder.holdout or file.exists():
+            scored = (folder.holdout, folder.holdout_scores, folder.validation_scores, folder.intake)
+            for file in (folder.weights, folder.trial, *scored):
+                if file not in scored or file.exists():
                     self._client.log_model_artifact(model.model_id, str(file))
             self._log_output(trial.run_id, LoggedModelOutput(model.model_id, facts["epoch"]))
             self._client.finalize_logged_model(model.model_id, "READY")

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,73 +19,68 @@ from tissueclock.networks.staged import StagedNetwork
 from tissueclock.networks.trunk import STAGES
 from tissueclock.storage.files import digest_file
 from tissueclock.storage.folders import PromotedFolder
-from tissueclock.storage.tsv import MISSING, write_rows
-from tissueclock.training.attention_share import format_figures, look_with_all
+from tissueclock.training.attention_share import look_with_all
 from tissueclock.weights.fitting import load_weights
 from tissueclock.weights.tensors import read_tensors, replica_tensors
 
 _BATCH = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """A promoted checkpoint's answer for one hemisphere.
+@dataclass(frozen=True, slots=True, eq=False)
+class Predictions:
+    """A promoted checkpoint's answers for every hemisphere of a cohort, in the order of its table.
 
     Attributes:
-        patient: Whose.
-        side: Which half.
-        logit: Higher: rather yes.
-        probability: Its logistic.
-        positive: Whether it reaches the threshold that was chosen on validation.
-        replica_sd: How far the checkpoint's replicas differ, in units of the logit; None where there is one.
-        figures: What a network that attends to voxels saw, as cells by column; see `look`. The same columns for all.
+        by_fold: The logit by the networks of each fold, which is the mean over its seeds.
+        by_replica: The logit by each network.
+        threshold: The logit from which on the answer is yes, chosen on validation.
+        figures: What a network that attends to voxels saw, by name; see `look`.
+        networks: The replicas, in evaluation mode.
     """
 
-    patient: str
-    side: str
-    logit: float
-    probability: float
-    positive: bool
-    replica_sd: float | None
-    figures: Mapping[str, str]
+    by_fold: Float[ndarray, "fold sample"]
+    by_replica: Float[ndarray, "replica sample"]
+    threshold: float
+    figures: Mapping[str, Float[ndarray, " sample"]]
+    networks: tuple[StagedNetwork, ...]
+
+    @property
+    def logits(self) -> Float[ndarray, " sample"]:
+        """The checkpoint's answer: the mean over its replicas."""
+        return np.asarray(self.by_replica.mean(axis=0))
 
 
-def predict(promoted: PromotedFolder, cohort: Path) -> list[Prediction]:
-    """A promoted checkpoint's answers for every hemisphere of a packed cohort.
+def predict(promoted: PromotedFolder, cohort: Cohort) -> Predictions:
+    """A promoted checkpoint's answers for every hemisphere of a packed cohort, whatever its split.
 
     Raises:
-        CheckpointError: The folder holds no promoted checkpoint.
-        CohortError: The cohort cannot be opened, or has another number of slices.
+        CheckpointError: The folder holds no promoted checkpoint that answers a question.
+        CohortError: The cohort has another number of slices, or voxels of another size where that counts.
     """
     networks, facts = load_promoted(promoted)
-    opened = Cohort.open(cohort)
-    if opened.shape[0] != facts["network"]["n_slices"]:
+    if cohort.shape[0] != facts["network"]["n_slices"]:
         raise CohortError(
-            f"{cohort}: {opened.shape[0]} slices a hemisphere found; {promoted.path} was trained on "
+            f"{cohort.folder}: {cohort.shape[0]} slices a hemisphere found; {promoted.path} was trained on "
             f"{facts['network']['n_slices']}"
         )
-    measured_mm = facts["network"].get("spacing_mm", opened.spacing_mm)
-    if not np.allclose(measured_mm, opened.spacing_mm, rtol=1e-3):
+    measured_mm = facts["network"].get("spacing_mm", cohort.spacing_mm)
+    if not np.allclose(measured_mm, cohort.spacing_mm, rtol=1e-3):
         raise CohortError(
-            f"{cohort}: voxels of {_mm(opened.spacing_mm)} mm found; {promoted.path} measures in {_mm(measured_mm)}"
+            f"{cohort.folder}: voxels of {_mm(cohort.spacing_mm)} mm found; {promoted.path} measures in "
+            f"{_mm(measured_mm)}"
         )
-    rows = np.arange(len(opened.table), dtype=np.int64)
-    halves = with_halves(_Whole(opened), opened.table, n_halves=networks[0].n_halves)
-    each = logits_of_replicas(networks, halves, rows)
-    figures = look_with_all(networks, halves, rows, masks=opened.lesion_masks)
     threshold = threshold_of(promoted, facts)
-    return [
-        Prediction(
-            patient=hemisphere.patient,
-            side=hemisphere.side,
-            logit=float(logits.mean()),
-            probability=float(1 / (1 + np.exp(-float(logits.mean())))),
-            positive=bool(logits.mean() >= threshold),
-            replica_sd=float(logits.std(ddof=1)) if len(networks) > 1 else None,
-            figures=format_figures(figures, [i]),
-        )
-        for i, (hemisphere, logits) in enumerate(zip(opened.table, each.T, strict=True))
-    ]
+    rows = np.arange(len(cohort.table), dtype=np.int64)
+    halves = whole_view(cohort, n_halves=networks[0].n_halves)
+    each = logits_of_replicas(networks, halves, rows)
+    figures = look_with_all(networks, halves, rows, masks=None)
+    by_fold = each.reshape(facts.get("folds", 1), -1, each.shape[1]).mean(axis=1)
+    return Predictions(by_fold, each, threshold, figures, networks)
+
+
+def whole_view(cohort: Cohort, *, n_halves: int) -> HalfReader:
+    """Every hemisphere of a cohort, whatever its split, as a network reads it: nothing is learned from it."""
+    return with_halves(_Whole(cohort), cohort.table, n_halves=n_halves)
 
 
 def _mm(spacing: Sequence[float]) -> str:
@@ -142,27 +136,6 @@ def logits_of_replicas(
         measured = [first.before(batch, len(STAGES)) for batch in batches]
         each = [torch.cat([network.after(maps, len(STAGES)) for maps in measured]) for network in networks]
     return torch.stack(each).float().cpu().numpy()
-
-
-def write_predictions(target: Path, predictions: Sequence[Prediction]) -> None:
-    """Writes predictions as a tab-separated table, one row a hemisphere.
-
-    Raises:
-        StorageError: The folder cannot be written.
-    """
-    rows = [
-        {
-            "patient": prediction.patient,
-            "side": prediction.side,
-            "logit": f"{prediction.logit:.6f}",
-            "probability": f"{prediction.probability:.6f}",
-            "positive": str(int(prediction.positive)),
-            "replica_sd": MISSING if prediction.replica_sd is None else f"{prediction.replica_sd:.6f}",
-            **prediction.figures,
-        }
-        for prediction in predictions
-    ]
-    write_rows(target, columns=list(rows[0]), rows=rows)
 
 
 @dataclass(frozen=True, slots=True)

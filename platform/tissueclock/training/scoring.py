@@ -19,6 +19,7 @@ from tissueclock.storage.files import digest_file, write_json
 from tissueclock.storage.folders import PROMOTED_SCHEMA, PromotedFolder
 from tissueclock.storage.tsv import write_rows
 from tissueclock.training.attention_share import ATTENTION_IN_LESION, format_figures, look_with_all
+from tissueclock.training.intake import write_intake
 from tissueclock.training.looking import look_on_holdout
 from tissueclock.training.prediction import load_promoted, logits_of_replicas, threshold_of
 
@@ -42,7 +43,7 @@ def samples_of(
 
 
 def score(promoted: PromotedFolder, question: Question, cohort: Cohort) -> None:
-    """Scores a promoted checkpoint once: `validation.tsv`, `holdout.tsv`, then `holdout.json`.
+    """Scores a promoted checkpoint once: `validation.tsv`, `holdout.tsv`, `intake.json`, then `holdout.json`.
 
     The threshold is the one that validation chose. Of several replicas the mean logit counts; `replica_sd` is how far
     they differ, the mean over the samples of their standard deviation. A network that attends to voxels has its figures
@@ -71,6 +72,7 @@ def score(promoted: PromotedFolder, question: Question, cohort: Cohort) -> None:
     write_rows(promoted.validation_scores, columns=list(judged[0]), rows=judged)
     rows = _units(question, table, samples, logits, figures)
     write_rows(promoted.holdout_scores, columns=list(rows[0]), rows=rows)
+    write_intake(promoted, cohort)
     write_json(
         promoted.holdout,
         {
@@ -91,18 +93,21 @@ def score(promoted: PromotedFolder, question: Question, cohort: Cohort) -> None:
 def _judged_units(
     networks: Sequence[StagedNetwork], facts: dict[str, Any], question: Question, cohort: Cohort
 ) -> list[dict[str, str]]:
-    """The units that judged the checkpoint, each scored by the replicas that did not learn from it."""
+    """The units that judged the checkpoint, each scored by the replicas of one fold, which did not learn from it."""
     n_folds, n_seeds = facts.get("folds", 1), facts.get("seeds", 1)
     halves = with_halves(cohort.sweep_view(), cohort.table, n_halves=networks[0].n_halves)
     logits: dict[int, float] = {}
+    fold_of: dict[str, int] = {}
     for i_fold, fold in enumerate(make_folds(cohort, n_folds=n_folds, seed=facts["lineage"]["seed"])):
         samples = samples_of(question, cohort.table, halves, fold.validation)
         own = networks[i_fold * n_seeds : (i_fold + 1) * n_seeds]
         mean = logits_of_replicas(own, halves, samples.rows).mean(axis=0)
         logits |= dict(zip(samples.rows.tolist(), mean.tolist(), strict=True))
+        fold_of |= {cohort.table[row].patient: i_fold + 1 for row in samples.rows.tolist()}
     judged = samples_of(question, cohort.table, halves, sorted(logits))
     mean = np.array([logits[row] for row in judged.rows.tolist()])
-    return _units(question, cohort.table, judged, mean, {})
+    units = _units(question, cohort.table, judged, mean, {})
+    return [{**unit, "fold": str(fold_of[unit["patient"]])} for unit in units]
 
 
 def _units(

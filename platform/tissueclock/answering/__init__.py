@@ -1,0 +1,1 @@
+"""From a patient's images to an answer that a reader can challenge."""

@@ -1,0 +1,143 @@
+"""The command that answers for patients: `predict`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tissueclock.cli.console import RayAddress, console, say, show_progress
+from tissueclock.cli.ray_tasks import on_ray
+from tissueclock.errors import InputError
+
+if TYPE_CHECKING:
+    from tissueclock.answering.answers import Answer
+    from tissueclock.answering.model import Model
+
+
+def predict(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A study (file or folder) with --arm, a promoted checkpoint (sweeps/SWEEP/promoted/RANK), or a "
+            "registered model (models:/NAME@best) with --tracking-uri.",
+            show_default=False,
+        ),
+    ],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="INPUT", help="A packed cohort, preprocessed derivatives, BIDS or DICOM.", show_default=False
+        ),
+    ],
+    out: Annotated[Path, typer.Argument(help="The folder to write answers to.", show_default=False)],
+    arm: Annotated[str | None, typer.Option(help="Of a study: whose checkpoints answer.")] = None,
+    error_rate: Annotated[
+        float, typer.Option(min=0.001, max=0.5, help="How often a wrong yes or no may be told, in each class.")
+    ] = 0.1,
+    tracking_uri: Annotated[
+        str | None, typer.Option(help="Of a registered model: the tracker. Default: MLFLOW_TRACKING_URI.")
+    ] = None,
+    atlas: Annotated[Path | None, typer.Option(help="Yours, where the model's cohort was registered to it.")] = None,
+    atlas_mask: Annotated[Path | None, typer.Option(help="Its brain mask.")] = None,
+    memory_mb: Annotated[int, typer.Option(min=200, help="Reserved for each patient at work.")] = 1500,
+    ray_address: RayAddress = None,
+    cpus: Annotated[int | None, typer.Option(min=1, help="CPUs of a cluster started here; default: all.")] = None,
+) -> None:
+    """Answer for patients, of unknown onset or known: hemisphere, probabilities, or a refusal. Research only."""
+    with console.status("reading the model"):
+        asked = _read_model(model, arm=arm, tracking_uri=tracking_uri, out=out)
+
+    from tissueclock.answering.answers import Answer, answer_cohort
+    from tissueclock.answering.incoming import bring_in
+
+    with on_ray(ray_address, cpus) as run, show_progress("patients") as told:
+        incoming = bring_in(
+            source,
+            out / "work",
+            model=asked,
+            run=lambda function, jobs: run(function, jobs, memory_mb=memory_mb),
+            atlas=atlas,
+            atlas_mask=atlas_mask,
+            progress=lambda step, done, total: told(done, total, step),
+        )
+    answers = [Answer(subject, refusal) for subject, refusal in sorted(incoming.refused.items())]
+    images: dict[str, str] = {}
+    if incoming.cohort is not None:
+        with console.status("answering"):
+            found = answer_cohort(asked, incoming.cohort, error_rate=error_rate)
+            images = _draw(asked, incoming.cohort, found)
+        answers = [*found, *answers]
+    if not answers:
+        raise InputError(f"{source}: nobody found to answer for")
+    _write(asked, answers, incoming.flags, images, out=out, error_rate=error_rate)
+    n_refused = sum(bool(answer.refusal) for answer in answers)
+    for answer in [answer for answer in answers if answer.refusal][:_MOST_LISTED]:
+        say(f"refused: {answer.patient}: {answer.refusal}", style="yellow")
+    say(f"{out}: {len(answers) - n_refused} patients answered for, {n_refused} refused; research only")
+    say(f"  look at {out / 'index.html'}; the table is {out / 'answers.tsv'}")
+
+
+_MOST_LISTED = 12
+
+
+def _read_model(model: str, *, arm: str | None, tracking_uri: str | None, out: Path) -> "Model":
+    """The model that a word names."""
+    from tissueclock.storage.folders import PromotedFolder, StudyFolder
+
+    if model.startswith("models:"):
+        from tissueclock.answering.model import model_of_checkpoint
+        from tissueclock.tracking.download import fetch_model
+
+        return model_of_checkpoint(PromotedFolder(fetch_model(model, tracking_uri, out / "work" / "model")))
+
+    path = Path(model)
+    if path.is_file():
+        from tissueclock.study import read_study
+
+        folder = read_study(path).folder
+    elif PromotedFolder(path).trial.is_file():
+        from tissueclock.answering.model import model_of_checkpoint
+
+        return model_of_checkpoint(PromotedFolder(path))
+    else:
+        folder = StudyFolder(path)
+    if not folder.graph.is_file():
+        raise InputError(f"{model}: neither a study that was started, nor a promoted checkpoint, nor models:/NAME@best")
+
+    from tissueclock.answering.model import model_of_arm
+
+    return model_of_arm(folder, arm)
+
+
+def _draw(model: "Model", cohort: Any, answers: "list[Answer]") -> dict[str, str]:
+    from tissueclock.answering.looking import look_at_rows
+    from tissueclock.answering.pages import draw_patient
+
+    read = [(answer.patient, answer.row) for answer in answers if answer.row is not None]
+    looked = look_at_rows(model, cohort, [row for _, row in read])
+    return {
+        patient: draw_patient(series, map_, kind=kind)
+        for (patient, _), (series, map_, kind) in zip(read, looked, strict=True)
+    }
+
+
+def _write(
+    model: "Model", answers: "list[Answer]", flags: Any, images: dict[str, str], *, out: Path, error_rate: float
+) -> None:
+    from tissueclock.answering.model import describe_coverage
+    from tissueclock.answering.pages import TABLE, write_pages, write_table
+
+    write_table(out / TABLE, answers, flags=flags)
+    coverage = describe_coverage(model, error_rate=error_rate)
+    for line in coverage:
+        say(line)
+    write_pages(
+        out,
+        answers,
+        flags=flags,
+        images=images,
+        model=model.name,
+        cohort=model.intake.cohort,
+        error_rate=error_rate,
+        coverage=coverage,
+    )

@@ -1,0 +1,31 @@
+"""What runs many patients on Ray, for the commands that have patients to run."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from tissueclock.cli.console import say
+
+
+@contextlib.contextmanager
+def on_ray(address: str | None, cpus: int | None) -> Iterator[Callable[..., Any]]:
+    """A runner on Ray, which is started when there is something to run, and left at the end."""
+    from tissueclock.sweeping import cluster
+    from tissueclock.sweeping.tasks import run_tasks
+
+    connected = False
+
+    def run(function: Callable[[Any], None], jobs: Sequence[Any], *, memory_mb: int) -> Any:
+        nonlocal connected
+        if not jobs:
+            return iter(())
+        if not connected:
+            cluster.connect(address=address, n_cpus=cpus, say=say)
+            connected = True
+        return run_tasks(function, jobs, memory_mb=memory_mb)
+
+    try:
+        yield run
+    finally:
+        if connected:
+            cluster.disconnect()
