@@ -1,9 +1,10 @@
-"""The command that answers for patients: `predict`."""
+"""The commands on what a study promoted: `predict`, for patients; `evaluate`, on others with known onsets."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.table import Table
 
 from tissueclock.cli.console import RayAddress, console, say, show_progress
 from tissueclock.cli.ray_tasks import on_ray
@@ -11,18 +12,27 @@ from tissueclock.errors import InputError
 
 if TYPE_CHECKING:
     from tissueclock.answering.answers import Answer
+    from tissueclock.answering.evaluating import Evaluation
     from tissueclock.answering.model import Model
+
+ModelName = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A study (file or folder) with --arm, a promoted checkpoint (sweeps/SWEEP/promoted/RANK), or a "
+        "registered model (models:/NAME@best) with --tracking-uri.",
+        show_default=False,
+    ),
+]
+Arm = Annotated[str | None, typer.Option(help="Of a study: whose checkpoints answer.")]
+TrackingUri = Annotated[
+    str | None, typer.Option(help="Of a registered model: the tracker. Default: MLFLOW_TRACKING_URI.")
+]
+_MOST_LISTED = 12
 
 
 def predict(
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="A study (file or folder) with --arm, a promoted checkpoint (sweeps/SWEEP/promoted/RANK), or a "
-            "registered model (models:/NAME@best) with --tracking-uri.",
-            show_default=False,
-        ),
-    ],
+    model: ModelName,
     source: Annotated[
         Path,
         typer.Argument(
@@ -30,13 +40,11 @@ def predict(
         ),
     ],
     out: Annotated[Path, typer.Argument(help="The folder to write answers to.", show_default=False)],
-    arm: Annotated[str | None, typer.Option(help="Of a study: whose checkpoints answer.")] = None,
+    arm: Arm = None,
     error_rate: Annotated[
         float, typer.Option(min=0.001, max=0.5, help="How often a wrong yes or no may be told, in each class.")
     ] = 0.1,
-    tracking_uri: Annotated[
-        str | None, typer.Option(help="Of a registered model: the tracker. Default: MLFLOW_TRACKING_URI.")
-    ] = None,
+    tracking_uri: TrackingUri = None,
     atlas: Annotated[Path | None, typer.Option(help="Yours, where the model's cohort was registered to it.")] = None,
     atlas_mask: Annotated[Path | None, typer.Option(help="Its brain mask.")] = None,
     memory_mb: Annotated[int, typer.Option(min=200, help="Reserved for each patient at work.")] = 1500,
@@ -77,7 +85,58 @@ def predict(
     say(f"  look at {out / 'index.html'}; the table is {out / 'answers.tsv'}")
 
 
-_MOST_LISTED = 12
+def evaluate(
+    model: ModelName,
+    cohort: Annotated[
+        Path, typer.Argument(help="A packed cohort of patients who took no part, onsets known.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Argument(help="The folder to write figures and scores to.", show_default=False)],
+    arm: Arm = None,
+    tracking_uri: TrackingUri = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
+    ids_are_others: Annotated[
+        bool,
+        typer.Option("--ids-are-others", help="The same id is another person there, as where two sites count from 1."),
+    ] = False,
+) -> None:
+    """Validate a model on patients who took no part: the comparison's figures, by group, beside its own holdout's."""
+    with console.status("reading the model"):
+        asked = _read_model(model, arm=arm, tracking_uri=tracking_uri, out=out)
+
+    from tissueclock.answering.evaluating import evaluate as evaluate_model
+    from tissueclock.answering.evaluating import write_evaluation
+    from tissueclock.cohort.store import Cohort
+
+    with console.status("evaluating"):
+        evaluations = evaluate_model(asked, Cohort.open(cohort, verify=True), seed=seed, ids_are_others=ids_are_others)
+        write_evaluation(out, evaluations)
+    console.print(_evaluation_table(evaluations))
+    if asked.intake.cohort["is_phantom"]:
+        say("The model was trained on a phantom cohort: these figures say nothing of patients.")
+    say(f"{out / 'evaluation.tsv'}: every figure, by group too; scores beside it; research only")
+
+
+def _evaluation_table(evaluations: "list[Evaluation]") -> Table:
+    from tissueclock.comparing.formats import format_auc, format_estimate, format_interval, format_rate, format_signed
+
+    table = Table(title="On patients who took no part; threshold and temperature of the model's own validation")
+    headings = ("phase", "n", "AUC", "own holdout", "change", "sensitivity", "specificity", "in the large", "slope")
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == "phase" else "right")
+    for each in evaluations:
+        change = "" if each.change is None else f"{format_signed(each.change[0])} {format_interval(each.change[1])}"
+        table.add_row(
+            each.phase,
+            str(len(each.scores.units)),
+            format_auc(each.auc),
+            format_auc(each.own),
+            change,
+            format_rate(each.confusion.sensitivity),
+            format_rate(each.confusion.specificity),
+            format_estimate(each.calibration.intercept),
+            format_estimate(each.calibration.slope),
+        )
+    return table
 
 
 def _read_model(model: str, *, arm: str | None, tracking_uri: str | None, out: Path) -> "Model":

@@ -36,6 +36,7 @@ for _command in (
     study.status,
     study.report,
     answers.predict,
+    answers.evaluate,
     study.ui,
 ):
     app.command()(_command)
