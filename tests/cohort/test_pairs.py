@@ -28,6 +28,13 @@ def test_it_lies_behind_the_own_series(cohort):
     assert torch.equal(both, torch.from_numpy(np.concatenate([view.read(rows), view.read(rows ^ 1)], axis=1)))
 
 
+def test_it_can_be_read_under_autocast_to_bf16(cohort):
+    both = BothHalves(cohort.sweep_view(), other_halves(cohort.table))
+    rows = cohort.sweep_view().rows("train")[:2]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(both.read(rows), both.read(rows.copy()))
+
+
 def test_no_holdout_patient_is_reached_by_it(cohort):
     both = BothHalves(cohort.sweep_view(), other_halves(cohort.table))
     with pytest.raises(HoldoutLeakError):

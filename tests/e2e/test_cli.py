@@ -1,6 +1,5 @@
 """The command line: what answers at once, what reads a study, what a promoted checkpoint predicts."""
 
-import json
 import os
 import re
 import signal
@@ -10,21 +9,20 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.e2e.commands import environment, write_study
 from tests.e2e.in_process import call
-from tests.e2e.wrong_places import promoted_folder
+from tests.e2e.wrong_places import scored_folder
 from tissueclock import __version__
 from tissueclock.cohort.store import Cohort
 from tissueclock.storage.files import write_json
-from tissueclock.storage.folders import PromotedFolder, SweepFolder
+from tissueclock.storage.folders import SweepFolder
 from tissueclock.storage.ledger import LedgerWriter
-from trainables.detection import Detection
+from tissueclock.storage.tsv import read_rows
 
 pytestmark = pytest.mark.e2e
 
-COMMANDS = ("ingest", "preprocess", "pack", "phantom", "plan", "sweep", "status", "report", "predict", "ui")
+COMMANDS = ("ingest", "preprocess", "pack", "phantom", "plan", "sweep", "status", "report", "predict", "evaluate", "ui")
 HEAVY = {"torch", "ray", "mlflow", "pandas", "matplotlib", "sklearn", "optuna", "numpy", "scipy"}
 
 
@@ -40,12 +38,15 @@ DRAWS = {"matplotlib", "numpy", "scipy"}
         (["status", "study.yaml"], set()),
         (["ui", "study.yaml"], set()),
         (["report", "study.yaml"], {*DRAWS, "sklearn", "optuna", "pandas"}),  # statistics, importances; statsmodels
-        (["predict", "promoted", "cohort"], {"torch", "numpy", "scipy"}),
+        (["predict", "promoted", "cohort", "out"], {*DRAWS, "torch", "sklearn", "pandas"}),
     ],
 )
-def test_a_command_imports_what_it_uses(study_dir: Path, arguments: list[str], used: set[str]) -> None:
+def test_a_command_imports_what_it_uses(
+    study_dir: Path, toy_cohort: Cohort, arguments: list[str], used: set[str]
+) -> None:
     write_started_study(study_dir, closed=True)
-    promoted_folder(study_dir / "promoted")
+    if "predict" in arguments:
+        scored_folder(study_dir / "promoted", toy_cohort)
     program = (
         "import runpy, sys; sys.argv = ['tissueclock', *sys.argv[1:]]\n"
         "try: runpy.run_module('tissueclock', run_name='__main__')\n"
@@ -221,31 +222,25 @@ def test_plan_says_that_this_machine_holds_no_trial_and_bills_it_all_the_same(
     assert "2 trials" in answer.out
 
 
-def test_predict_gives_a_row_a_hemisphere_and_agrees_with_the_holdout_s_scores(
+def test_predict_answers_for_every_patient_and_chooses_the_likelier_hemisphere(
     study_dir: Path, toy_cohort: Cohort, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    promoted = promoted_folder(study_dir / "promoted")
-    Detection.phase.task.score_holdout([PromotedFolder(promoted)], toy_cohort.folder)
-    threshold = json.loads((promoted / "holdout.json").read_text())["threshold"]
+    promoted = scored_folder(study_dir / "promoted", toy_cohort)
+    logits = {row.cells["unit"]: float(row.cells["logit"]) for row in read_rows(promoted / "holdout.tsv", required=())}
 
-    answer = call(capsys, "predict", promoted, study_dir / "cohort", "--out", study_dir / "out.tsv")
+    answer = call(capsys, "predict", promoted, study_dir / "cohort", study_dir / "out")
 
-    header, *lines = (study_dir / "out.tsv").read_text().splitlines()
-    rows = [dict(zip(header.split("\t"), line.split("\t"), strict=True)) for line in lines]
+    rows = {row.cells["patient"]: row.cells for row in read_rows(study_dir / "out" / "answers.tsv", required=())}
     assert answer.code == 0, answer.err
-    assert [(row["patient"], row["side"]) for row in rows] == [(h.patient, h.side) for h in toy_cohort.table]
-    assert all((float(row["logit"]) >= threshold) == (row["positive"] == "1") for row in rows)
-    assert all(
-        float(row["probability"]) == pytest.approx(torch.sigmoid(torch.tensor(float(row["logit"]))).item(), abs=2e-6)
-        for row in rows
-    )
-    logits = {f"{row['patient']}/{row['side']}": float(row["logit"]) for row in rows}
-    scored = [line.split("\t") for line in (promoted / "holdout.tsv").read_text().splitlines()[1:]]
-    assert len(scored) == len(toy_cohort.split_rows("holdout"))
-    for unit, _, _, logit in scored:
-        assert logits[unit] == pytest.approx(float(logit), abs=2e-6)
-    n_positive = sum(row["positive"] == "1" for row in rows)
-    assert f"{len(rows)} hemispheres, {n_positive} positive" in answer.out.replace("\n", " ")
+    assert list(rows) == [patient.participant_id for patient in toy_cohort.patients]
+    for patient in {unit.partition("/")[0] for unit in logits}:
+        likelier = max(("left", "right"), key=lambda side: logits[f"{patient}/{side}"])
+        assert (rows[patient]["hemisphere"], rows[patient]["chosen_by"]) == (likelier, "detection")
+        assert "was in the model's own cohort (by id)" in rows[patient]["flags"]
+    assert "60 patients answered for, 0 refused; research only" in answer.out.replace("\n", " ")
+    pages = [study_dir / "out" / "index.html", *(study_dir / "out" / "patients").iterdir()]
+    assert len(pages) == 61
+    assert all("Research only: not a medical device" in page.read_text() for page in pages)
 
 
 @pytest.mark.parametrize("signalled", [signal.SIGINT, signal.SIGTERM])

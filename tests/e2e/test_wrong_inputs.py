@@ -18,7 +18,15 @@ import pytest
 
 from tests.e2e.commands import run, write_study
 from tests.e2e.in_process import Answer, call
-from tests.e2e.wrong_places import change_facts, change_table, own_cohort, promoted_folder, redigest, set_onsets
+from tests.e2e.wrong_places import (
+    change_facts,
+    change_table,
+    own_cohort,
+    promoted_folder,
+    redigest,
+    scored_folder,
+    set_onsets,
+)
 from tissueclock.cohort.store import Cohort
 from tissueclock.tracking.follower import Follower
 
@@ -209,9 +217,9 @@ COHORT_CASES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda c: change_table(c, "participants.tsv", _repeat_patient),
         r"participants\.tsv, row 3 \(toy000\): participant_id toy000 is already in row 2; each may appear once",
     ),
-    "a lesion without an onset": (
+    "an onset taken out of one table": (
         lambda c: change_table(c, "participants.tsv", _cell(1, "onset_to_mri_min", "n/a")),
-        r"participants\.tsv, row 2 \(toy000\): onset_to_mri_min is n/a but lesion_side is left; allowed: minutes",
+        r"hemispheres\.tsv: does not agree with participants\.tsv \(side, lesion or onset of a hemisphere\)",
     ),
     "one class only": (
         lambda c: set_onsets(c, "100.0"),
@@ -254,8 +262,10 @@ def _cut(promoted: Path) -> None:
 CHECKPOINT_CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a foreign folder": (
         lambda p: (p / "trial.json").unlink(),
-        r"trial\.json: no such file; a promoted checkpoint is a folder sweeps/SWEEP/promoted/RANK",
+        r"promoted: neither a study that was started, nor a promoted checkpoint, nor models:/NAME@best",
     ),
+    "not scored": (lambda p: (p / "holdout.json").unlink(), r"holdout\.json: no such file"),
+    "scored by 0.1": (lambda p: (p / "intake.json").unlink(), r"intake\.json: no such file; delete holdout\.json"),
     "facts of something else": (
         lambda p: (p / "trial.json").write_text("{}"),
         r"trial\.json: schema None found; this version reads schema 1",
@@ -284,22 +294,37 @@ CHECKPOINT_CASES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize(("damage", "message"), CHECKPOINT_CASES.values(), ids=CHECKPOINT_CASES.keys())
 def test_a_foreign_checkpoint(
-    study_dir: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], object], message: str
+    study_dir: Path,
+    toy_cohort: Cohort,
+    capsys: pytest.CaptureFixture[str],
+    damage: Callable[[Path], object],
+    message: str,
 ) -> None:
-    promoted = promoted_folder(study_dir / "promoted")
+    promoted = scored_folder(study_dir / "promoted", toy_cohort)
     damage(promoted)
-    out = study_dir / "out.tsv"
+    out = study_dir / "out"
 
-    assert_one_line(call(capsys, "predict", promoted, study_dir / "cohort", "--out", out), message, study_dir)
+    assert_one_line(call(capsys, "predict", promoted, study_dir / "cohort", out), message, study_dir)
     assert not out.exists()
 
 
-def test_a_checkpoint_for_another_number_of_slices(study_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    promoted = promoted_folder(study_dir / "promoted", n_slices=6)
+def test_a_cohort_on_another_grid(study_dir: Path, toy_cohort: Cohort, capsys: pytest.CaptureFixture[str]) -> None:
+    promoted = scored_folder(study_dir / "promoted", toy_cohort)
+    call(capsys, "phantom", study_dir / "other", "--patients", "2", "--grid", "6x16x8")
 
-    answer = call(capsys, "predict", promoted, study_dir / "cohort", "--out", study_dir / "out.tsv")
+    answer = call(capsys, "predict", promoted, study_dir / "other", study_dir / "out")
 
-    assert_one_line(answer, r"cohort: 4 slices a hemisphere found; .*promoted was trained on 6", study_dir)
+    assert_one_line(answer, r"other: grid 6x16x8 at .* mm found; .*promoted\) was trained on 4x32x16", study_dir)
+
+
+def test_patients_who_took_part_are_no_outside_validation(
+    study_dir: Path, toy_cohort: Cohort, capsys: pytest.CaptureFixture[str]
+) -> None:
+    promoted = scored_folder(study_dir / "promoted", toy_cohort)
+    renamed = own_cohort(study_dir, toy_cohort)
+    for how, options in (("by id", []), ("by the images, under another id", ["--ids-are-others"])):
+        answer = call(capsys, "evaluate", promoted, renamed, study_dir / "out", *options)
+        assert_one_line(answer, rf"60 of 60 patients were in the cohort that .* \(first toy000, {how}\)", study_dir)
 
 
 PHANTOM_CASES: dict[str, tuple[list[str], str]] = {
@@ -393,21 +418,22 @@ def test_a_disk_that_fills_up_while_a_cohort_is_written(tmp_path: Path, capsys: 
     assert not list(tmp_path.iterdir())
 
 
-def test_a_disk_that_fills_up_while_predictions_are_written(
-    study_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_disk_that_fills_up_while_answers_are_written(
+    study_dir: Path, toy_cohort: Cohort, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    promoted = promoted_folder(study_dir / "promoted")
-    out = study_dir / "out.tsv"
-    out.write_text("what was there before\n")
+    promoted = scored_folder(study_dir / "promoted", toy_cohort)
+    out = study_dir / "out"
+    out.mkdir()
+    (out / "answers.tsv").write_text("what was there before\n")
 
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    answer = call(capsys, "predict", promoted, study_dir / "cohort", "--out", out)
+    answer = call(capsys, "predict", promoted, study_dir / "cohort", out)
 
-    assert_one_line(answer, r"disk full: \S+out\.tsv cannot be written; make room", study_dir)
-    assert out.read_text() == "what was there before\n"
+    assert_one_line(answer, r"disk full: \S+answers\.tsv cannot be written; make room", study_dir)
+    assert (out / "answers.tsv").read_text() == "what was there before\n"
 
 
 def test_a_disk_that_fills_up_where_nobody_looked(

@@ -8,10 +8,13 @@ from typing import Any
 
 import torch
 
+from tissueclock.cohort.questions import HoldsLesion
 from tissueclock.cohort.store import Cohort
 from tissueclock.networks.slice_network import SliceNetwork
 from tissueclock.networks.staged import StagedNetwork
 from tissueclock.storage.files import digest_file, write_json
+from tissueclock.storage.folders import PromotedFolder
+from tissueclock.training.scoring import score
 from tissueclock.weights.tensors import write_tensors
 
 
@@ -66,6 +69,13 @@ def promoted_folder(
     }
     write_json(folder / "trial.json", facts)
     return folder
+
+
+def scored_folder(folder: Path, cohort: Cohort, **made: Any) -> Path:
+    """A promoted checkpoint of detection, scored on a cohort as a study does it."""
+    promoted = promoted_folder(folder, **made)
+    score(PromotedFolder(promoted), HoldsLesion(), cohort)
+    return promoted
 
 
 def redigest(promoted: Path) -> None:

@@ -189,3 +189,17 @@ def test_autocast_changes_the_logit_but_little(hemispheres):
             half = network(hemispheres)
     assert half.dtype == torch.float32
     torch.testing.assert_close(half, full, rtol=0.1, atol=0.1)
+
+
+def test_a_stage_over_a_map_two_pixels_wide_runs_in_float32():
+    """There oneDNN's bfloat16 gradient is wrong on CPUs with AMX."""
+    trunk = SliceNetwork(n_slices=4, width=16).trunk
+    maps = torch.rand(8, trunk.channels[3], 4, 2, generator=torch.Generator().manual_seed(1))
+    gradients = []
+    for enabled in (False, True):
+        trunk.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            (last,) = trunk.run_from((maps,), 4)
+        last.square().sum().backward()
+        gradients.append(trunk.layer4[0].conv1.weight.grad.clone())
+    assert torch.equal(*gradients)

@@ -8,7 +8,7 @@ import torch
 
 from tests.e2e.wrong_places import promoted_folder
 from tests.toy import SHAPE
-from tissueclock.cohort.pairs import other_halves
+from tissueclock.cohort.pairs import BothHalves, other_halves
 from tissueclock.cohort.questions import HoldsLesion, OnsetBefore
 from tissueclock.cohort.store import Cohort
 from tissueclock.learning.samples import Samples
@@ -17,8 +17,8 @@ from tissueclock.phantom.features import measure_lesion
 from tissueclock.phantom.generate import make_phantom
 from tissueclock.storage.folders import PromotedFolder
 from tissueclock.storage.tsv import read_rows
-from tissueclock.training.attention_share import look
-from tissueclock.training.prediction import predict, write_predictions
+from tissueclock.training.attention_share import look, look_with_all
+from tissueclock.training.prediction import predict
 from tissueclock.training.scoring import samples_of, score
 
 CPU = torch.device("cpu")
@@ -90,19 +90,17 @@ def test_what_was_seen_is_in_the_tables_of_holdout_and_predictions(phantom: Coho
     promoted = PromotedFolder(promoted_folder(tmp_path / "promoted", network=network))
 
     score(promoted, OnsetBefore(270.0), phantom)
-    write_predictions(tmp_path / "all.tsv", predict(promoted, phantom.folder))
+    predicted = predict(promoted, phantom).figures
 
-    names = ("rDWI", "dADC", "rFLAIR", "attention_in_lesion")
+    names = ("rDWI", "dADC", "rFLAIR")
     said = {row.cells["patient"]: row.cells for row in read_rows(promoted.holdout_scores, required=names)}
-    alone = [half for half in phantom.table if half.patient in said and half.lesion]
-    rows = read_rows(tmp_path / "all.tsv", required=names)
-    assert len(rows) == len(phantom.table)
-    assert [row.cells["attention_in_lesion"] == "n/a" for row in rows] == [not half.lesion for half in phantom.table]
-    predicted = {(row.cells["patient"], row.cells["side"]): row.cells for row in rows}
+    alone = [i for i, half in enumerate(phantom.table) if half.patient in said and half.lesion]
     for name in names:
-        means = {p: [float(predicted[h.patient, h.side][name]) for h in alone if h.patient == p] for p in said}
+        means = {p: [predicted[name][i] for i in alone if phantom.table[i].patient == p] for p in said}
         assert {p: float(cells[name]) for p, cells in said.items()} == pytest.approx(
             {p: np.mean(values) for p, values in means.items()}, rel=2e-3, abs=1e-5
         )
-    inside = [float(predicted[half.patient, half.side]["attention_in_lesion"]) for half in alone]
-    assert promoted.read_holdout()["metrics"]["attention_in_lesion"] == pytest.approx(np.mean(inside), rel=2e-3)
+    held_out = np.array([i for i in alone if phantom.table[i].split == "holdout"], dtype=np.int64)
+    view = BothHalves(phantom.holdout_view(), other_halves(phantom.table))
+    inside = look_with_all([network.eval()], view, held_out, masks=phantom.lesion_masks)["attention_in_lesion"]
+    assert promoted.read_holdout()["metrics"]["attention_in_lesion"] == pytest.approx(np.mean(inside), rel=1e-3)

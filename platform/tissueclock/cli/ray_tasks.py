@@ -9,23 +9,22 @@ from tissueclock.cli.console import say
 
 @contextlib.contextmanager
 def on_ray(address: str | None, cpus: int | None) -> Iterator[Callable[..., Any]]:
-    """A runner on Ray, which is started when there is something to run, and left at the end."""
-    from tissueclock.sweeping import cluster
-    from tissueclock.sweeping.tasks import run_tasks
+    """A runner on Ray, which is imported and started when there is something to run, and left at the end."""
+    with contextlib.ExitStack() as stack:
+        connected = False
 
-    connected = False
+        def run(function: Callable[[Any], None], jobs: Sequence[Any], *, memory_mb: int) -> Any:
+            nonlocal connected
+            if not jobs:
+                return iter(())
 
-    def run(function: Callable[[Any], None], jobs: Sequence[Any], *, memory_mb: int) -> Any:
-        nonlocal connected
-        if not jobs:
-            return iter(())
-        if not connected:
-            cluster.connect(address=address, n_cpus=cpus, say=say)
-            connected = True
-        return run_tasks(function, jobs, memory_mb=memory_mb)
+            from tissueclock.sweeping import cluster
+            from tissueclock.sweeping.tasks import run_tasks
 
-    try:
+            if not connected:
+                cluster.connect(address=address, n_cpus=cpus, say=say)
+                connected = True
+                stack.callback(cluster.disconnect)
+            return run_tasks(function, jobs, memory_mb=memory_mb)
+
         yield run
-    finally:
-        if connected:
-            cluster.disconnect()

@@ -48,7 +48,9 @@ class BothHalves:
             CohortError: A row does not exist.
         """
         index = np.asarray(rows, dtype=np.int64)
-        return torch.cat([self.view.read(index), self.view.read(self.other[index])], dim=1)
+        own, other = self.view.read(index), self.view.read(self.other[index])
+        # not by torch.cat, which refuses half precision under bf16 autocast (torch 2.13)
+        return torch.from_numpy(np.concatenate([own.numpy(), other.numpy()], axis=1))
 
 
 def other_halves(table: Sequence[Hemisphere]) -> npt.NDArray[np.int64]:
