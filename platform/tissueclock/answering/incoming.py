@@ -50,7 +50,7 @@ def bring_in(
     """Brings patients to the form that a model reads; the steps before are kept in `work`, and go on where they ended.
 
     Args:
-        source: A packed cohort, derivatives of `tissueclock preprocess`, a BIDS folder, or a folder of DICOM.
+        source: Derivatives of `tissueclock preprocess`, a BIDS folder, or a folder of DICOM.
         work: Where what is made goes: `bids/`, `preprocessed/`, `cohort-*/`.
         model: Whose settings and reference histogram are used.
         run: Runs many patients; see `prepare`.
@@ -63,8 +63,6 @@ def bring_in(
     """
     if not source.is_dir():
         raise CohortError(f"{source}: no such folder; a packed cohort, derivatives, BIDS or DICOM is needed")
-    if (source / "cohort.json").exists():
-        return Incoming(Cohort.open(source))
     refused: dict[str, str] = {}
 
     def told(step: str) -> Callable[..., None]:

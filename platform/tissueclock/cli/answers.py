@@ -56,28 +56,37 @@ def predict(
         asked = _read_model(model, arm=arm, tracking_uri=tracking_uri, out=out)
 
     from tissueclock.answering.answers import Answer, answer_cohort
-    from tissueclock.answering.incoming import bring_in
+    from tissueclock.cohort.store import Cohort
+    from tissueclock.cohort.writer import FACTS
 
-    with on_ray(ray_address, cpus) as run, show_progress("patients") as told:
-        incoming = bring_in(
-            source,
-            out / "work",
-            model=asked,
-            run=lambda function, jobs: run(function, jobs, memory_mb=memory_mb),
-            atlas=atlas,
-            atlas_mask=atlas_mask,
-            progress=lambda step, done, total: told(done, total, step),
-        )
-    answers = [Answer(subject, refusal) for subject, refusal in sorted(incoming.refused.items())]
+    cohort: Cohort | None = None
+    refused, flags = {}, {}
+    if (source / FACTS).exists():
+        cohort = Cohort.open(source)
+    else:
+        from tissueclock.answering.incoming import bring_in  # loads ANTs
+
+        with on_ray(ray_address, cpus) as run, show_progress("patients") as told:
+            incoming = bring_in(
+                source,
+                out / "work",
+                model=asked,
+                run=lambda function, jobs: run(function, jobs, memory_mb=memory_mb),
+                atlas=atlas,
+                atlas_mask=atlas_mask,
+                progress=lambda step, done, total: told(done, total, step),
+            )
+        cohort, refused, flags = incoming.cohort, dict(incoming.refused), dict(incoming.flags)
+    answers = [Answer(subject, refusal) for subject, refusal in sorted(refused.items())]
     images: dict[str, str] = {}
-    if incoming.cohort is not None:
+    if cohort is not None:
         with console.status("answering"):
-            found = answer_cohort(asked, incoming.cohort, error_rate=error_rate)
-            images = _draw(asked, incoming.cohort, found)
+            found = answer_cohort(asked, cohort, error_rate=error_rate)
+            images = _draw(asked, cohort, found)
         answers = [*found, *answers]
     if not answers:
         raise InputError(f"{source}: nobody found to answer for")
-    _write(asked, answers, incoming.flags, images, out=out, error_rate=error_rate)
+    _write(asked, answers, flags, images, out=out, error_rate=error_rate)
     n_refused = sum(bool(answer.refusal) for answer in answers)
     for answer in [answer for answer in answers if answer.refusal][:_MOST_LISTED]:
         say(f"refused: {answer.patient}: {answer.refusal}", style="yellow")
