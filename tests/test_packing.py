@@ -159,10 +159,10 @@ FAULTS = {
         "sub-04 and sub-02 share an image .* would leak from training to holdout",
     ),
     "no manifest": (lambda f: f.participants.unlink(), CohortError, "participants.tsv: no such file"),
-    "a manifest not filled in": (
-        lambda f: write_participants(f.participants, sub_01=("n/a", "n/a")),
+    "a side that is none": (
+        lambda f: write_participants(f.participants, sub_01=("n/a", "unsure")),
         CohortError,
-        "lesion_side is 'n/a'; allowed: left, right, both, none",
+        "lesion_side is 'unsure'; allowed: left, right, both, none or n/a",
     ),
     "nobody left": (
         lambda f: write_participants(f.participants, sub_99=("100", "left")),

@@ -236,7 +236,7 @@ def test_predict_answers_for_every_patient_and_chooses_the_likelier_hemisphere(
     for patient in {unit.partition("/")[0] for unit in logits}:
         likelier = max(("left", "right"), key=lambda side: logits[f"{patient}/{side}"])
         assert (rows[patient]["hemisphere"], rows[patient]["chosen_by"]) == (likelier, "detection")
-        assert "was in the model's own cohort (by id)" in rows[patient]["flags"]
+        assert "known from the model's own cohort (by id)" in rows[patient]["flags"]
     assert "60 patients answered for, 0 refused; research only" in answer.out.replace("\n", " ")
     pages = [study_dir / "out" / "index.html", *(study_dir / "out" / "patients").iterdir()]
     assert len(pages) == 61

@@ -156,7 +156,7 @@ def _answer(
 ) -> Answer:
     flags = []
     if (known := model.intake.knows(patient.participant_id, described.voxels)) is not None:
-        flags.append(f"was in the model's own cohort ({known}): no answer for a new patient")
+        flags.append(f"known from the model's own cohort ({known}); the same person's answer is no new patient's")
     if model.intake.typical is None:
         flags.append("too few patients were learned from to tell who is unlike them")
     side, chosen_by, sure = _choose(model, patient, pair, cohort, detected)

@@ -206,6 +206,10 @@ def pack(
         n_lesions = sum(bool(half.lesion) for half in rows)
         table.add_row(split, *map(str, (len(rows) // 2, n_unknown, len(rows), n_lesions)))
     console.print(table)
+    if len(unknown) == len(packing.cohort.patients):
+        say(
+            "  nobody's onset and side are known: predict can be asked, no study learns from it; is the table filled in?"
+        )
     for subject, reason in list(packing.left.items())[:MOST_LISTED]:
         say(f"  left out: {subject}: {reason}")
     if len(packing.left) > MOST_LISTED:
