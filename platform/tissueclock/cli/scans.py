@@ -208,7 +208,7 @@ def pack(
     console.print(table)
     if len(unknown) == len(packing.cohort.patients):
         say(
-            "  nobody's onset and side are known: predict can be asked, no study learns from it; is the table filled in?"
+            "  nobody's onset and side are known: predict can be asked, no study learns; is the table filled in?"
         )
     for subject, reason in list(packing.left.items())[:MOST_LISTED]:
         say(f"  left out: {subject}: {reason}")
