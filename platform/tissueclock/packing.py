@@ -57,6 +57,7 @@ def pack_cohort(
     onset_unit: OnsetUnit | None = None,
     name: str | None = None,
     seed: int = 0,
+    distinct: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Packing:
     """Packs preprocessed patients.
@@ -68,6 +69,7 @@ def pack_cohort(
         onset_unit: See `read_manifest`.
         name: What to call the cohort; None: the folder's name.
         seed: Of the split into train, validation and holdout.
+        distinct: Whether two patients may share no image; where nothing is learned, they may.
         progress: Told how many of how many are packed.
 
     Raises:
@@ -89,7 +91,8 @@ def pack_cohort(
         first = next(iter(left.items()), ("", "nobody is in the manifest"))
         raise CohortError(f"{derivatives}: nobody left to pack of {len(left)} ({first[0]}: {first[1]})")
     settings = _common_settings(source, {subject: facts[subject] for subject in chosen})
-    _check_distinct({subject: facts[subject] for subject in chosen})
+    if distinct:
+        _check_distinct({subject: facts[subject] for subject in chosen})
     grid = make_grid(tuple(settings["grid"]["shape"]), tuple(settings["grid"]["spacing_mm"]))
     with CohortWriter(
         folder,

@@ -99,13 +99,15 @@ def _pack(
 ) -> Incoming:
     """Packs whoever came through; a cohort of the same patients is there already when a command is run again."""
     done = sorted(patient.subject for patient in derivatives.done())
-    flags = {subject: own for subject, own in _flags(derivatives).items() if own}
     if not done:
-        return Incoming(None, refused, flags)
+        return Incoming(None, refused)
+    flags = {subject: own for subject, own in _flags(derivatives).items() if own}
     made_of = {subject: derivatives.patient(subject).facts.read_text(encoding="utf-8") for subject in done}
     folder = work / f"cohort-{digest_facts(made_of)[:12]}"
     try:
-        packing = pack_cohort(derivatives.path, folder, progress=progress) if not folder.exists() else None
+        packing = (
+            pack_cohort(derivatives.path, folder, distinct=False, progress=progress) if not folder.exists() else None
+        )
     except CohortError as error:
         if "nobody left to pack" not in str(error):
             raise

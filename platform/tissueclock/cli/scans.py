@@ -207,9 +207,7 @@ def pack(
         table.add_row(split, *map(str, (len(rows) // 2, n_unknown, len(rows), n_lesions)))
     console.print(table)
     if len(unknown) == len(packing.cohort.patients):
-        say(
-            "  nobody's onset and side are known: predict can be asked, no study learns; is the table filled in?"
-        )
+        say("  nobody's onset and side are known: predict can be asked, no study learns; is the table filled in?")
     for subject, reason in list(packing.left.items())[:MOST_LISTED]:
         say(f"  left out: {subject}: {reason}")
     if len(packing.left) > MOST_LISTED:

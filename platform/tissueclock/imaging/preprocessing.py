@@ -3,6 +3,7 @@
 The same input gives the same bytes, all but the file of times.
 """
 
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -148,6 +149,8 @@ def preprocess_patient(job: PatientJob) -> None:
         "lesion": None if carried is None else _lesion_facts(lesion_volume, carried),
         "brain_mask": None if brain_mask is None else {"file": brain_mask.name, "digest": digest_file(brain_mask)},
     }
+    if (name := _not_finite(facts)) is not None:
+        raise ImageError(f"{subject}: {name} is infinite or not a number: is the head whole in every series?")
     folder = job.target.patient(subject)
     with atomic_path(folder.path) as staging_path:
         staging = PatientFolder(staging_path, subject)
@@ -161,6 +164,20 @@ def preprocess_patient(job: PatientJob) -> None:
         write_json(staging.facts, facts)
         if folder.path.exists():  # of other settings or other files
             shutil.rmtree(folder.path)
+
+
+def _not_finite(facts: Any, name: str = "") -> str | None:
+    """The name of a number among JSON facts that no file can hold; None where there is none."""
+    if isinstance(facts, float):
+        return None if math.isfinite(facts) else name
+    inner = (
+        facts.items()
+        if isinstance(facts, dict)
+        else ((name, each) for each in facts)
+        if isinstance(facts, list)
+        else ()
+    )
+    return next((found for key, each in inner if (found := _not_finite(each, str(key))) is not None), None)
 
 
 def match(scaled: Mapping[str, Volume], *, mask: Mask, reference: Reference) -> dict[str, Volume]:
