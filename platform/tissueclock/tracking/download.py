@@ -40,7 +40,10 @@ def fetch_model(uri: str, tracking_uri: str | None, target: Path) -> Path:
             found = client.get_model_version_by_alias(name, named["alias"])
         else:
             found = client.get_model_version(name, named["version"])
-        location = client.get_logged_model(found.model_id).artifact_location
+        model_id = found.tags.get("model_id") or found.model_id  # a store opened directly gives back our tag alone
+        if not model_id:
+            raise InputError(f"{uri}: version {found.version} was not registered by tissueclock")
+        location = client.get_logged_model(model_id).artifact_location
         target.mkdir(parents=True, exist_ok=True)
         return Path(download_artifacts(artifact_uri=location, dst_path=str(target / name), tracking_uri=tracking_uri))
     except (MlflowException, OSError) as error:
