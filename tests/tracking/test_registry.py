@@ -1,8 +1,13 @@
 import shutil
+from pathlib import Path
+
+import pytest
 
 from tests.tracking.synthetic import SyntheticSweep
 from tests.tracking.trackers import Store, follow
+from tissueclock.errors import InputError
 from tissueclock.storage.folders import StudyFolder
+from tissueclock.tracking.download import fetch_model
 from tissueclock.tracking.follower import Follower
 
 NAME = "tissueclock.toy.detection"
@@ -28,6 +33,20 @@ def test_a_promoted_checkpoint_is_a_model_a_version_and_the_best(folder: StudyFo
     assert model.params["log10_lr"] == "-3.0"
     files = {item.path for item in store.client.list_logged_model_artifacts(model.model_id)}
     assert files == {"weights.safetensors", "trial.json", "holdout.json"}
+
+
+def test_a_registered_model_is_fetched_with_the_files_of_its_checkpoint(folder: StudyFolder, tmp_path: Path) -> None:
+    promoted_sweep(folder)
+    follow(folder)
+    for uri in (f"models:/{NAME}@best", f"models:/{NAME}/1"):
+        fetched = fetch_model(uri, folder.default_tracking_uri, tmp_path / "model")
+        assert {path.name for path in fetched.iterdir()} == {"weights.safetensors", "trial.json", "holdout.json"}
+    for uri, message in (
+        (f"models:/{NAME}", "allowed: models:/NAME@ALIAS"),
+        ("models:/other@best", "does not give it"),
+    ):
+        with pytest.raises(InputError, match=message):
+            fetch_model(uri, folder.default_tracking_uri, tmp_path / "model")
 
 
 def test_running_again_registers_nothing_twice(folder: StudyFolder) -> None:
