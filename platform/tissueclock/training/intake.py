@@ -1,6 +1,7 @@
 """What a checkpoint must know of its cohort to be used without it: how images came to be, and what is typical of them.
 
-Written beside the weights (`intake.json`); in it patients are digests of ids and voxels; plain ones, so a short id can be guessed.
+Written beside the weights (`intake.json`). In it patients are digests of ids and voxels: plain ones, so that a short id
+can be guessed.
 """
 
 import hashlib
