@@ -40,6 +40,8 @@ _ENDED = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED})
 _LOST = (RuntimeError, ConnectionError, requests.RequestException, aiohttp.ClientError)
 _PATIENCE_S = 300.0
 _RETRY_S = 2.0
+_NO_AGENT = "No available agent"
+_AGENT_S = 60.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -89,14 +91,16 @@ def follow(client: JobSubmissionClient, job: str) -> int:
         The exit code of its entry point; 1 where it ended without one, or nothing was heard of it for minutes.
     """
     log = _Log(client, job)
-    heard_s = time.monotonic()
+    lost_s: float | None = None  # when the connection was lost; a job that prints nothing for hours has lost none
     while True:
         try:
+            client.get_job_info(job)  # answers at once, where the log may be silent for as long as it likes
+            lost_s = None
             asyncio.run(log.print_on())
             info = client.get_job_info(job)
-            heard_s = time.monotonic()
         except _LOST as error:
-            if time.monotonic() - heard_s > _PATIENCE_S:
+            lost_s = time.monotonic() if lost_s is None else lost_s
+            if time.monotonic() - lost_s > _PATIENCE_S:
                 return _fail(f"job {job}: nothing heard for {_PATIENCE_S:.0f} s ({error}); it may still go on", code=1)
         else:
             if info.status in _ENDED:
@@ -141,13 +145,24 @@ def _submit(client: JobSubmissionClient, options: argparse.Namespace, rest: list
         packages = unpack(wheel, Path(temporary) / "unpacked")
         if options.wheel is None:  # then the code is this checkout's, and the sweep's lineage shall say so
             (Path(temporary) / "unpacked" / "tissueclock" / BUILT_FROM).write_text(json.dumps(code_facts()))
-        job = client.submit_job(
-            entrypoint=entry_point(options.python, study, rest),
-            runtime_env={"py_modules": [str(package) for package in packages]},
-        )
+        job = hand_over(client, entry_point(options.python, study, rest), packages)
     print(f"job {job}: {wheel.name}, {study}", flush=True)
     print(f"to stop it, resumably: ray job stop --address {options.address} {job}", flush=True)
-    return str(job)
+    return job
+
+
+def hand_over(client: JobSubmissionClient, line: str, packages: list[Path]) -> str:
+    """Submits; waits for the head's job agent, which comes up seconds after the job server that it answers for."""
+    end_s = time.monotonic() + _AGENT_S
+    while True:
+        try:
+            return str(
+                client.submit_job(entrypoint=line, runtime_env={"py_modules": [str(package) for package in packages]})
+            )
+        except RuntimeError as error:
+            if _NO_AGENT not in str(error) or time.monotonic() > end_s:
+                raise
+            time.sleep(_RETRY_S)
 
 
 def _parser() -> argparse.ArgumentParser:

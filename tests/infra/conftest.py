@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import secrets
 import shutil
 import signal
@@ -39,11 +40,11 @@ def head() -> Iterator[Head]:
         (poisoned / package).mkdir(parents=True)
         (poisoned / package / "__init__.py").write_text("raise AssertionError('imported from the working directory')")
     environment = _environment(home)
-    port, dashboard = _free_port(), _free_port()
+    port, dashboard, agent = _free_port(), _free_port(), _free_port()
     command = [
         str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=2",
         f"--temp-dir={folder}/r",
-        f"--port={port}", f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={_free_port()}",
+        f"--port={port}", f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}",
         f"--dashboard-agent-grpc-port={_free_port()}", f"--runtime-env-agent-port={_free_port()}",
         f"--metrics-export-port={_free_port()}", f"--ray-client-server-port={_free_port()}",
         "--node-ip-address=127.0.0.1", "--min-worker-port=0", "--max-worker-port=0", "--object-store-memory=100000000",
@@ -53,7 +54,8 @@ def head() -> Iterator[Head]:
             command, cwd=poisoned, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
     try:
-        _wait_until_up(process, dashboard, folder / "head.log")
+        for answers in (dashboard, agent):
+            _wait_until_up(process, answers, folder / "head.log")
         del environment["RAY_AUTH_MODE"]  # clients ask for it by themselves
         yield Head(f"http://127.0.0.1:{dashboard}", folder, environment)
     finally:
@@ -77,9 +79,12 @@ def _environment(home: Path) -> dict[str, str]:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A free port below those that the system hands out by itself: nothing takes it before Ray binds it."""
+    while True:
+        port = random.randint(15_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _wait_until_up(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

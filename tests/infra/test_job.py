@@ -3,11 +3,15 @@
 import json
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
+from ray.job_submission import JobStatus, JobSubmissionClient
 
-from infra.submit_job import build_wheel, entry_point, unpack
+from infra.submit_job import build_wheel, entry_point, follow, hand_over, unpack
 from tests.infra.conftest import Head
 from tests.toy import write_toy_cohort
 
@@ -112,6 +116,71 @@ def test_without_the_token_no_job_is_taken(head: Head, shared: Path, wheel: Path
     assert done.returncode == 2, done.stdout + done.stderr
     assert f"error: {head.address}: no job was submitted" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+class Flaky:
+    """A job server, as its client sees it, that does what a list says: an error, or an answer, call by call."""
+
+    def __init__(self, *answers: JobStatus | Exception) -> None:
+        self._answers = list(answers)
+
+    def get_job_info(self, _: str) -> SimpleNamespace:
+        answer = self._answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return SimpleNamespace(status=answer, driver_exit_code=0, message="")
+
+    async def tail_job_logs(self, _: str) -> AsyncIterator[str]:
+        """A log in which nothing stands for a quarter of an hour."""
+        clock.now_s += 900
+        yield "a line\n"
+
+    def submit_job(self, **_: object) -> str:
+        return str(self.get_job_info("").status)
+
+
+class clock:  # noqa: N801 - stands in for the module `time`
+    """Time that goes on by itself only when somebody sleeps."""
+
+    now_s = 0.0
+
+    @classmethod
+    def monotonic(cls) -> float:
+        return cls.now_s
+
+    @classmethod
+    def sleep(cls, duration_s: float) -> None:
+        cls.now_s += duration_s
+
+
+def test_a_connection_lost_after_a_silent_quarter_of_an_hour_is_taken_up_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("infra.submit_job.time", clock)
+    lost = ConnectionError("reset by peer")
+    server = Flaky(JobStatus.RUNNING, lost, lost, JobStatus.RUNNING, lost, JobStatus.RUNNING, JobStatus.SUCCEEDED)
+
+    assert follow(cast(JobSubmissionClient, server), "job") == 0
+    assert capsys.readouterr().out == "a line\n"
+
+
+def test_a_connection_that_stays_lost_is_given_up_after_minutes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("infra.submit_job.time", clock)
+    server = Flaky(JobStatus.RUNNING, *[ConnectionError("reset by peer")] * 1000)
+
+    assert follow(cast(JobSubmissionClient, server), "job") == 1
+    assert "nothing heard for 300 s (reset by peer); it may still go on" in capsys.readouterr().err
+
+
+def test_a_head_whose_job_agent_is_not_up_yet_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infra.submit_job.time", clock)
+    not_yet = RuntimeError("Request failed with status code 500: No available agent to submit job")
+
+    assert hand_over(cast(JobSubmissionClient, Flaky(not_yet, not_yet, JobStatus.PENDING)), "true", [])
+    with pytest.raises(RuntimeError, match="No available agent"):
+        hand_over(cast(JobSubmissionClient, Flaky(*[not_yet] * 1000)), "true", [])
 
 
 def test_a_wheel_unpacks_to_the_packages_that_ray_ships(wheel: Path, tmp_path: Path) -> None:
