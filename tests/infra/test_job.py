@@ -160,7 +160,7 @@ def test_a_connection_lost_after_a_silent_quarter_of_an_hour_is_taken_up_again(
     lost = ConnectionError("reset by peer")
     server = Flaky(JobStatus.RUNNING, lost, lost, JobStatus.RUNNING, lost, JobStatus.RUNNING, JobStatus.SUCCEEDED)
 
-    assert follow(cast(JobSubmissionClient, server), "job") == 0
+    assert follow(cast("JobSubmissionClient", server), "job") == 0
     assert capsys.readouterr().out == "a line\n"
 
 
@@ -170,7 +170,7 @@ def test_a_connection_that_stays_lost_is_given_up_after_minutes(
     monkeypatch.setattr("infra.submit_job.time", clock)
     server = Flaky(JobStatus.RUNNING, *[ConnectionError("reset by peer")] * 1000)
 
-    assert follow(cast(JobSubmissionClient, server), "job") == 1
+    assert follow(cast("JobSubmissionClient", server), "job") == 1
     assert "nothing heard for 300 s (reset by peer); it may still go on" in capsys.readouterr().err
 
 
@@ -178,9 +178,9 @@ def test_a_head_whose_job_agent_is_not_up_yet_is_waited_for(monkeypatch: pytest.
     monkeypatch.setattr("infra.submit_job.time", clock)
     not_yet = RuntimeError("Request failed with status code 500: No available agent to submit job")
 
-    assert hand_over(cast(JobSubmissionClient, Flaky(not_yet, not_yet, JobStatus.PENDING)), "true", [])
+    assert hand_over(cast("JobSubmissionClient", Flaky(not_yet, not_yet, JobStatus.PENDING)), "true", [])
     with pytest.raises(RuntimeError, match="No available agent"):
-        hand_over(cast(JobSubmissionClient, Flaky(*[not_yet] * 1000)), "true", [])
+        hand_over(cast("JobSubmissionClient", Flaky(*[not_yet] * 1000)), "true", [])
 
 
 def test_a_wheel_unpacks_to_the_packages_that_ray_ships(wheel: Path, tmp_path: Path) -> None:
