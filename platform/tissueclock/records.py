@@ -6,7 +6,7 @@ Plain data that pickles and prints; knows neither Ray, MLflow nor torch.
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import PydanticUndefined, to_jsonable_python
@@ -47,6 +47,14 @@ class WeightsFile(BaseModel):
         return {"digest": self.digest, "layout": self.settings.layout, "mapping": dict(self.settings.mapping)}
 
 
+class Dealing(TypedDict):
+    """How patients are dealt into folds; see `make_folds`."""
+
+    n_folds: int
+    seed: int
+    by_site: bool
+
+
 class SweepInputs(LearningSettings):
     """What a trial of a sweep means, as far as the study says it; digested whole, into the sweep's key.
 
@@ -76,6 +84,10 @@ class SweepInputs(LearningSettings):
     upstream: str | None = None
     cohort_digest: str = ""
     seed: int
+
+    def dealing(self) -> Dealing:
+        """How patients are dealt into folds: what `make_folds` needs to know."""
+        return {"n_folds": self.folds, "seed": self.seed, "by_site": self.leave_one_site_out}
 
     def as_facts(self) -> dict[str, Any]:
         """All of it as JSON facts, under the names of 0.1; what was added since only where it is not the default."""

@@ -107,6 +107,8 @@ class LearningSettings(Strict):
         folds: 1: the cohort's own validation patients judge an epoch. Else training and validation patients are dealt
             into so many folds, each of which judges a network that learned from the others; a trial trains them all in
             step and is judged by their mean.
+        leave_one_site_out: Each fold is the patients of one site, who are judged by networks that saw nobody from
+            there; `folds` is then the number of sites.
         seeds: How often each fold is learned, from fresh seeds.
         smooth: Where `folds` is 1: an epoch is judged by the objective's mean over it and those before it, so many in
             all; 1: each by itself. The best of many noisy epochs flatters itself. Folds average already.
@@ -120,6 +122,7 @@ class LearningSettings(Strict):
     scheduler: SchedulerSettings = SchedulerSettings()
     precision: Precision = "auto"
     folds: Annotated[int, Field(ge=1, le=20)] = 1
+    leave_one_site_out: bool = False
     seeds: Annotated[int, Field(ge=1, le=20)] = 1
     smooth: Annotated[int, Field(ge=1, le=20)] = 5
 

@@ -201,7 +201,7 @@ def _expand(study: Study, cohort_digest: str) -> tuple[dict[str, SweepSpec], dic
                 )
             spec = _spec(study, arm=arm, phase=phase, weights=weights, upstream=upstream, cohort_digest=cohort_digest)
             above = vertices[upstream].inputs if spec.inputs.upstream and upstream else spec.inputs
-            for name in ("folds", "seeds"):
+            for name in ("folds", "leave_one_site_out", "seeds"):
                 if (own := getattr(spec.inputs, name)) != (theirs := getattr(above, name)):
                     raise StudyError(
                         f"{study.file}: phase {phase} has {name} {own}, but {above.phase}, which it starts from, has "

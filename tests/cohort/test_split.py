@@ -1,5 +1,6 @@
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -67,3 +68,11 @@ def test_patients_who_can_judge_nothing_train_and_change_nobody_elses_split() ->
 def test_a_split_of_nobody_is_refused() -> None:
     with pytest.raises(CohortError, match="no patient; at least one is needed"):
         split_patients([], seed=0)
+
+
+def test_splits_are_alike_in_site() -> None:
+    patients = [replace(patient, extra={"site": "abc"[i % 3]}) for i, patient in enumerate(cohort(240))]
+    split = split_patients(patients, seed=3)
+    for site in "abc":
+        counts = Counter(split[patient.participant_id] for patient in patients if patient.site == site)
+        assert all(abs(counts[name] - fraction * 80) <= 1 for name, fraction in FRACTIONS.items())

@@ -54,6 +54,12 @@ class Patient:
     extra: Mapping[str, str]
 
     @property
+    def site(self) -> str | None:
+        """Where the patient was scanned: the column `site`, or `scanner` where there is none; None: not known."""
+        told = self.extra.get("site", self.extra.get("scanner", MISSING))
+        return None if told in ("", MISSING) else told
+
+    @property
     def is_scored(self) -> bool:
         """Whether all that networks are asked about the patient is known: side and, with a lesion, onset.
 

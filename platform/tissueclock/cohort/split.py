@@ -23,12 +23,12 @@ _ONSET_EDGES_MIN = (180.0, 270.0)
 
 
 def split_patients(patients: Sequence[Patient], *, seed: int) -> dict[str, Split]:
-    """Deals patients into train, validation and holdout, alike in onset class and lesion side.
+    """Deals patients into train, validation and holdout, alike in site, onset class and lesion side.
 
-    The patients are lined up by stratum (onset under 180 min, under 270 min, later, none; then side) and, within it, by
-    a keyed hash; each in turn goes where the share so far is furthest behind. So the shares hold over the whole and, to
-    about one patient, in every stratum, and neither order nor numbering of the manifest matters. Patients who can judge
-    nothing (`Patient.is_scored`) all train, and change nobody else's split.
+    The patients are lined up by stratum (site, where the manifest tells any; onset under 180 min, under 270 min, later,
+    none; then side) and, within it, by a keyed hash; each in turn goes where the share so far is furthest behind. So
+    the shares hold over the whole and, to about one patient, in every stratum, and neither order nor numbering of the
+    manifest matters. Patients who can judge nothing (`Patient.is_scored`) all train, and change nobody else's split.
 
     Args:
         patients: At least one; ids are unique.
@@ -42,17 +42,19 @@ def split_patients(patients: Sequence[Patient], *, seed: int) -> dict[str, Split
     """
     if not patients:
         raise CohortError("split: no patient; at least one is needed")
-    dealt = _deal([p for p in patients if p.is_scored], shares=FRACTIONS, key=derive_seed(seed, "split"))
+    judging = [patient for patient in patients if patient.is_scored]
+    dealt = _deal(judging, shares=FRACTIONS, key=derive_seed(seed, "split"), by_site=True)
     return {patient.participant_id: dealt.get(patient.participant_id, "train") for patient in patients}
 
 
-def fold_patients(patients: Sequence[Patient], *, n_folds: int, seed: int) -> dict[str, int]:
+def fold_patients(patients: Sequence[Patient], *, n_folds: int, seed: int, by_site: bool = True) -> dict[str, int]:
     """Deals patients into folds of equal size, as alike as `split_patients` makes its splits.
 
     Args:
         patients: At least as many as folds; ids are unique.
         n_folds: At least 2.
         seed: Which of the many such folds.
+        by_site: Whether folds are alike in site, too; cohorts packed before 0.2 have folds that are not.
 
     Returns:
         The fold of every patient, from 1, in the order given.
@@ -63,7 +65,7 @@ def fold_patients(patients: Sequence[Patient], *, n_folds: int, seed: int) -> di
     if len(patients) < n_folds:
         raise CohortError(f"folds: {len(patients)} patients for {n_folds} folds; each needs one at least")
     shares = dict.fromkeys(range(1, n_folds + 1), 1.0 / n_folds)
-    return _deal(patients, shares=shares, key=derive_seed(seed, "folds", n_folds))
+    return _deal(patients, shares=shares, key=derive_seed(seed, "folds", n_folds), by_site=by_site)
 
 
 def split_digest(split: Mapping[str, Split] | Mapping[str, int]) -> str:
@@ -75,8 +77,12 @@ def split_digest(split: Mapping[str, Split] | Mapping[str, int]) -> str:
     return digest_facts(dict(split))
 
 
-def _deal(patients: Sequence[Patient], *, shares: Mapping[Share, float], key: int) -> dict[str, Share]:
-    line = sorted(patients, key=lambda patient: (_stratum(patient), _draw(key, patient.participant_id)))
+def _deal(patients: Sequence[Patient], *, shares: Mapping[Share, float], key: int, by_site: bool) -> dict[str, Share]:
+    def place(patient: Patient) -> tuple[str, tuple[int, str], bytes]:
+        site = (patient.site or "") if by_site else ""
+        return site, _stratum(patient), _draw(key, patient.participant_id)
+
+    line = sorted(patients, key=place)
     totals = _totals(len(line), shares)
     dealt: Counter[Share] = Counter()
     found: dict[str, Share] = {}

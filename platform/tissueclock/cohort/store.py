@@ -41,6 +41,7 @@ class Cohort:
         shape: Slices, height and width of a hemisphere, in voxels.
         spacing_mm: Distance of slices, rows and columns.
         split_digest: SHA-256 of the table patient -> split.
+        by_site: Whether split and folds are alike in site, where the manifest tells it; not so before 0.2.
         digest: SHA-256 of the facts in `cohort.json`, which hold the digests of all files: the cohort's identity.
         source: Where it came from: tool, version, preset, seed.
         hemispheres: The memory map (hemisphere, series, slice, height, width), float16, read-only.
@@ -54,6 +55,7 @@ class Cohort:
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
     split_digest: str
+    by_site: bool
     digest: str
     source: Mapping[str, Any]
     hemispheres: npt.NDArray[np.float16]
@@ -91,6 +93,7 @@ class Cohort:
             shape=(n_slices, height, width),
             spacing_mm=(slice_mm, row_mm, column_mm),
             split_digest=facts["split"]["digest"],
+            by_site=bool(facts["split"].get("by_site", False)),
             digest=digest_facts(facts),
             source=facts["source"],
             hemispheres=readonly,

@@ -171,6 +171,7 @@ class CohortWriter:
         split = split_patients(dealt, seed=self._seed) | dict.fromkeys(sorted(self._held_out), "holdout")
         write_table(self._staging / TABLE, make_table(self._patients, split))
         write_manifest(self._staging / MANIFEST, self._patients)
+        by_site = {"by_site": True} if any(patient.site for patient in self._patients) else {}
         facts = {
             "schema": SCHEMA,
             "name": self._name,
@@ -179,7 +180,12 @@ class CohortWriter:
             "spacing_mm": list(self._spacing_mm),
             "n_patients": len(self._patients),
             "n_hemispheres": self.n_hemispheres,
-            "split": {"seed": self._seed, "fractions": list(FRACTIONS.values()), "digest": split_digest(split)},
+            "split": {
+                "seed": self._seed,
+                "fractions": list(FRACTIONS.values()),
+                "digest": split_digest(split),
+                **by_site,
+            },
             "digests": {name: digest_file(self._staging / name) for name in (HEMISPHERES, TABLE, MANIFEST)},
             "source": self._source,
         }

@@ -37,6 +37,7 @@ class HoldoutResult:
         calibration: Of the probability at the temperature that validation chose, 1 where it is not known; likewise.
         attention_in_lesion: The mean share, in [0, 1]; None where no lesions are known or no voxels are attended.
         with_region: The units in which the radiomics baseline found a region of interest; None for any network.
+        left_out: Where each fold was a site: who judged, each scored by networks that saw nobody of the same site.
         complaints: Where `holdout.json` and the scores disagree, a line each.
     """
 
@@ -52,6 +53,7 @@ class HoldoutResult:
     calibration: Calibration | None
     attention_in_lesion: float | None
     with_region: frozenset[str] | None
+    left_out: Scores | None
     complaints: tuple[str, ...]
 
 
@@ -91,6 +93,7 @@ def judge_holdout(folder: PromotedFolder, *, generator: np.random.Generator | No
         calibration=calibration,
         attention_in_lesion=facts["metrics"].get("attention_in_lesion"),
         with_region=read_regions(folder.holdout_scores),
+        left_out=judging if folder.read_trial().get("by_site") else None,
         complaints=_complaints(folder.holdout, facts["metrics"], auc=auc, confusion=confusion),
     )
 

@@ -200,7 +200,7 @@ SUBGROUP_COLUMNS: tuple[Column[Subgroup], ...] = (
     Column("patients", lambda group: group.name),
     Column("n", lambda group: str(group.n), is_number=True),
     Column("positive", lambda group: str(group.n_positive), is_number=True),
-    Column("holdout AUC [95 % CI]", lambda group: format_auc(group.auc), is_number=True),
+    Column("AUC [95 % CI]", lambda group: format_auc(group.auc), is_number=True),
     Column("", _weak),
 )
 CHARACTERISTIC_COLUMNS: tuple[Column[Characteristic], ...] = (

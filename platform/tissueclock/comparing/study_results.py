@@ -38,7 +38,13 @@ from tissueclock.comparing.results import (
     choose,
 )
 from tissueclock.comparing.statistics import compare_aucs
-from tissueclock.comparing.subgroups import Subgroup, find_subgroups, read_characteristics, tabulate_cohort
+from tissueclock.comparing.subgroups import (
+    Subgroup,
+    find_left_out,
+    find_subgroups,
+    read_characteristics,
+    tabulate_cohort,
+)
 from tissueclock.comparing.testing import adjust_holm, compare_calls, judge_difference
 from tissueclock.errors import CohortError
 from tissueclock.seeds import derive_seed
@@ -95,7 +101,7 @@ def read_results(folder: StudyFolder, *, margin: float = EQUIVALENCE_MARGIN) -> 
         gaps=tuple(gaps),
         costs=costs,
         agreement=_agreement(sweeps, cohort) if cohort else {},
-        subgroups=_subgroups(sweeps, known),
+        subgroups=_subgroups(sweeps, known, cohort) if cohort else {},
         characteristics=tabulate_cohort(cohort, known) if cohort else (),
         margin=margin,
     )
@@ -284,11 +290,14 @@ def _agreement(sweeps: Sequence[SweepResult], cohort: Cohort) -> dict[ComparedQu
 
 
 def _subgroups(
-    sweeps: Sequence[SweepResult], known: Mapping[str, Mapping[str, str]]
+    sweeps: Sequence[SweepResult], known: Mapping[str, Mapping[str, str]], cohort: Cohort
 ) -> dict[ComparedQuestion, tuple[Subgroup, ...]]:
     found = {}
     for question in dict.fromkeys(sweep.question for sweep in sweeps if sweep.question.unit == "patient"):
         chosen = choose(sweep for sweep in sweeps if sweep.question == question)
         if known and chosen is not None and chosen.holdout is not None:
-            found[question] = find_subgroups(chosen.holdout.scores, known)
+            groups = find_subgroups(chosen.holdout.scores, known)
+            if (left_out := chosen.holdout.left_out) is not None:
+                groups += find_left_out(left_out, {p.participant_id: p.site for p in cohort.patients})
+            found[question] = groups
     return {question: groups for question, groups in found.items() if groups}

@@ -105,6 +105,20 @@ def find_subgroups(scores: Scores, known: Mapping[str, Mapping[str, str]]) -> tu
     return tuple(_group(name, scores, patients) for name, patients in members.items())
 
 
+def find_left_out(scores: Scores, sites: Mapping[str, str | None]) -> tuple[Subgroup, ...]:
+    """The AUC at each site by networks that saw nobody from there.
+
+    Args:
+        scores: Of those who judged, where each fold was a site.
+        sites: Of each patient, as the manifest tells it.
+    """
+    told = sorted({site for patient in scores.patients if (site := sites.get(patient)) is not None})
+    return tuple(
+        _group(f"left out of training: {site}", scores, {patient for patient, own in sites.items() if own == site})
+        for site in told
+    )
+
+
 def tabulate_cohort(cohort: Cohort, known: Mapping[str, Mapping[str, str]]) -> tuple[Characteristic, ...]:
     """Table 1: medians with quartiles and counts, by split."""
     split_of = {hemisphere.patient: hemisphere.split for hemisphere in cohort.table}

@@ -178,6 +178,7 @@ def _trial_facts(job: SweepJob, trial: TrialEntry, rank: int) -> dict[str, Any]:
         "metrics": row,
         "network": learned["network"],
         "folds": job.spec.inputs.folds,
+        **({"by_site": True} if job.spec.inputs.leave_one_site_out else {}),
         "seeds": job.spec.inputs.seeds,
         "lineage": {
             **{key: job.lineage[key] for key in ("cohort", "split", "seed")},

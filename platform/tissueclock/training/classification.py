@@ -48,7 +48,7 @@ class Classification(QuestionTask):
         """The question's training and validation samples."""
         inputs = job.spec.inputs
         halves = with_halves(cohort.sweep_view(), cohort.table, n_halves=network_settings(job.spec).n_halves)
-        folds = make_folds(cohort, n_folds=inputs.folds, seed=inputs.seed)
+        folds = make_folds(cohort, **inputs.dealing())
         return Answers(
             job=job,
             readout=self.readout,
@@ -88,7 +88,7 @@ class Classification(QuestionTask):
         cohort = Cohort.open(spec.cohort)
         settings = network_settings(spec)
         halves = with_halves(cohort.sweep_view(), cohort.table, n_halves=settings.n_halves)
-        fold = make_folds(cohort, n_folds=spec.inputs.folds, seed=spec.inputs.seed)[0]
+        fold = make_folds(cohort, **spec.inputs.dealing())[0]
         samples = samples_of(self.question, cohort.table, halves, fold.train)
         attention: Attention = "softmax" if settings.attends else "mean_flow"
         network = build_network(settings.describe(n_slices=cohort.shape[0], attention=attention, readout=self.readout))

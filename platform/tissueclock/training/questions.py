@@ -46,7 +46,7 @@ class QuestionTask(LearningTask, abc.ABC):
         """
         cohort, inputs = Cohort.open(spec.cohort), spec.inputs
         counts = {}
-        for name, rows in judged_rows(cohort, n_folds=inputs.folds, seed=inputs.seed).items():
+        for name, rows in judged_rows(cohort, **inputs.dealing()).items():
             answers = [self.question.label(cohort.table[row]) for row in rows]
             counts[name] = (answers.count(False), answers.count(True))
         return counts

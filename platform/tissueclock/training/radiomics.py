@@ -49,7 +49,7 @@ class Radiomics(QuestionTask):
         """The question's training and validation samples, with both halves of each head."""
         inputs = job.spec.inputs
         halves = with_halves(cohort.sweep_view(), cohort.table, n_halves=2)
-        folds = make_folds(cohort, n_folds=inputs.folds, seed=inputs.seed)
+        folds = make_folds(cohort, **inputs.dealing())
         everyone = np.concatenate([folds[0].train, folds[0].validation])  # the same in each fold
         return Measured(
             settings=_settings(job.spec),
@@ -79,7 +79,7 @@ class Radiomics(QuestionTask):
         """What a trial costs at most: all its regions are measured, and a forest is fitted."""
         cohort = Cohort.open(spec.cohort)
         grid = Grid(cohort.shape, cohort.spacing_mm)
-        fold = make_folds(cohort, n_folds=spec.inputs.folds, seed=spec.inputs.seed)[0]
+        fold = make_folds(cohort, **spec.inputs.dealing())[0]
         halves = with_halves(cohort.sweep_view(), cohort.table, n_halves=2)
         train = samples_of(self.question, cohort.table, halves, fold.train)
         validation = samples_of(self.question, cohort.table, halves, fold.validation)

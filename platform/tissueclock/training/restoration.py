@@ -45,7 +45,7 @@ class Restoration(LearningTask):
     def open(self, cohort: Cohort, job: SweepJob) -> "AllVolumes":
         """All training and validation hemispheres."""
         view, inputs = cohort.sweep_view(), job.spec.inputs
-        folds = make_folds(cohort, n_folds=inputs.folds, seed=inputs.seed)
+        folds = make_folds(cohort, **inputs.dealing())
         return AllVolumes(
             network=_describe(job.spec, n_slices=cohort.shape[0]),
             n_seeds=inputs.seeds,
@@ -65,7 +65,7 @@ class Restoration(LearningTask):
             InputError: A split is empty, or there are fewer patients than folds.
         """
         opened = Cohort.open(spec.cohort)
-        for name, rows in judged_rows(opened, n_folds=spec.inputs.folds, seed=spec.inputs.seed).items():
+        for name, rows in judged_rows(opened, **spec.inputs.dealing()).items():
             if not len(rows):
                 raise InputError(f"{spec.cohort}: no hemispheres in {name}, and restoration needs some")
         return {}
@@ -73,7 +73,7 @@ class Restoration(LearningTask):
     def epoch_bill(self, spec: SweepSpec, offered: Mapping[str, Sequence[Any]]) -> EpochBill:
         """What an epoch costs here, measured over a few steps."""
         cohort = Cohort.open(spec.cohort)
-        fold = make_folds(cohort, n_folds=spec.inputs.folds, seed=spec.inputs.seed)[0]
+        fold = make_folds(cohort, **spec.inputs.dealing())[0]
         network = build_network(_describe(spec, n_slices=cohort.shape[0]))
         return measure_restoring_epoch(network, Volumes(cohort.sweep_view(), fold.train), spec)
 

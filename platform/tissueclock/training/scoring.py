@@ -98,7 +98,8 @@ def _judged_units(
     halves = with_halves(cohort.sweep_view(), cohort.table, n_halves=networks[0].n_halves)
     logits: dict[int, float] = {}
     fold_of: dict[str, int] = {}
-    for i_fold, fold in enumerate(make_folds(cohort, n_folds=n_folds, seed=facts["lineage"]["seed"])):
+    dealt = make_folds(cohort, n_folds=n_folds, seed=facts["lineage"]["seed"], by_site=facts.get("by_site", False))
+    for i_fold, fold in enumerate(dealt):
         samples = samples_of(question, cohort.table, halves, fold.validation)
         own = networks[i_fold * n_seeds : (i_fold + 1) * n_seeds]
         mean = logits_of_replicas(own, halves, samples.rows).mean(axis=0)
