@@ -65,6 +65,7 @@ def check_study(
                 f"{', '.join(phase.phase.kinds)}"
             )
         phase.phase.task.check_network(spec, space.fixed)
+        _check_flair(study, spec, cohort)
         _check_classes(study, spec, phase)
     _check_contrasts(study, tuned)
     _check_writable(study.folder.path)
@@ -185,6 +186,16 @@ def _check_fixed(spec: SweepSpec, space: Space) -> None:
     except InputError as error:
         hint = "; YAML reads a bare off as false: write 'off'" if ": False," in str(error) else ""
         raise StudyError(f"phase {spec.phase}: fix {error}{hint}") from error
+
+
+def _check_flair(study: Study, spec: SweepSpec, cohort: Cohort) -> None:
+    without = [patient.participant_id for patient in cohort.patients if not patient.has_flair]
+    if without and not spec.inputs.network.takes_missing_flair:
+        raise StudyError(
+            f"{study.file}: phase {spec.phase} of {', '.join(spec.arms)} reads FLAIR, which {len(without)} patients "
+            f"have not (first {without[0]}); allowed: a network whose inputs have flair_present, or a cohort packed "
+            "without --allow-missing"
+        )
 
 
 def _check_contrasts(study: Study, tuned: set[str]) -> None:

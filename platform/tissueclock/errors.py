@@ -25,6 +25,10 @@ class CohortError(InputError):
     """A manifest or a packed cohort is wrong, incomplete or damaged."""
 
 
+class NobodyLeftError(CohortError):
+    """Of all who were to be packed, nobody can be."""
+
+
 class CheckpointError(InputError):
     """A checkpoint or weights file is damaged, foreign, or does not fit the network."""
 

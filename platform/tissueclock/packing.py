@@ -4,7 +4,7 @@ One pass, one patient in memory at a time. Every image is checked against the di
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from tissueclock.channels import SERIES
+from tissueclock.channels import SERIES, SeriesName
 from tissueclock.cohort.arrayfile import ArrayFile
-from tissueclock.cohort.manifest import OnsetUnit, Patient, read_manifest
+from tissueclock.cohort.manifest import HAS_FLAIR, OnsetUnit, Patient, read_manifest
 from tissueclock.cohort.store import CARRIED_MASKS, Cohort
 from tissueclock.cohort.writer import CohortWriter
-from tissueclock.errors import CohortError, ImageError
+from tissueclock.errors import CohortError, ImageError, NobodyLeftError
 from tissueclock.grid import Grid, make_grid, split_halves
-from tissueclock.imaging.derivatives import Derivatives, PatientFolder, read_facts
+from tissueclock.imaging.derivatives import Derivatives, PatientFolder, describe_missing, read_facts
 from tissueclock.imaging.quality_table import read_exclusions
 from tissueclock.imaging.volume import read_volume
 from tissueclock.seeds import derive_seed
@@ -58,6 +58,7 @@ def pack_cohort(
     name: str | None = None,
     seed: int = 0,
     distinct: bool = True,
+    allow_missing: Collection[SeriesName] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Packing:
     """Packs preprocessed patients.
@@ -70,10 +71,13 @@ def pack_cohort(
         name: What to call the cohort; None: the folder's name.
         seed: Of the split into train, validation and holdout.
         distinct: Whether two patients may share no image; where nothing is learned, they may.
+        allow_missing: `flair`: patients without it are packed, zeros in its place, and the column `has_flair` says
+            who they are.
         progress: Told how many of how many are packed.
 
     Raises:
-        CohortError: The manifest is wrong, nobody is left, two patients were preprocessed differently or are one and
+        NobodyLeftError: Nobody is left.
+        CohortError: The manifest is wrong, two patients were preprocessed differently or are one and
             the same, or an image is not what `preprocess` wrote.
         ImageError: A file of the derivatives is missing or damaged.
         StorageError: The folder cannot be written, or the disk is too small or full.
@@ -85,11 +89,11 @@ def pack_cohort(
     manifest = {_subject(patient): patient for patient in rows}
     done = {patient.subject: patient for patient in source.done()}
     facts = {subject: _read_needed(patient) for subject, patient in done.items()}
-    left = _left_out(source, manifest, done, facts)
+    left = _left_out(source, manifest, done, facts, allow_missing)
     chosen = [subject for subject in manifest if subject not in left]
     if not chosen:
         first = next(iter(left.items()), ("", "nobody is in the manifest"))
-        raise CohortError(f"{derivatives}: nobody left to pack of {len(left)} ({first[0]}: {first[1]})")
+        raise NobodyLeftError(f"{derivatives}: nobody left to pack of {len(left)} ({first[0]}: {first[1]})")
     settings = _common_settings(source, {subject: facts[subject] for subject in chosen})
     if distinct:
         _check_distinct({subject: facts[subject] for subject in chosen})
@@ -97,7 +101,7 @@ def pack_cohort(
     with CohortWriter(
         folder,
         name=name or folder.absolute().name,
-        patients=[_named(manifest[subject], subject, facts[subject]) for subject in chosen],
+        patients=[_named(manifest[subject], done[subject], facts[subject], allow_missing) for subject in chosen],
         shape=grid.shape,
         spacing_mm=grid.spacing_mm,
         seed=derive_seed(seed, "split"),
@@ -116,13 +120,17 @@ def pack_cohort(
 def read_patient(
     patient: PatientFolder, facts: Mapping[str, Any], grid: Grid
 ) -> Float[np.ndarray, "series slice height width"]:
-    """A patient's series as the packed array has them: below to above, front to back, left to right.
+    """A patient's series as the packed array has them: below to above, front to back, left to right; 0 if missing.
 
     Raises:
         CohortError: An image is not the one that `preprocess` wrote, or lies on another grid.
         ImageError: An image is missing or damaged.
     """
-    return np.stack([_read_checked(patient.series(series), patient, facts, grid) for series in SERIES])
+    empty = np.zeros(grid.whole_shape, dtype=np.float32)
+    lacking = patient.missing_series(facts)
+    return np.stack(
+        [empty if name in lacking else _read_checked(patient.series(name), patient, facts, grid) for name in SERIES]
+    )
 
 
 def _read_checked(
@@ -143,10 +151,14 @@ def _read_checked(
     return np.asarray(data)
 
 
-def _named(patient: Patient, subject: str, facts: Mapping[str, Any]) -> Patient:
+def _named(
+    patient: Patient, folder: PatientFolder, facts: Mapping[str, Any], allow_missing: Collection[SeriesName]
+) -> Patient:
     """A row of the manifest under its BIDS name, with the volume that a lesion mask tells if the row tells none."""
     lesion = {"lesion_ml": f"{facts['lesion']['ml']:.3f}"} if facts["lesion"] else {}
-    return replace(patient, participant_id=subject, extra={**lesion, **patient.extra})
+    told = {name: cell for name, cell in patient.extra.items() if name != HAS_FLAIR}
+    flair = {HAS_FLAIR: "no" if "flair" in folder.missing_series(facts) else "yes"} if "flair" in allow_missing else {}
+    return replace(patient, participant_id=folder.subject, extra={**lesion, **told, **flair})
 
 
 def _write_lesions(
@@ -205,6 +217,7 @@ def _left_out(
     manifest: Mapping[str, Patient],
     done: Mapping[str, PatientFolder],
     facts: Mapping[str, Mapping[str, Any]],
+    allow_missing: Collection[SeriesName],
 ) -> dict[str, str]:
     """Who is not packed, and why."""
     failed = _failures(source)
@@ -217,8 +230,8 @@ def _left_out(
             left[subject] = f"excluded in {source.quality_table.name}" + (
                 f" ({note})" if (note := excluded[subject]) else ""
             )
-        elif (missing := done[subject].what_is_missing(facts[subject])) is not None:
-            left[subject] = missing
+        elif lacking := done[subject].missing_series(facts[subject]) - set(allow_missing):
+            left[subject] = describe_missing(lacking)
     return left
 
 

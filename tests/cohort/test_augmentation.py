@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tissueclock.cohort.augmentation import Augmentation, augment
+from tissueclock.cohort.augmentation import Augmentation, augment, drop_flair
 
 NOTHING = Augmentation(
     rotation_degrees=0.0,
@@ -155,3 +155,21 @@ def test_noise_has_its_standard_deviation_inside_the_brain():
     noise = (changed - batch)[..., 2:-2, 2:-2]
     assert float(noise.std()) == pytest.approx(0.04, rel=0.03)
     assert abs(float(noise.mean())) < 0.001
+
+
+def test_a_missing_series_stays_missing(hemispheres):
+    hemispheres[1, 2] = 0.0
+    changed = augment(hemispheres, strength=1.0, generator=seeded())
+    assert not changed[1, 2].any()
+    assert all(changed[i, 2].any() for i in (0, 2, 3))
+
+
+def test_flair_is_dropped_from_both_halves_of_a_head_or_from_none(hemispheres):
+    heads = torch.cat([hemispheres, hemispheres], dim=1).repeat(100, 1, 1, 1, 1)
+    seen = drop_flair(heads, share=0.3, generator=seeded(), n_halves=2)
+    without = (seen[:, 2] == 0).flatten(1).all(dim=1)
+    assert torch.equal(without, (seen[:, 5] == 0).flatten(1).all(dim=1))
+    assert 0.22 < without.float().mean() < 0.38  # 400 heads
+    assert torch.equal(seen[:, [0, 1, 3, 4]], heads[:, [0, 1, 3, 4]])
+    assert torch.equal(seen[~without], heads[~without])
+    assert drop_flair(heads, share=0.0, generator=seeded()) is heads

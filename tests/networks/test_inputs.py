@@ -72,3 +72,28 @@ def test_statistics_travel_with_the_weights(heads):
 def test_an_unknown_input_is_refused():
     with pytest.raises(ValueError, match="inputs: 't1' found; allowed: b0, b1000, flair, adc, surround, mirror"):
         Inputs(["t1"])
+
+
+def test_a_missing_flair_looks_as_it_does_on_the_mean_and_its_absence_is_told(heads):
+    names = [*SERIES, "adc", "surround", "mirror", "flair_present"]
+    whole, some = Inputs(names), Inputs(names)
+    whole.fit([heads[:2]])
+    without = heads.clone()
+    without[2:, [2, 5]] = 0.0
+    some.fit([without[:2], without[2:]])
+    place = whole.channel_names.index
+    for name in ("flair", "surround_flair", "mirror_flair"):  # standardised by those who have it
+        torch.testing.assert_close(some.mean[place(name)], whole.mean[place(name)])
+        torch.testing.assert_close(some.sd[place(name)], whole.sd[place(name)])
+    channels, brain = some(without[2:])
+    for name in ("flair", "surround_flair", "mirror_flair"):
+        assert not channels[:, place(name)].any()
+    assert (channels[:, place("flair_present")] == -brain).all()
+    assert not some(heads[:2])[0][:, place("flair_present")].any()
+
+
+def test_who_has_flair_is_shown_the_same_with_and_without_the_presence(heads):
+    plain, told = Inputs([*SERIES, "adc"]), Inputs([*SERIES, "adc", "flair_present"])
+    for inputs in (plain, told):
+        inputs.fit([heads])
+    torch.testing.assert_close(told(heads)[0][:, :-1], plain(heads)[0])

@@ -134,7 +134,9 @@ def _refusal(model: Model, patient: Patient, described: Description) -> str:
     """Why nothing is answered for a patient, before any network is asked."""
     if patient.lesion_side == "none":
         return "participants.tsv says there is no lesion"
-    typical = model.intake.typical
+    if not patient.has_flair and not model.takes_missing_flair:
+        return "no FLAIR, which the model reads of every patient"
+    typical = model.intake.typical if patient.has_flair else model.intake.typical_without_flair
     if typical is not None and (distance := typical.distance(described.figures)) > typical.limit:
         return (
             f"unlike the {typical.n} patients learned from (distance {distance:.0f}, theirs at most "
@@ -159,6 +161,8 @@ def _answer(
         flags.append(f"known from the model's own cohort ({known}); the same person's answer is no new patient's")
     if model.intake.typical is None:
         flags.append("too few patients were learned from to tell who is unlike them")
+    if not patient.has_flair:
+        flags.append("answered without FLAIR, which is missing")
     side, chosen_by, sure = _choose(model, patient, pair, cohort, detected)
     row = pair[SIDES.index(side)]
     if detected is not None and sure is not None:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from tissueclock.answering.model import Model
+from tissueclock.channels import SeriesName
 from tissueclock.cohort.manifest import REQUIRED_COLUMNS
 from tissueclock.cohort.store import Cohort
-from tissueclock.errors import CohortError, ImageError, InputError
+from tissueclock.errors import CohortError, ImageError, InputError, NobodyLeftError
 from tissueclock.grid import make_grid
 from tissueclock.imaging.bvalues import BValues
 from tissueclock.imaging.derivatives import Derivatives
@@ -91,11 +92,17 @@ def bring_in(
         refused |= {subject: f"preprocess: {' '.join(str(e).split())}" for subject, e in result.failed.items()}
         _write_participants(source, derivatives)
         write_quality(derivatives, failed=refused)
-    return _pack(derivatives, work, refused, progress=told("pack"))
+    allowed: tuple[SeriesName, ...] = ("flair",) if model.takes_missing_flair else ()
+    return _pack(derivatives, work, refused, allow_missing=allowed, progress=told("pack"))
 
 
 def _pack(
-    derivatives: Derivatives, work: Path, refused: Mapping[str, str], *, progress: Callable[..., None]
+    derivatives: Derivatives,
+    work: Path,
+    refused: Mapping[str, str],
+    *,
+    allow_missing: tuple[SeriesName, ...],
+    progress: Callable[..., None],
 ) -> Incoming:
     """Packs whoever came through; a cohort of the same patients is there already when a command is run again."""
     done = sorted(patient.subject for patient in derivatives.done())
@@ -103,14 +110,14 @@ def _pack(
         return Incoming(None, refused)
     flags = {subject: own for subject, own in _flags(derivatives).items() if own}
     made_of = {subject: derivatives.patient(subject).facts.read_text(encoding="utf-8") for subject in done}
-    folder = work / f"cohort-{digest_facts(made_of)[:12]}"
+    folder = work / f"cohort-{digest_facts({'made_of': made_of, 'allow_missing': allow_missing})[:12]}"
     try:
         packing = (
-            pack_cohort(derivatives.path, folder, distinct=False, progress=progress) if not folder.exists() else None
+            None
+            if folder.exists()
+            else pack_cohort(derivatives.path, folder, distinct=False, allow_missing=allow_missing, progress=progress)
         )
-    except CohortError as error:
-        if "nobody left to pack" not in str(error):
-            raise
+    except NobodyLeftError as error:
         return Incoming(None, {**dict.fromkeys(done, str(error)), **refused}, flags)
     cohort = Cohort.open(folder)
     left = dict(cohort.source.get("left_out", {})) if packing is None else dict(packing.left)

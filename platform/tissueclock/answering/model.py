@@ -7,6 +7,7 @@ from typing import Any
 from tissueclock.answering.judging import Judges, fit_side_temperature, measure_coverage, read_judges
 from tissueclock.comparing.scores import read_scores
 from tissueclock.errors import CheckpointError, StudyError
+from tissueclock.networks.settings import can_do_without_flair
 from tissueclock.storage.folders import PromotedFolder, StudyFolder
 from tissueclock.storage.ledger import read_ledger
 from tissueclock.training.intake import Intake, read_intake
@@ -21,12 +22,14 @@ class Asked:
         onset_before_min: The cut; None for detection.
         folders: The best first, which answers; how far the others differ is told.
         judges: Of the best.
+        takes_missing_flair: Whether their networks can read a patient without FLAIR.
     """
 
     phase: str
     onset_before_min: float | None
     folders: tuple[PromotedFolder, ...]
     judges: Judges
+    takes_missing_flair: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +49,11 @@ class Model:
     detection: Asked | None
     onset: tuple[Asked, ...]
     side_temperature: float
+
+    @property
+    def takes_missing_flair(self) -> bool:
+        """Whether a patient without FLAIR can be answered for."""
+        return all(asked.takes_missing_flair for asked in (self.detection, *self.onset) if asked is not None)
 
 
 def describe_coverage(model: Model, *, error_rate: float) -> list[str]:
@@ -126,4 +134,5 @@ def _asked(folders: tuple[PromotedFolder, ...]) -> Asked:
     if cut is None and holdout["unit"] != "hemisphere":
         raise CheckpointError(f"{best.path}: phase {trial['phase']} asks neither for a lesion nor for an onset")
     judges = read_judges(best, n_folds=trial.get("folds", 1))
-    return Asked(str(trial["phase"]), None if cut is None else float(cut), folders, judges)
+    without = all(can_do_without_flair(each.read_trial()["network"].get("inputs", ())) for each in folders)
+    return Asked(str(trial["phase"]), None if cut is None else float(cut), folders, judges, without)

@@ -41,6 +41,9 @@ def phantom(
             min=0, max=1, help="Of which share the table tells no onset, as of wake-up strokes; truth beside."
         ),
     ] = 0.0,
+    missing_flair: Annotated[
+        float, typer.Option(min=0, max=1, help="Which share has no FLAIR, as pack --allow-missing flair packs them.")
+    ] = 0.0,
     jobs: Annotated[int, typer.Option(min=1, help="Processes; the bytes do not depend on it.")] = 1,
     describe: Annotated[
         bool, typer.Option(help="Print what was made beside its targets (also of a cohort that exists).")
@@ -53,9 +56,10 @@ def phantom(
     from tissueclock.phantom.generate import make_phantom
 
     if raw:
-        if describe or permute_onset or holdout:
+        if describe or permute_onset or holdout or missing_flair:
             raise InputError(
-                "phantom: --raw has no --describe, --permute-onset and --holdout; they are for packed cohorts"
+                "phantom: --raw has no --describe, --permute-onset, --holdout and --missing-flair; they are for packed "
+                "cohorts"
             )
         _raw_phantom(
             folder,
@@ -82,6 +86,7 @@ def phantom(
                 n_jobs=jobs,
                 n_held_out=holdout,
                 unknown_onset=unknown_onset,
+                missing_flair=missing_flair,
             )
         say(f"{folder}: {patients + holdout} phantom patients, preset {preset}, grid {grid}")
     if describe:

@@ -179,6 +179,9 @@ def pack(
     ] = None,
     name: Annotated[str | None, typer.Option(help="What to call it. Default: the folder's name.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the split into train, validation and holdout.")] = 0,
+    allow_missing: Annotated[
+        str | None, typer.Option(help="flair: patients without it are packed too; see the README.")
+    ] = None,
 ) -> None:
     """Pack preprocessed patients into the cohort that studies read; heeds the exclude column of qc.tsv."""
     from tissueclock.cohort.manifest import OnsetUnit
@@ -194,6 +197,9 @@ def pack(
             else cast("Any", one_of(onset_unit, "--onset-unit", get_args(OnsetUnit))),
             name=name,
             seed=seed,
+            allow_missing=()
+            if allow_missing is None
+            else (cast("Any", one_of(allow_missing, "--allow-missing", ("flair",))),),
             progress=lambda done, total: told(done, total, ""),
         )
     table = Table(title=escape(str(folder)), title_justify="left")
@@ -208,6 +214,8 @@ def pack(
     console.print(table)
     if len(unknown) == len(packing.cohort.patients):
         say("  nobody's onset and side are known: predict can be asked, no study learns; is the table filled in?")
+    if without := [patient.participant_id for patient in packing.cohort.patients if not patient.has_flair]:
+        say(f"  without FLAIR: {len(without)}; networks need the input flair_present")
     for subject, reason in list(packing.left.items())[:MOST_LISTED]:
         say(f"  left out: {subject}: {reason}")
     if len(packing.left) > MOST_LISTED:
@@ -238,14 +246,18 @@ def _print_quality(judged: "Sequence[JudgedPatient]", result: "Preparation") -> 
 
 def _say_incomplete(judged: "Sequence[JudgedPatient]") -> None:
     """Who cannot be packed for want of a series, and how many for which."""
-    told = ((patient.folder.subject, patient.folder.what_is_missing(patient.facts)) for patient in judged)
-    lacking = sorted((subject, missing) for subject, missing in told if missing is not None)
+    from tissueclock.imaging.derivatives import describe_missing
+
+    told = ((patient.folder.subject, patient.folder.missing_series(patient.facts)) for patient in judged)
+    lacking = sorted((subject, describe_missing(missing)) for subject, missing in told if missing)
     for subject, missing in lacking[:MOST_LISTED]:
         say(f"{subject}: {missing}", style="yellow")
     if lacking:
         counted = Counter(missing for _, missing in lacking).most_common()
         why = "; ".join(f"{missing}: {n}" for missing, n in counted)
         say(f"  registered, but pack will leave out: {len(lacking)} ({why})")
+    if any(missing == describe_missing(["flair"]) for _, missing in lacking):
+        say("  pack --allow-missing flair keeps them, for networks that are trained to do without FLAIR")
 
 
 def _say_excluded(judged: "Sequence[JudgedPatient]", *, reference: str | None) -> None:

@@ -12,6 +12,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
+from tissueclock.channels import SERIES
+
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
@@ -48,7 +50,8 @@ def augment(
     """The batch, changed as another scan of the same hemispheres might differ.
 
     One affine in the plane for all slices and series of a hemisphere, then gamma, gain and noise for each series.
-    Outside the brain (where the first series, b0, is 0) there are zeros before and after.
+    Outside the brain (where the first series, b0, is 0) there are zeros before and after, as all over a series that is
+    missing.
 
     Args:
         batch: Hemispheres, float32, 1 in typical tissue; it is not changed.
@@ -68,8 +71,32 @@ def augment(
     draw = draw.repeat_interleave(n_halves, dim=0)[..., None, None, None]
     gain, gamma = 1.0 + draw[:, 0] * ranges.intensity_fraction, 1.0 + draw[:, 1] * ranges.gamma_fraction
     noise = _draw(torch.randn, tuple(batch.shape[1:]), like=batch, generator=generator).view_as(halves)
+    missing = (halves == 0).flatten(2).all(dim=2)[..., None, None, None]
     changed = moved.clamp_min_(0.0).pow_(gamma).mul_(gain).add_(noise, alpha=strength * ranges.noise_sd)
-    return changed.masked_fill_(~brain, 0.0).reshape(batch.shape)
+    return changed.masked_fill_(~brain | missing, 0.0).reshape(batch.shape)
+
+
+def drop_flair(
+    batch: Float[Tensor, "batch series slice height width"],
+    *,
+    share: float,
+    generator: torch.Generator | Sequence[torch.Generator],
+    n_halves: int = 1,
+) -> Float[Tensor, "batch series slice height width"]:
+    """The batch, in which chance has taken FLAIR from a share of the heads: from all halves of a head, or from none.
+
+    Args:
+        batch: Hemispheres; not changed.
+        share: In [0, 1); 0 returns the batch itself, and draws nothing.
+        generator: As for `augment`.
+        n_halves: Halves of a head that lie behind each other in the channels.
+    """
+    if share == 0.0:
+        return batch
+    dropped = _draw(torch.rand, (), like=batch, generator=generator) < share
+    halves = batch.reshape(len(batch), n_halves, -1, *batch.shape[2:]).clone()
+    halves[dropped, :, SERIES.index("flair")] = 0.0
+    return halves.reshape(batch.shape)
 
 
 def _draw_affine(

@@ -20,6 +20,9 @@ REQUIRED_COLUMNS = ("participant_id", "onset_to_mri_min", "lesion_side")
 LAST_SEEN_WELL = "last_seen_well_min"
 """An optional column: minutes from when the patient was last seen well to MRI, which onset cannot be before."""
 
+HAS_FLAIR = "has_flair"
+"""A column that `pack --allow-missing flair` writes: `no` for patients whose FLAIR is packed as zeros."""
+
 READER_PREFIX = "reader_"
 MAX_ONSET_MIN = 43_200.0
 """Thirty days: a longer time is a wrong unit or a wrong date, not an acute stroke."""
@@ -58,6 +61,11 @@ class Patient:
         """Where the patient was scanned: the column `site`, or `scanner` where there is none; None: not known."""
         told = self.extra.get("site", self.extra.get("scanner", MISSING))
         return None if told in ("", MISSING) else told
+
+    @property
+    def has_flair(self) -> bool:
+        """Whether there is FLAIR of the patient; where not, it is packed as zeros."""
+        return self.extra.get(HAS_FLAIR) != "no"
 
     @property
     def is_scored(self) -> bool:

@@ -3,7 +3,7 @@
 The figures are made anew from the scores; those in `holdout.json` are held against them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,11 @@ import numpy as np
 
 from tissueclock.comparing.calibration import Calibration, fit_temperature, measure_calibration
 from tissueclock.comparing.operating import Operating, measure_operating
-from tissueclock.comparing.scores import Confusion, Scores, count_calls, read_regions, read_scores
+from tissueclock.comparing.scores import COLUMNS, Confusion, Scores, count_calls, read_regions, read_scores
 from tissueclock.comparing.statistics import AucEstimate, Interval, bootstrap_auc, estimate_auc
-from tissueclock.storage.folders import PromotedFolder
+from tissueclock.errors import InputError
+from tissueclock.storage.folders import WITHOUT_FLAIR, PromotedFolder
+from tissueclock.storage.tsv import read_rows
 
 _TOLERANCE = 1e-3
 """`holdout.json` may be this far from its scores: rounded logits move it less, one patient of 500 more."""
@@ -37,6 +39,7 @@ class HoldoutResult:
         calibration: Of the probability at the temperature that validation chose, 1 where it is not known; likewise.
         attention_in_lesion: The mean share, in [0, 1]; None where no lesions are known or no voxels are attended.
         with_region: The units in which the radiomics baseline found a region of interest; None for any network.
+        without_flair: The same units, scored with their FLAIR taken away, where the network can do without.
         left_out: Where each fold was a site: who judged, each scored by networks that saw nobody of the same site.
         complaints: Where `holdout.json` and the scores disagree, a line each.
     """
@@ -53,6 +56,7 @@ class HoldoutResult:
     calibration: Calibration | None
     attention_in_lesion: float | None
     with_region: frozenset[str] | None
+    without_flair: Scores | None
     left_out: Scores | None
     complaints: tuple[str, ...]
 
@@ -93,9 +97,19 @@ def judge_holdout(folder: PromotedFolder, *, generator: np.random.Generator | No
         calibration=calibration,
         attention_in_lesion=facts["metrics"].get("attention_in_lesion"),
         with_region=read_regions(folder.holdout_scores),
+        without_flair=_without_flair(folder.holdout_scores, scores),
         left_out=judging if folder.read_trial().get("by_site") else None,
         complaints=_complaints(folder.holdout, facts["metrics"], auc=auc, confusion=confusion),
     )
+
+
+def _without_flair(path: Path, scores: Scores) -> Scores | None:
+    cells = [row.cells.get(WITHOUT_FLAIR) for row in read_rows(path, required=COLUMNS)]
+    try:
+        logits = np.array([float(cell) for cell in cells if cell is not None])
+    except ValueError as error:
+        raise InputError(f"{path}: {WITHOUT_FLAIR}: {error}") from None
+    return replace(scores, logits=logits) if len(logits) == len(scores.units) else None
 
 
 def _estimate(scores: Scores | None) -> AucEstimate | None:

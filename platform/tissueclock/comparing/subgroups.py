@@ -7,6 +7,7 @@ from statistics import median
 
 import numpy as np
 
+from tissueclock.cohort.manifest import HAS_FLAIR
 from tissueclock.cohort.store import Cohort
 from tissueclock.comparing.scores import Scores
 from tissueclock.comparing.statistics import AucEstimate, estimate_auc
@@ -21,6 +22,7 @@ WORDS: Mapping[str, str] = {
     "site": "site",
     "scanner": "scanner",
     "field": "field strength",
+    HAS_FLAIR: "has FLAIR",
     _SIDE: _SIDE,
 }
 """Columns of which each value is a group."""
@@ -103,6 +105,11 @@ def find_subgroups(scores: Scores, known: Mapping[str, Mapping[str, str]]) -> tu
             for value in sorted(set(words.values())):
                 members[f"{title}: {value}"] = {patient for patient, word in words.items() if word == value}
     return tuple(_group(name, scores, patients) for name, patients in members.items())
+
+
+def find_without_flair(scores: Scores) -> tuple[Subgroup, ...]:
+    """The AUC of everyone whose FLAIR was taken away, by a network that can do without."""
+    return (_group("everyone, FLAIR taken away", scores, set(scores.patients)),)
 
 
 def find_left_out(scores: Scores, sites: Mapping[str, str | None]) -> tuple[Subgroup, ...]:

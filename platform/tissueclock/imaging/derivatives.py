@@ -3,12 +3,12 @@
 Every path is a property of one of two objects; nothing else builds one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tissueclock.channels import SERIES
+from tissueclock.channels import SERIES, SeriesName
 from tissueclock.errors import ImageError
 from tissueclock.storage.files import read_json
 
@@ -69,20 +69,22 @@ class PatientFolder:
         description = "preproc" if name == "flair" else name
         return self.path / folder / f"{self.subject}_space-{SPACE}_desc-{description}_{suffix}.nii.gz"
 
-    def what_is_missing(self, facts: Mapping[str, Any]) -> str | None:
-        """The series that packing needs and the patient lacks, such as `FLAIR is missing`; None for a complete one.
+    def missing_series(self, facts: Mapping[str, Any]) -> frozenset[SeriesName]:
+        """The series that the patient lacks.
 
         Args:
             facts: With `complete` and `digests`.
         """
         if facts["complete"]:
-            return None
-        names = [
-            "FLAIR" if name == "flair" else name
-            for name in SERIES
-            if self.series(name).relative_to(self.path).as_posix() not in facts["digests"]
-        ]
-        return f"{' and '.join(names) or 'a series'} {'are' if len(names) > 1 else 'is'} missing"
+            return frozenset()
+        there = set(facts["digests"])
+        return frozenset(n for n in SERIES if self.series(n).relative_to(self.path).as_posix() not in there)
+
+
+def describe_missing(series: Collection[SeriesName]) -> str:
+    """In words that some series are missing, such as `FLAIR is missing`."""
+    names = ["FLAIR" if name == "flair" else name for name in SERIES if name in series]
+    return f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} missing"
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,7 @@ class Classifier(Learner):
             views=self.hyperparameters.views,
             sharing=sharing,
             device=self._device,
+            flair_dropout=self.hyperparameters.flair_dropout,
             precision=self._precision,
         )
         self._pos_weight = (

@@ -16,7 +16,7 @@ from jaxtyping import Int64
 from numpy import ndarray
 from torch import Tensor
 
-from tissueclock.cohort.augmentation import augment
+from tissueclock.cohort.augmentation import augment, drop_flair
 from tissueclock.learning.precision import autocast, uses_bfloat16
 from tissueclock.learning.samples import HemisphereReader, Samples, read_ahead, read_batches
 from tissueclock.learning.trunk_store import Maps, StoredMaps, TrunkStore, rounded
@@ -56,6 +56,7 @@ class FrozenFeatures:
             nothing to share unless augmentation is off.
         sharing: None: every step runs the whole network on fresh views.
         device: Where the network runs.
+        flair_dropout: How often FLAIR is taken from what is learned from.
         precision: In which number format.
 
     Attributes:
@@ -72,6 +73,7 @@ class FrozenFeatures:
     views: int
     sharing: Sharing | None
     device: torch.device
+    flair_dropout: float = 0.0
     precision: Precision = "auto"
     stored_bytes: int = 0
     built_s: float = 0.0
@@ -80,8 +82,13 @@ class FrozenFeatures:
     _state: str | None = None
 
     def __post_init__(self) -> None:
-        if self.sharing is None or (self.augmentation > 0 and self.views == 0):
+        if self.sharing is None or (self._changes and self.views == 0):
             self.depth = 0
+
+    @property
+    def _changes(self) -> bool:
+        """Whether what is learned from changes from epoch to epoch."""
+        return self.augmentation > 0 or self.flair_dropout > 0
 
     def training(
         self, samples: Samples, batches: Sequence[Int64[ndarray, " _"]], *, i_epoch: int, seed: int
@@ -95,17 +102,16 @@ class FrozenFeatures:
             seed: Of the augmentation, where there is not.
         """
         if self.depth > 0:
-            views = self.views if self.augmentation > 0 else 1
-            yield from self._maps(samples, batches, strength=self.augmentation, i_view=i_epoch % views)
+            yield from self._maps(samples, batches, i_view=i_epoch % self.views if self._changes else None)
             return
         generator = torch.Generator(self.device).manual_seed(seed)
         for image in read_batches(samples.view, [samples.rows[batch] for batch in batches], device=self.device):
-            yield (augment(image, strength=self.augmentation, generator=generator, n_halves=self.network.n_halves),)
+            yield (self._changed(image, generator),)
 
     def validation(self, samples: Samples, batches: Sequence[Int64[ndarray, " _"]]) -> Iterator[Maps]:
         """Batches (positions in `samples`) as they are, not augmented."""
         if self.depth > 0:
-            yield from self._maps(samples, batches, strength=0.0, i_view=0)
+            yield from self._maps(samples, batches, i_view=None)
             return
         for image in read_batches(samples.view, [samples.rows[batch] for batch in batches], device=self.device):
             yield (image,)
@@ -121,15 +127,13 @@ class FrozenFeatures:
             "trunk_saved_s": self.saved_s,
         }
 
-    def _maps(
-        self, samples: Samples, batches: Sequence[Int64[ndarray, " _"]], *, strength: float, i_view: int
-    ) -> Iterator[Maps]:
-        """What the frozen stages make of one view of these samples, stored if there is room, else computed."""
+    def _maps(self, samples: Samples, batches: Sequence[Int64[ndarray, " _"]], *, i_view: int | None) -> Iterator[Maps]:
+        """What the frozen stages make of a view of these samples, None: as they are; stored if there is room."""
 
         def compute(positions: Int64[ndarray, " sample"]) -> Maps:
-            return self._compute(samples.view, samples.rows[positions], strength=strength, i_view=i_view)
+            return self._compute(samples.view, samples.rows[positions], i_view=i_view)
 
-        stored = self._stored(samples, strength=strength, i_view=i_view, compute=compute)
+        stored = self._stored(samples, i_view=i_view, compute=compute)
         if stored is not None:
             yield from read_ahead(stored.read, batches, device=self.device)
             return
@@ -137,12 +141,12 @@ class FrozenFeatures:
             yield compute(batch)
 
     def _stored(
-        self, samples: Samples, *, strength: float, i_view: int, compute: Callable[[Int64[ndarray, " sample"]], Maps]
+        self, samples: Samples, *, i_view: int | None, compute: Callable[[Int64[ndarray, " sample"]], Maps]
     ) -> StoredMaps | None:
         sharing = self.sharing
         if sharing is None or sharing.store is None:
             return None
-        key = self._key(samples.rows, sharing=sharing, strength=strength, i_view=i_view)
+        key = self._key(samples.rows, sharing=sharing, i_view=i_view)
         if key not in self._open:
             stored = sharing.store.open(key, n_samples=len(samples), chunk=_CHUNK, compute=compute)
             self._open[key] = stored
@@ -155,27 +159,23 @@ class FrozenFeatures:
             self.saved_s += found.built_s
         return found
 
+    def _changed(self, image: Tensor, generator: torch.Generator | Sequence[torch.Generator]) -> Tensor:
+        n_halves = self.network.n_halves
+        seen = drop_flair(image, share=self.flair_dropout, generator=generator, n_halves=n_halves)
+        return augment(seen, strength=self.augmentation, generator=generator, n_halves=n_halves)
+
     @torch.no_grad()
-    def _compute(
-        self, view: HemisphereReader, rows: Int64[ndarray, " sample"], *, strength: float, i_view: int
-    ) -> Maps:
+    def _compute(self, view: HemisphereReader, rows: Int64[ndarray, " sample"], *, i_view: int | None) -> Maps:
         image = view.read(rows).to(self.device).float()
-        if strength > 0:
+        if i_view is not None:
             seed = self.sharing.seed if self.sharing else 0
-            image = augment(
-                image,
-                strength=strength,
-                generator=[
-                    torch.Generator(self.device).manual_seed(derive_seed(seed, "view", i_view, int(row)))
-                    for row in rows
-                ],
-                n_halves=self.network.n_halves,
-            )
+            seeds = [derive_seed(seed, "view", i_view, int(row)) for row in rows]
+            image = self._changed(image, [torch.Generator(self.device).manual_seed(own) for own in seeds])
         with autocast(self.precision, device=self.device):
             maps = self.network.before(image, self.depth)
         return rounded(maps)
 
-    def _key(self, rows: Int64[ndarray, " sample"], *, sharing: Sharing, strength: float, i_view: int) -> str:
+    def _key(self, rows: Int64[ndarray, " sample"], *, sharing: Sharing, i_view: int | None) -> str:
         if self._state is None:
             self._state = _digest_tensors(self.network.frozen_state(self.depth))
         facts: dict[str, Any] = {
@@ -185,7 +185,7 @@ class FrozenFeatures:
             "facts": self.network.frozen_facts(self.depth),
             "depth": self.depth,
             "bfloat16": uses_bfloat16(self.precision, device=self.device),
-            "view": [sharing.seed, float(strength), i_view] if strength > 0 else None,
+            "view": None if i_view is None else [sharing.seed, float(self.augmentation), i_view, self.flair_dropout],
         }
         return digest_facts(facts)
 

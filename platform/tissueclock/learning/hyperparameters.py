@@ -117,6 +117,12 @@ class Hyperparameters:
         "share what the stages make of them; 0: a new one each epoch, shared with nobody.",
         most=10_000.0,
     )
+    flair_dropout: float = _row(
+        0.0,
+        "How often FLAIR is taken from a hemisphere that is learned from, so that patients without it can be answered "
+        "for; needs the input `flair_present`.",
+        most=0.9,
+    )
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> "Hyperparameters":

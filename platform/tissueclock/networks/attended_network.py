@@ -128,7 +128,8 @@ class AttendedNetwork(StagedNetwork):
     @property
     def sources(self) -> tuple[int, ...]:
         """For each input the series that it is made of: its own, or b0 for the ADC."""
-        found = [[i for i, series in enumerate(SERIES) if name.endswith(series)] for name in self.inputs.channel_names]
+        names = self.inputs.channel_names
+        found = [[i for i, s in enumerate(SERIES) if name.removesuffix("_present").endswith(s)] for name in names]
         return tuple(series[0] if series else 0 for series in found)
 
     def fit_inputs(self, batches: Iterable[Float[Tensor, "batch series slice height width"]]) -> None:

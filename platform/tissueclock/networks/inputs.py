@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tissueclock.channels import SERIES
-from tissueclock.networks.settings import InputName
+from tissueclock.networks.settings import PRESENCE, InputName
 
 _OF_THREE = ("surround", "mirror")
 """Inputs that are one channel for each series."""
@@ -37,7 +37,9 @@ class Inputs(nn.Module):
     Args:
         names: `b0`, `b1000`, `flair`; `adc`, ln(b0 / b1000), which is the apparent diffusion coefficient in
             1e-3 mm2/s but for a constant, each packed series being scaled on its own; `surround`, the series averaged
-            over the 3 x 3 cells around; `mirror`, three log ratios of the series to the patient's other half.
+            over the 3 x 3 cells around; `mirror`, three log ratios of the series to the patient's other half;
+            `flair_present`, 0 where there is FLAIR and -1 where it is 0 everywhere, when all that is made of FLAIR
+            becomes 0, which is what patients who have it are on the mean.
         cell: Pixels along each side of a cell, at least 1; cells are averaged over their brain.
         mirror_cells: Cells along each side over which both halves are averaged before their ratio, odd.
     """
@@ -56,6 +58,8 @@ class Inputs(nn.Module):
             for channel in ([f"{name}_{series}" for series in SERIES] if name in _OF_THREE else [name])
         )
         self.n_channels = len(self.channel_names)
+        self._of_flair = torch.tensor([name.endswith("flair") for name in self.channel_names])
+        self._is_presence = torch.tensor([name == PRESENCE for name in self.channel_names])
         self.register_buffer("mean", torch.zeros(self.n_channels))
         self.register_buffer("sd", torch.ones(self.n_channels))
 
@@ -66,13 +70,16 @@ class Inputs(nn.Module):
 
     def fit(self, batches: Iterable[Float[Tensor, "batch series slice height width"]]) -> None:
         """Sets mean and standard deviation to those over the brain cells of these hemispheres."""
-        n, total, squares = 0, torch.zeros(()), torch.zeros(())
+        n, total, squares = torch.zeros(()), torch.zeros(()), torch.zeros(())
         for batch in batches:
             channels, brain = self.measure(batch)
             voxels = channels.movedim(1, -1)[brain > 0].double().cpu()
-            n, total, squares = n + len(voxels), total + voxels.sum(dim=0), squares + voxels.square().sum(dim=0)
+            shown = self._shown(batch)[:, None, None, None].expand(*brain.shape, -1)[brain > 0].double().cpu()
+            n, total = n + shown.sum(dim=0), total + (shown * voxels).sum(dim=0)
+            squares = squares + (shown * voxels.square()).sum(dim=0)
         mean = total / n
         variance = squares / n - mean.square()
+        mean, variance = mean.masked_fill(self._is_presence, 1.0), variance.masked_fill(self._is_presence, 1.0)
         self.mean.copy_(mean)
         self.sd.copy_(variance.clamp_min(1e-12).sqrt())
 
@@ -87,7 +94,16 @@ class Inputs(nn.Module):
         channels, brain = self.measure(x)
         shape = (1, -1, 1, 1, 1)
         standardised = (channels - self.mean.view(shape)) / self.sd.view(shape)
-        return standardised * brain[:, None], brain
+        shown = brain[:, None] if PRESENCE not in self.names else brain[:, None] * self._shown(x)[..., None, None, None]
+        return standardised * shown, brain
+
+    def _shown(self, x: Float[Tensor, "batch series slice height width"]) -> Float[Tensor, "batch channel"]:
+        """1 for each input that there is something to make of, 0 for FLAIR's of a hemisphere without it."""
+        if PRESENCE not in self.names:
+            return torch.ones(len(x), self.n_channels, dtype=x.dtype, device=x.device)
+        return torch.where(
+            self._of_flair.to(x.device), _present(x)[:, None], torch.ones((), dtype=x.dtype, device=x.device)
+        )
 
     def measure(
         self, x: Float[Tensor, "batch series slice height width"]
@@ -98,6 +114,8 @@ class Inputs(nn.Module):
         for name in self.names:
             if name == "adc":
                 channels.append(_log(own[:, 0:1]) - _log(own[:, 1:2]))
+            elif name == PRESENCE:
+                channels.append(torch.ones_like(own[:, :1]) * _present(x).view(-1, 1, 1, 1, 1))
             elif name == "surround":
                 channels.append(_cells(x[:, :3], size=3 * self._cell, stride=self._cell)[0])
             elif name == "mirror":
@@ -116,6 +134,11 @@ class Inputs(nn.Module):
         )
         ratio = (_log(own) - _log(other)).clamp(-_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO)
         return ratio * ((own_brain > 0) & (other_brain > 0))[:, None]
+
+
+def _present(x: Float[Tensor, "batch series slice height width"]) -> Float[Tensor, " batch"]:
+    """1 where a hemisphere has FLAIR, else 0."""
+    return (x[:, SERIES.index("flair")] != 0).flatten(1).any(dim=1).to(x.dtype)
 
 
 def _log(signal: Tensor) -> Tensor:

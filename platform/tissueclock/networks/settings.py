@@ -4,8 +4,8 @@ A kind's settings are the arguments of its network's constructor that a study ch
 read without it.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Collection, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
@@ -19,7 +19,8 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 AttendedKind = Literal["voxel", "slice", "volume"]
 Stage = Literal["stem", "layer1", "layer2", "layer3", "layer4"]
-InputName = Literal["b0", "b1000", "flair", "adc", "surround", "mirror"]
+InputName = Literal["b0", "b1000", "flair", "adc", "surround", "mirror", "flair_present"]
+PRESENCE: InputName = "flair_present"
 Values = Literal["inputs", "features", "both"]
 RadiomicsModel = Literal["logistic", "svm", "forest"]
 Readout = Literal["attended", "soft_maximum", "noisy_or"]
@@ -30,6 +31,11 @@ _OF_THE_MEAN = ("attn_level", "slice_pooling")
 """What the paper's read-out has and an attended one has not."""
 
 Width = Annotated[int, Field(ge=4, le=256, multiple_of=4)]
+
+
+def can_do_without_flair(inputs: Collection[str]) -> bool:
+    """Whether a network with these inputs can read a patient without FLAIR; empty: it reads the series as they are."""
+    return bool(inputs) and (PRESENCE in inputs or {"flair", "surround", "mirror"}.isdisjoint(inputs))
 
 
 class NetworkSettings(BaseModel):
@@ -56,6 +62,16 @@ class NetworkSettings(BaseModel):
     def attends(self) -> bool:
         """Whether single voxels are attended, over the whole brain; kind `voxel` has no other way."""
         return getattr(self, "readout", "attended") == "attended"
+
+    @property
+    def inputs_read(self) -> tuple[InputName, ...]:
+        """What is seen of a voxel; nothing where single voxels are not attended."""
+        return self.inputs if self.attends else ()
+
+    @property
+    def takes_missing_flair(self) -> bool:
+        """Whether a patient without FLAIR can be read: it is no input, or whether it is there is one."""
+        return can_do_without_flair(self.inputs_read)
 
     @property
     def own_attention(self) -> Attention:
@@ -162,6 +178,8 @@ class RadiomicsSettings(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: Literal["radiomics"] = "radiomics"
+    takes_missing_flair: ClassVar[bool] = False
+
     least_ml: Annotated[float, Field(ge=0.0, le=100.0)] = 0.2
     dilation: Annotated[int, Field(ge=0, le=10)] = 2
 

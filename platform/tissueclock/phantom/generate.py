@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils.parallel import Parallel, delayed
 
+from tissueclock.channels import SERIES
 from tissueclock.cohort.arrayfile import ArrayFile
-from tissueclock.cohort.manifest import LAST_SEEN_WELL, MAX_ONSET_MIN, Patient
+from tissueclock.cohort.manifest import HAS_FLAIR, LAST_SEEN_WELL, MAX_ONSET_MIN, Patient
 from tissueclock.cohort.store import Cohort
 from tissueclock.cohort.writer import CohortWriter
 from tissueclock.errors import CohortError
@@ -43,6 +44,7 @@ def make_phantom(
     n_jobs: int = 1,
     n_held_out: int = 0,
     unknown_onset: float = 0.0,
+    missing_flair: float = 0.0,
 ) -> Cohort:
     """Writes a phantom cohort, whole or not at all.
 
@@ -61,6 +63,7 @@ def make_phantom(
         n_held_out: Further patients, all of them in the holdout: scoring is cheap, and its interval is as wide as the
             holdout is small.
         unknown_onset: The share of the patients not held out of whom the manifest tells no onset; see `hide`.
+        missing_flair: The share of all patients who have no FLAIR, as `pack --allow-missing flair` packs them.
 
     Returns:
         The cohort, opened.
@@ -82,8 +85,10 @@ def make_phantom(
         "lesions": "grown" if lesions is None else lesions.name,
         "permute_onset": permute_onset,
         **({"unknown_onset": unknown_onset} if unknown_onset else {}),
+        **({"missing_flair": missing_flair} if missing_flair else {}),
     }
     told = [Patient(p.participant_id, t, p.lesion.side, {}, {}) for p, t in zip(plans, shown, strict=True)]
+    without_flair = draw_share(told, share=missing_flair, name="missing_flair", seed=seed)
     with CohortWriter(
         folder,
         name=f"phantom {preset.name}",
@@ -94,7 +99,10 @@ def make_phantom(
         source=source,
         held_out=[plan.participant_id for plan in plans[n_patients:]],
     ) as writer:
-        _write_patients(writer, _make_all(plans, grid=grid, preset=preset, n_jobs=n_jobs), shown, grid, seed, progress)
+        made = _make_all(plans, grid=grid, preset=preset, n_jobs=n_jobs)
+        if missing_flair:
+            made = (_take_flair(patient, patient.plan.participant_id in without_flair) for patient in made)
+        _write_patients(writer, made, shown, grid, seed, progress)
     return Cohort.open(folder)
 
 
@@ -158,6 +166,27 @@ def hide(patients: Sequence[Patient], *, share: float, seed: int) -> list[Patien
             extra={**patient.extra, **last_seen},
         )
     return shown
+
+
+def draw_share(patients: Sequence[Patient], *, share: float, name: str, seed: int) -> frozenset[str]:
+    """The ids of a share of the patients, drawn by chance; the number is rounded.
+
+    Raises:
+        CohortError: The share is none; the message calls it by `name`.
+    """
+    if not 0 <= share <= 1:
+        raise CohortError(f"phantom: {name} is {share}; allowed: a share from 0 to 1")
+    order = np.random.default_rng(derive_seed(seed, name)).permutation(len(patients))
+    return frozenset(patients[i].participant_id for i in order[: round(share * len(patients))])
+
+
+def _take_flair(patient: MadePatient, taken: bool) -> MadePatient:
+    told = {**patient.extra, HAS_FLAIR: "no" if taken else "yes"}
+    if not taken:
+        return replace(patient, extra=told)
+    halves = patient.halves.copy()
+    halves[:, SERIES.index("flair")] = 0.0
+    return replace(patient, halves=halves, extra=told)
 
 
 def _make_all(plans: Sequence[PatientPlan], *, grid: Grid, preset: Preset, n_jobs: int) -> Iterator[MadePatient]:

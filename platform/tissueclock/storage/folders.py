@@ -10,6 +10,9 @@ from typing import Any
 from tissueclock.errors import CheckpointError
 from tissueclock.storage.files import digest_file, read_json
 
+WITHOUT_FLAIR = "logit_without_flair"
+"""A column of `holdout.tsv`, where a network can do without: the logit of the same unit, its FLAIR taken away."""
+
 PROMOTED_SCHEMA = 1
 
 

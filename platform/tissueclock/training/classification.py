@@ -18,7 +18,7 @@ from tissueclock.learning.samples import Samples
 from tissueclock.learning.shard import Shard
 from tissueclock.learning.standardising import standardise
 from tissueclock.networks.building import build_network
-from tissueclock.networks.settings import Attention, Readout
+from tissueclock.networks.settings import PRESENCE, Attention, Readout
 from tissueclock.networks.staged import StagedNetwork
 from tissueclock.records import EpochBill, SweepJob, SweepSpec, WeightsFile
 from tissueclock.seeds import derive_seed
@@ -70,6 +70,11 @@ class Classification(QuestionTask):
         network = build_network(
             settings.describe(n_slices=Cohort.open(spec.cohort).shape[0], attention=attention, readout=self.readout)
         )
+        if pinned.get("flair_dropout") and PRESENCE not in settings.inputs_read:
+            raise HyperparameterError(
+                f"phase {spec.phase}: fix flair_dropout is {pinned['flair_dropout']}; {PRESENCE} is not among the "
+                "network's inputs"
+            )
         learned: Learned | None = pinned.get("learned")
         if learned and (attention or settings.attends):  # else trials say whether there is attention
             try:

@@ -5,6 +5,7 @@ can be guessed.
 """
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,7 @@ class Intake:
         preprocessing: The settings of `tissueclock preprocess`; None where images were not made by it (a phantom).
         histogram: The reference study's, `subject` and `quantiles`; None where none was matched.
         typical: Of patients who were not held out; None where they were too few.
+        typical_without_flair: Likewise, of all that is not FLAIR.
         patients: SHA-256 of each patient's id -> of the voxels; the holdout's patients too.
     """
 
@@ -36,6 +38,7 @@ class Intake:
     preprocessing: dict[str, Any] | None
     histogram: dict[str, Any] | None
     typical: Typical | None
+    typical_without_flair: Typical | None
     patients: dict[str, str]
 
     def knows(self, patient: str, voxels: str) -> str | None:
@@ -58,7 +61,8 @@ def write_intake(promoted: PromotedFolder, cohort: Cohort) -> None:
     """
     described = describe_cohort(cohort)
     held_out = {half.patient for half in cohort.table if half.split == "holdout"}
-    seen = [one.figures for patient, one in described.items() if patient not in held_out]
+    seen = {patient: one.figures for patient, one in described.items() if patient not in held_out}
+    whole = {patient.participant_id for patient in cohort.patients if patient.has_flair}
     is_phantom = (cohort.folder / TRUTH).is_dir() or "phantom" in str(dict(cohort.source)).lower()
     write_json(
         promoted.intake,
@@ -69,10 +73,19 @@ def write_intake(promoted: PromotedFolder, cohort: Cohort) -> None:
             "spacing_mm": list(cohort.spacing_mm),
             "preprocessing": cohort.source.get("preprocessing"),
             "histogram": cohort.source.get("histogram"),
-            "typical": find_typical(seen).as_facts() if len(seen) >= 2 * FEWEST else None,
+            "typical": _typical([figures for patient, figures in seen.items() if patient in whole]),
+            "typical_without_flair": _typical([_without_flair(figures) for figures in seen.values()]),
             "patients": {digest_id(patient): one.voxels for patient, one in described.items()},
         },
     )
+
+
+def _typical(patients: Sequence[Mapping[str, float]]) -> dict[str, Any] | None:
+    return find_typical(patients).as_facts() if len(patients) >= 2 * FEWEST else None
+
+
+def _without_flair(figures: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in figures.items() if "flair" not in name}
 
 
 def read_intake(promoted: PromotedFolder) -> Intake:
@@ -87,7 +100,10 @@ def read_intake(promoted: PromotedFolder) -> Intake:
     try:
         n_slices, height, width = (int(n) for n in facts["shape"])
         slice_mm, row_mm, column_mm = (float(mm) for mm in facts["spacing_mm"])
-        typical = None if facts["typical"] is None else Typical.from_facts(facts["typical"])
+        typical, without = (
+            None if (told := facts.get(key)) is None else Typical.from_facts(told)
+            for key in ("typical", "typical_without_flair")
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{promoted.intake}: damaged ({error})") from error
     return Intake(
@@ -97,5 +113,6 @@ def read_intake(promoted: PromotedFolder) -> Intake:
         preprocessing=facts["preprocessing"],
         histogram=facts["histogram"],
         typical=typical,
+        typical_without_flair=without,
         patients=facts["patients"],
     )

@@ -57,6 +57,12 @@ class Restoration(LearningTask):
         """Raises InputError where the first weights are not drawn: the phase is the first of its chain."""
         if spec.inputs.weights != "random":
             raise InputError(f"phase {spec.phase} has weights {spec.inputs.weights!r}; allowed: random")
+        without = [patient.participant_id for patient in Cohort.open(spec.cohort).patients if not patient.has_flair]
+        if without:
+            raise InputError(
+                f"phase {spec.phase} restores FLAIR, which {len(without)} patients have not (first {without[0]}); "
+                "allowed: an arm without it, or a cohort packed without --allow-missing"
+            )
 
     def count_classes(self, spec: SweepSpec) -> dict[str, tuple[int, int]]:
         """Nothing: there are no classes.

@@ -2,11 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 from numpy import ndarray
+from torch import Tensor
 
+from tissueclock.channels import SERIES
 from tissueclock.cohort.folds import make_folds
 from tissueclock.cohort.pairs import HalfReader, with_halves
 from tissueclock.cohort.questions import Question
@@ -14,9 +18,10 @@ from tissueclock.cohort.store import Cohort
 from tissueclock.cohort.table import Hemisphere
 from tissueclock.learning.metrics import classification_metrics
 from tissueclock.learning.samples import Samples
+from tissueclock.networks.settings import can_do_without_flair
 from tissueclock.networks.staged import StagedNetwork
 from tissueclock.storage.files import digest_file, write_json
-from tissueclock.storage.folders import PROMOTED_SCHEMA, PromotedFolder
+from tissueclock.storage.folders import PROMOTED_SCHEMA, WITHOUT_FLAIR, PromotedFolder
 from tissueclock.storage.tsv import write_rows
 from tissueclock.training.attention_share import ATTENTION_IN_LESION, format_figures, look_with_all
 from tissueclock.training.intake import write_intake
@@ -68,6 +73,8 @@ def score(promoted: PromotedFolder, question: Question, cohort: Cohort) -> None:
         figures |= dict(looked.figures) if looked else {}
     if not np.isnan(inside := figures.get(ATTENTION_IN_LESION, np.array(np.nan))).all():
         metrics[ATTENTION_IN_LESION] = float(np.nanmean(inside))
+    if can_do_without_flair(facts["network"].get("inputs", ())):
+        figures = dict(figures) | {WITHOUT_FLAIR: _logits_without_flair(networks, halves, samples.rows)}
     judged = _judged_units(networks, facts, question, cohort)
     write_rows(promoted.validation_scores, columns=list(judged[0]), rows=judged)
     rows = _units(question, table, samples, logits, figures)
@@ -88,6 +95,25 @@ def score(promoted: PromotedFolder, question: Question, cohort: Cohort) -> None:
             **({"looks": looked.facts} if looked else {}),
         },
     )
+
+
+def _logits_without_flair(
+    networks: Sequence[StagedNetwork], view: HalfReader, rows: ndarray
+) -> Float[ndarray, " sample"]:
+    """The logits of the same hemispheres, their FLAIR taken away: what it is worth, on the same patients."""
+    return np.asarray(logits_of_replicas(networks, _NoFlair(view), rows).mean(axis=0))
+
+
+@dataclass(frozen=True, slots=True)
+class _NoFlair:
+    """Hemispheres whose FLAIR is 0, as where it is missing; the other half's, too, where both are read."""
+
+    view: HalfReader
+
+    def read(self, rows: Any) -> Tensor:
+        halves = self.view.read(rows).clone()
+        halves[:, SERIES.index("flair") :: len(SERIES)] = 0
+        return halves
 
 
 def _judged_units(
