@@ -22,7 +22,20 @@ from tissueclock.storage.tsv import read_rows
 
 pytestmark = pytest.mark.e2e
 
-COMMANDS = ("ingest", "preprocess", "pack", "phantom", "plan", "sweep", "status", "report", "predict", "evaluate", "ui")
+COMMANDS = (
+    "ingest",
+    "preprocess",
+    "pack",
+    "phantom",
+    "plan",
+    "sweep",
+    "status",
+    "report",
+    "predict",
+    "evaluate",
+    "ui",
+    "bids",
+)
 HEAVY = {"torch", "ray", "mlflow", "pandas", "matplotlib", "sklearn", "optuna", "numpy", "scipy"}
 
 

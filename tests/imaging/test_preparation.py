@@ -164,6 +164,39 @@ def test_two_runs_at_once_do_not_mix(run: Callable[..., Preparation], raw: Path,
         prepare(raw, tmp_path / "deriv", settings=SETTINGS, run=meanwhile)
 
 
+def test_some_patients_are_prepared_beside_others_who_are_at_work(
+    raw: Path, tmp_path: Path, run: Callable[..., Preparation], runner: Runner
+) -> None:
+    runner.broken["sub-02"] = ImageError("sub-02: broken")
+
+    class Meanwhile(Runner):
+        """While one process is at work on one patient, another comes for others, and a third for all."""
+
+        def __call__(self, *arguments: Any) -> Iterator[tuple[int, TissueclockError | None]]:
+            if self.ran:  # the reference is through
+                assert sorted(run(only=["sub-02", "sub-03"]).kept) == ["sub-01"]
+                with pytest.raises(BusyError):
+                    run()
+            yield from super().__call__(*arguments)
+
+    first = Meanwhile()
+    result = prepare(raw, tmp_path / "deriv", settings=SETTINGS, run=first, only=["sub-04"])
+
+    assert (result.done, result.failed) == (["sub-01", "sub-04"], {})
+    assert first.ran == [("sub-01", None), ("sub-04", "sub-01")]
+    assert runner.ran == [("sub-03", "sub-01"), ("sub-02", "sub-01")]
+    failures = Derivatives(tmp_path / "deriv").failures
+    assert failures.read_text().splitlines()[1:] == ["sub-02\tsub-02: broken"]
+    runner.broken.clear()
+    run(only=["sub-02"])
+    assert failures.read_text().splitlines()[1:] == []
+
+
+def test_a_patient_who_is_asked_for_and_not_there_is_told(run: Callable[..., Preparation]) -> None:
+    with pytest.raises(ImageError, match=r"no sub-09; it has sub-01 to sub-04 \(4\)"):
+        run(only=["sub-02", "sub-09"])
+
+
 def test_lesion_masks_are_found_by_their_names(tmp_path: Path) -> None:
     save(tmp_path / "d" / "sub-01" / "ses-1" / "sub-01_ses-1_msk.nii.gz", toy_head().data)
     save(tmp_path / "d" / "sub-02" / "lesion_mask.nii.gz", toy_head().data)

@@ -72,7 +72,7 @@ def bring_in(
     if Derivatives(source).settings.exists():
         derivatives = Derivatives(source)
     else:
-        settings, reference = _same_way(model, atlas=atlas, atlas_mask=atlas_mask)
+        settings, reference = same_way(model, atlas=atlas, atlas_mask=atlas_mask)
         if not any(path.is_dir() for path in source.glob("sub-*")):
             report = ingest(
                 source,
@@ -90,7 +90,7 @@ def bring_in(
             source, derivatives.path, settings=settings, run=run, reference=reference, progress=told("preprocess")
         )
         refused |= {subject: f"preprocess: {' '.join(str(e).split())}" for subject, e in result.failed.items()}
-        _write_participants(source, derivatives)
+        write_participants(source, derivatives)
         write_quality(derivatives, failed=refused)
     allowed: tuple[SeriesName, ...] = ("flair",) if model.takes_missing_flair else ()
     return _pack(derivatives, work, refused, allow_missing=allowed, progress=told("pack"))
@@ -130,7 +130,7 @@ def _flags(derivatives: Derivatives) -> dict[str, tuple[str, ...]]:
     return {subject: () if text in ("", MISSING) else tuple(text.split("; ")) for subject, text in told.items()}
 
 
-def _write_participants(raw: Path, derivatives: Derivatives) -> None:
+def write_participants(raw: Path, derivatives: Derivatives) -> None:
     """A table for `pack` where the raw folder has none, or one without onset and side: then nothing is known."""
     path = raw / "participants.tsv"
     if path.exists():
@@ -146,7 +146,9 @@ def _write_participants(raw: Path, derivatives: Derivatives) -> None:
     write_rows(derivatives.participants, columns=REQUIRED_COLUMNS, rows=rows)
 
 
-def _same_way(model: Model, *, atlas: Path | None, atlas_mask: Path | None) -> tuple[Settings, Reference | None]:
+def same_way(
+    model: Model, *, atlas: Path | None = None, atlas_mask: Path | None = None
+) -> tuple[Settings, Reference | None]:
     """How the model's own cohort was preprocessed, and whose histogram it has.
 
     Raises:

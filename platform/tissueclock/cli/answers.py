@@ -53,7 +53,7 @@ def predict(
 ) -> None:
     """Answer for patients, of unknown onset or known: hemisphere, probabilities, or a refusal. Research only."""
     with console.status("reading the model"):
-        asked = _read_model(model, arm=arm, tracking_uri=tracking_uri, out=out)
+        asked = read_model(model, arm=arm, tracking_uri=tracking_uri, out=out)
 
     from tissueclock.answering.answers import Answer, answer_cohort
     from tissueclock.cohort.store import Cohort
@@ -110,7 +110,7 @@ def evaluate(
 ) -> None:
     """Validate a model on patients who took no part: the comparison's figures, by group, beside its own holdout's."""
     with console.status("reading the model"):
-        asked = _read_model(model, arm=arm, tracking_uri=tracking_uri, out=out)
+        asked = read_model(model, arm=arm, tracking_uri=tracking_uri, out=out)
 
     from tissueclock.answering.evaluating import evaluate as evaluate_model
     from tissueclock.answering.evaluating import write_evaluation
@@ -148,7 +148,7 @@ def _evaluation_table(evaluations: "list[Evaluation]") -> Table:
     return table
 
 
-def _read_model(model: str, *, arm: str | None, tracking_uri: str | None, out: Path) -> "Model":
+def read_model(model: str, *, arm: str | None, tracking_uri: str | None, out: Path) -> "Model":
     """The model that a word names."""
     from tissueclock.storage.folders import PromotedFolder, StudyFolder
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from tissueclock import __version__
-from tissueclock.cli import answers, phantom, scans, study
+from tissueclock.cli import answers, bids, phantom, scans, study
 from tissueclock.cli.console import say
 from tissueclock.errors import BusyError, InputError, StorageError, TissueclockError
 
@@ -40,6 +40,7 @@ for _command in (
     study.ui,
 ):
     app.command()(_command)
+app.command(context_settings={"allow_extra_args": True})(bids.bids)  # --participant-label 01 02
 
 
 def main() -> NoReturn:

@@ -165,7 +165,7 @@ def preprocess(
     say(f"  look at {folder.quality_page}, and write yes into the exclude column of {folder.quality_table.name}")
     if result.done or result.kept:
         say(f"  next: tissueclock pack {target} COHORT")
-    _end(result)
+    end(result)
 
 
 def pack(
@@ -273,7 +273,7 @@ def _say_excluded(judged: "Sequence[JudgedPatient]", *, reference: str | None) -
         say(f"everybody has the histogram of {reference}, who is excluded: give --reference another", style="yellow")
 
 
-def _end(result: "Preparation") -> None:
+def end(result: "Preparation") -> None:
     """Exit code 2 where what a patient brought is wrong, 1 where something else failed."""
     others = [error for error in result.failed.values() if not isinstance(error, InputError)]
     if others:

@@ -128,6 +128,11 @@ class Derivatives:
         """Held by the process that is at work on the folder."""
         return self.path / ".lock"
 
+    @property
+    def common_lock(self) -> Path:
+        """Held, for a moment, by who writes what all patients share."""
+        return self.path / ".common.lock"
+
     def patient(self, subject: str) -> PatientFolder:
         """The folder of a patient."""
         return PatientFolder(self.path / subject, subject)

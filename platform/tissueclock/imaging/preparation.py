@@ -3,13 +3,14 @@
 Runs nothing itself: it is handed what runs `preprocess_patient` for many. Running again goes on.
 """
 
+import contextlib
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast, get_args
 
-from tissueclock.errors import ImageError, TissueclockError
+from tissueclock.errors import CohortError, ImageError, TissueclockError
 from tissueclock.imaging.dataset import write_description
 from tissueclock.imaging.derivatives import SCHEMA, Derivatives, read_facts
 from tissueclock.imaging.exclusion import Said, decide, reason_to_exclude
@@ -18,11 +19,13 @@ from tissueclock.imaging.quality_table import read_exclusions
 from tissueclock.imaging.raw import Duplicates, list_subjects
 from tissueclock.imaging.settings import Reference, Settings
 from tissueclock.storage.files import atomic_path, clear_remains, digest_facts, write_json
-from tissueclock.storage.locks import hold
+from tissueclock.storage.locks import hold, wait_for
 from tissueclock.storage.tsv import read_rows, write_rows
 
 Runner = Callable[[Callable[[PatientJob], None], Sequence[PatientJob]], Iterable[tuple[int, TissueclockError | None]]]
 """Does each job once, in whatever order and place, and tells which has ended and how."""
+
+_FAILED = ("participant_id", "reason")
 
 
 @dataclass(slots=True)
@@ -50,6 +53,7 @@ def prepare(
     lesions: Path | None = None,
     brain_masks: Path | None = None,
     duplicates: Path | None = None,
+    only: Sequence[str] | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Preparation:
     """Preprocesses every patient of a raw folder who is not done yet.
@@ -66,14 +70,16 @@ def prepare(
             are found here.
         duplicates: A table, `participant_id` and `take` (`first`, `last` or `refuse`), for patients of whom the
             settings' `duplicates` is not to hold.
+        only: These patients of the folder, and whose histogram everybody gets; other processes may be at work on
+            others at the same time. None: all, and nobody else may be at work.
         progress: Told how many of how many are done, and who was the last.
 
     Returns:
         Who was done, kept or failed; one bad patient does not stop the others.
 
     Raises:
-        ImageError: The folder holds no patient, or a setting, the reference, the table of duplicates or a word in
-            `qc.tsv` is wrong.
+        ImageError: The folder holds no patient, or not one of `only`, or a setting, the reference, the table of
+            duplicates or a word in `qc.tsv` is wrong.
         BusyError: Another process is at work on the target.
         StorageError: The target cannot be written.
     """
@@ -81,30 +87,35 @@ def prepare(
     facts = settings.as_facts()
     if isinstance(reference, str) and reference not in subjects:
         raise ImageError(f"--reference is {reference}; {raw} has {subjects[0]} to {subjects[-1]} ({len(subjects)})")
+    if only is not None and (unknown := sorted(set(only) - set(subjects))):
+        raise ImageError(f"{raw}: no {unknown[0]}; it has {subjects[0]} to {subjects[-1]} ({len(subjects)})")
+    chosen = subjects if only is None else tuple(subject for subject in subjects if subject in only)
     masks = {} if lesions is None else find_lesions(lesions, subjects)
     if brain_masks is not None and not brain_masks.is_dir():
         raise ImageError(f"{brain_masks}: no such folder; derivatives with sub-*/ and brain masks are needed")
     taken = {} if duplicates is None else read_taken(duplicates, subjects)
     folder = Derivatives(target)
     said = read_exclusions(folder)  # a wrong word in it is said now, not after the last patient
-    with hold(folder.lock, what="folder"):
-        clear_remains(folder.path)
-        write_description(target, name="preprocessed", kind="derivative", command="tissueclock preprocess")
-        write_json(folder.settings, {"schema": SCHEMA, **facts})
-        work = _Work(raw, folder, settings, masks, brain_masks, taken, said, run, progress, len(subjects))
-        histogram = None
-        if isinstance(reference, Reference):
-            _write_reference(folder, reference, settings_digest=digest_facts(facts))
-            work.run_all(subjects, reference)
-        else:
-            if settings.matching:
-                histogram = work.find_reference(subjects, asked=reference, settings_digest=digest_facts(facts))
-            own = None if histogram is None else histogram.subject
-            work.run_all([subject for subject in subjects if subject != own], histogram)
-        _write_failures(folder, work.result.failed)
-        if (participants := raw / "participants.tsv").exists():
-            with atomic_path(folder.participants) as temporary:  # as it is: whether it can be read, `pack` says
-                shutil.copyfile(participants, temporary)
+    with hold(folder.lock, what="folder", shared=only is not None):
+        if only is None:
+            clear_remains(folder.path)
+        work = _Work(raw, folder, settings, masks, brain_masks, taken, said, run, progress, len(chosen))
+        with wait_for(folder.common_lock):
+            write_description(target, name="preprocessed", kind="derivative", command="tissueclock preprocess")
+            write_json(folder.settings, {"schema": SCHEMA, **facts})
+            histogram = reference if isinstance(reference, Reference) else None
+            if histogram is not None:
+                _write_reference(folder, histogram, settings_digest=digest_facts(facts))
+            elif settings.matching:
+                asked = cast("str | None", reference)
+                histogram = work.find_reference(subjects, asked=asked, settings_digest=digest_facts(facts))
+        own = None if histogram is None or histogram is reference else histogram.subject
+        work.run_all([subject for subject in chosen if subject != own], histogram)
+        with wait_for(folder.common_lock):
+            _write_failures(folder, work.result, keep_others=only is not None)
+            if (participants := raw / "participants.tsv").exists():
+                with atomic_path(folder.participants) as temporary:  # as it is: whether it can be read, `pack` says
+                    shutil.copyfile(participants, temporary)
     return work.result
 
 
@@ -266,8 +277,12 @@ def _write_reference(folder: Derivatives, reference: Reference, *, settings_dige
     write_json(folder.reference, {"schema": SCHEMA, "settings_digest": settings_digest, **reference.as_facts()})
 
 
-def _write_failures(folder: Derivatives, failed: Mapping[str, TissueclockError]) -> None:
-    rows = [{"participant_id": subject, "reason": " ".join(str(error).split())} for subject, error in failed.items()]
-    write_rows(
-        folder.failures, columns=("participant_id", "reason"), rows=sorted(rows, key=lambda r: r["participant_id"])
-    )
+def _write_failures(folder: Derivatives, result: Preparation, *, keep_others: bool) -> None:
+    told = {subject: " ".join(str(error).split()) for subject, error in result.failed.items()}
+    if keep_others and folder.failures.exists():
+        with contextlib.suppress(CohortError):  # nobody had failed
+            before = read_rows(folder.failures, required=_FAILED)
+            told = {row.cells["participant_id"]: row.cells["reason"] for row in before} | told
+        told = {subject: reason for subject, reason in told.items() if subject not in {*result.done, *result.kept}}
+    rows = [dict(zip(_FAILED, line, strict=True)) for line in sorted(told.items())]
+    write_rows(folder.failures, columns=_FAILED, rows=rows)

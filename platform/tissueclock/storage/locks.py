@@ -15,15 +15,16 @@ _POLL_S = 0.05
 
 
 @contextlib.contextmanager
-def hold(lock: Path, *, what: str) -> Iterator[None]:
+def hold(lock: Path, *, what: str, shared: bool = False) -> Iterator[None]:
     """Holds a lock for this process; the file's folder is made where it is missing.
 
     Args:
         lock: The file.
         what: What a busy process is at work on, for the message: `study`, `folder`.
+        shared: Whether others who share it may hold it, too.
 
     Raises:
-        BusyError: Another process holds it.
+        BusyError: Another process holds it, or others share what is wanted for this one alone.
         StorageError: The folder cannot be written.
     """
     try:
@@ -32,7 +33,7 @@ def hold(lock: Path, *, what: str) -> Iterator[None]:
     except OSError as error:
         raise StorageError(f"{lock.parent}: cannot be written ({error.strerror})") from error
     with stream:
-        if not try_lock(stream, wait_s=_WAIT_S):  # `is_held` holds it for an instant
+        if not try_lock(stream, wait_s=_WAIT_S, shared=shared):  # `is_held` holds it for an instant
             stream.seek(0)
             who = stream.read().strip()
             raise BusyError(f"{lock.parent}: process {who} is at work on this {what}")
@@ -50,12 +51,12 @@ def wait_for(lock: Path) -> Iterator[None]:
         yield
 
 
-def try_lock(stream: IO[Any], *, wait_s: float) -> bool:
+def try_lock(stream: IO[Any], *, wait_s: float, shared: bool = False) -> bool:
     """Locks an open file until it is closed; whether that was to be had within `wait_s` seconds."""
     until = time.monotonic() + wait_s
     while True:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(stream, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > until:
                 return False

@@ -18,7 +18,7 @@ from tissueclock.cohort.store import Cohort
 from tissueclock.cohort.table import Hemisphere
 from tissueclock.learning.metrics import classification_metrics
 from tissueclock.learning.samples import Samples
-from tissueclock.networks.settings import can_do_without_flair
+from tissueclock.networks.settings import PRESENCE
 from tissueclock.networks.staged import StagedNetwork
 from tissueclock.storage.files import digest_file, write_json
 from tissueclock.storage.folders import PROMOTED_SCHEMA, WITHOUT_FLAIR, PromotedFolder
@@ -73,11 +73,12 @@ def score(promoted: PromotedFolder, question: Question, cohort: Cohort) -> None:
         figures |= dict(looked.figures) if looked else {}
     if not np.isnan(inside := figures.get(ATTENTION_IN_LESION, np.array(np.nan))).all():
         metrics[ATTENTION_IN_LESION] = float(np.nanmean(inside))
-    if can_do_without_flair(facts["network"].get("inputs", ())):
-        figures = dict(figures) | {WITHOUT_FLAIR: _logits_without_flair(networks, halves, samples.rows)}
+    by_name = {"logit": logits}
+    if PRESENCE in facts["network"].get("inputs", ()):
+        by_name[WITHOUT_FLAIR] = _logits_without_flair(networks, halves, samples.rows)
     judged = _judged_units(networks, facts, question, cohort)
     write_rows(promoted.validation_scores, columns=list(judged[0]), rows=judged)
-    rows = _units(question, table, samples, logits, figures)
+    rows = _units(question, table, samples, by_name, figures)
     write_rows(promoted.holdout_scores, columns=list(rows[0]), rows=rows)
     write_intake(promoted, cohort)
     write_json(
@@ -133,7 +134,7 @@ def _judged_units(
         fold_of |= {cohort.table[row].patient: i_fold + 1 for row in samples.rows.tolist()}
     judged = samples_of(question, cohort.table, halves, sorted(logits))
     mean = np.array([logits[row] for row in judged.rows.tolist()])
-    units = _units(question, cohort.table, judged, mean, {})
+    units = _units(question, cohort.table, judged, {"logit": mean}, {})
     return [{**unit, "fold": str(fold_of[unit["patient"]])} for unit in units]
 
 
@@ -141,10 +142,10 @@ def _units(
     question: Question,
     table: Sequence[Hemisphere],
     samples: Samples,
-    logits: ndarray,
+    logits: Mapping[str, ndarray],
     figures: Mapping[str, ndarray],
 ) -> list[dict[str, str]]:
-    """One row a unit; a patient's logit and figures are means over the hemispheres that take part."""
+    """One row a unit; a patient's logits and figures are means over the hemispheres that take part."""
     positions: dict[str, list[int]] = defaultdict(list)
     for i, row in enumerate(samples.rows):
         half = table[int(row)]
@@ -154,7 +155,7 @@ def _units(
             "unit": unit,
             "patient": table[int(samples.rows[own[0]])].patient,
             "label": str(int(samples.labels[own[0]])),
-            "logit": repr(float(np.mean(logits[own], dtype=np.float64))),
+            **{name: repr(float(np.mean(each[own], dtype=np.float64))) for name, each in logits.items()},
             **format_figures(figures, own),
         }
         for unit, own in positions.items()
