@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[cluster]" --group dev
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[cluster,dicom]" --group dev
 	touch $(STAMP)
 
 demo: $(STAMP)

@@ -9,6 +9,7 @@ from tissueclock.answering.model import Model
 from tissueclock.channels import SeriesName
 from tissueclock.cohort.manifest import REQUIRED_COLUMNS
 from tissueclock.cohort.store import Cohort
+from tissueclock.cohort.writer import FACTS
 from tissueclock.errors import CohortError, ImageError, InputError, NobodyLeftError
 from tissueclock.grid import make_grid
 from tissueclock.imaging.bvalues import BValues
@@ -73,11 +74,11 @@ def bring_in(
         derivatives = Derivatives(source)
     else:
         settings, reference = same_way(model, atlas=atlas, atlas_mask=atlas_mask)
-        if not any(path.is_dir() for path in source.glob("sub-*")):
+        if is_dicom(source):
             report = ingest(
                 source,
                 work / "bids",
-                key_file=work / "bids_key.tsv",
+                key_file=key_file(work),
                 b_values=settings.b_values,
                 progress=told("files"),
             )
@@ -94,6 +95,17 @@ def bring_in(
         write_quality(derivatives, failed=refused)
     allowed: tuple[SeriesName, ...] = ("flair",) if model.takes_missing_flair else ()
     return _pack(derivatives, work, refused, allow_missing=allowed, progress=told("pack"))
+
+
+def is_dicom(source: Path) -> bool:
+    """Whether a folder is taken for one of DICOM: it is no packed cohort, no derivatives, and has no `sub-*/`."""
+    packed_or_prepared = (source / FACTS).exists() or Derivatives(source).settings.exists()
+    return not packed_or_prepared and not any(path.is_dir() for path in source.glob("sub-*"))
+
+
+def key_file(work: Path) -> Path:
+    """Where `bring_in` keeps who is who of a folder of DICOM: private."""
+    return work / "bids_key.tsv"
 
 
 def _pack(

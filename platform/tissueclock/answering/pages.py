@@ -57,8 +57,8 @@ def write_table(path: Path, answers: Sequence[Answer], *, flags: Mapping[str, Se
 
 def draw_patient(
     series: Float[ndarray, "series slice height width"], map_: Float[ndarray, "slice height width"] | None, *, kind: str
-) -> str:
-    """The hemisphere's three series, and where the network looked, on the slice that it looked at most: a data URI.
+) -> bytes:
+    """The hemisphere's three series, and where the network looked, on the slice that it looked at most: a PNG.
 
     Args:
         series: 0 outside the brain.
@@ -79,7 +79,7 @@ def draw_patient(
         axes.set_axis_off()
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
-    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
+    return stream.getvalue()
 
 
 def write_pages(
@@ -87,7 +87,7 @@ def write_pages(
     answers: Sequence[Answer],
     *,
     flags: Mapping[str, Sequence[str]],
-    images: Mapping[str, str],
+    images: Mapping[str, bytes],
     model: str,
     cohort: Mapping[str, object],
     error_rate: float,
@@ -99,7 +99,7 @@ def write_pages(
         out: The folder.
         answers: Of all patients.
         flags: More of them by patient.
-        images: A data URI by patient.
+        images: A PNG by patient.
         model: What answered.
         cohort: That it was trained on: `name`, `is_phantom`.
         error_rate: At which something was told.
@@ -126,7 +126,8 @@ def write_pages(
     }
     page = environment.get_template("patient.html.j2")
     for answer in answers:
-        image = images.get(answer.patient, "")
+        png = images.get(answer.patient)
+        image = f"data:image/png;base64,{base64.b64encode(png).decode()}" if png else ""
         write_text(out / PATIENTS / f"{answer.patient}.html", page.render(answer=answer, image=image, **said))
     write_text(out / INDEX, environment.get_template("index.html.j2").render(answers=answers, **said))
 

@@ -1,5 +1,6 @@
 """The commands on what a study promoted: `predict`, for patients; `evaluate`, on others with known onsets."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,6 +30,8 @@ TrackingUri = Annotated[
     str | None, typer.Option(help="Of a registered model: the tracker. Default: MLFLOW_TRACKING_URI.")
 ]
 _MOST_LISTED = 12
+WORK = "work"
+"""What `predict` makes on the way to answers, below OUT; a second run goes on with it."""
 
 
 def predict(
@@ -45,6 +48,10 @@ def predict(
         float, typer.Option(min=0.001, max=0.5, help="How often a wrong yes or no may be told, in each class.")
     ] = 0.1,
     tracking_uri: TrackingUri = None,
+    dicom_out: Annotated[
+        bool,
+        typer.Option("--dicom-out", help="Also a DICOM structured report and picture a patient, of an INPUT of DICOM."),
+    ] = False,
     atlas: Annotated[Path | None, typer.Option(help="Yours, where the model's cohort was registered to it.")] = None,
     atlas_mask: Annotated[Path | None, typer.Option(help="Its brain mask.")] = None,
     memory_mb: Annotated[int, typer.Option(min=200, help="Reserved for each patient at work.")] = 1500,
@@ -52,6 +59,8 @@ def predict(
     cpus: Annotated[int | None, typer.Option(min=1, help="CPUs of a cluster started here; default: all.")] = None,
 ) -> None:
     """Answer for patients, of unknown onset or known: hemisphere, probabilities, or a refusal. Research only."""
+    if dicom_out:
+        _check_dicom_out(source)
     with console.status("reading the model"):
         asked = read_model(model, arm=arm, tracking_uri=tracking_uri, out=out)
 
@@ -60,7 +69,8 @@ def predict(
     from tissueclock.cohort.writer import FACTS
 
     cohort: Cohort | None = None
-    refused, flags = {}, {}
+    refused: Mapping[str, str] = {}
+    flags: Mapping[str, tuple[str, ...]] = {}
     if (source / FACTS).exists():
         cohort = Cohort.open(source)
     else:
@@ -69,16 +79,16 @@ def predict(
         with on_ray(ray_address, cpus) as run, show_progress("patients") as told:
             incoming = bring_in(
                 source,
-                out / "work",
+                out / WORK,
                 model=asked,
                 run=lambda function, jobs: run(function, jobs, memory_mb=memory_mb),
                 atlas=atlas,
                 atlas_mask=atlas_mask,
                 progress=lambda step, done, total: told(done, total, step),
             )
-        cohort, refused, flags = incoming.cohort, dict(incoming.refused), dict(incoming.flags)
+        cohort, refused, flags = incoming.cohort, incoming.refused, incoming.flags
     answers = [Answer(subject, refusal) for subject, refusal in sorted(refused.items())]
-    images: dict[str, str] = {}
+    images: dict[str, bytes] = {}
     if cohort is not None:
         with console.status("answering"):
             found = answer_cohort(asked, cohort, error_rate=error_rate)
@@ -87,11 +97,57 @@ def predict(
     if not answers:
         raise InputError(f"{source}: nobody found to answer for")
     _write(asked, answers, flags, images, out=out, error_rate=error_rate)
+    if dicom_out:
+        _write_dicom(source, out, answers, flags, images, model=asked.name, error_rate=error_rate)
+    _say_answers(answers, out)
+
+
+def _say_answers(answers: "list[Answer]", out: Path) -> None:
     n_refused = sum(bool(answer.refusal) for answer in answers)
     for answer in [answer for answer in answers if answer.refusal][:_MOST_LISTED]:
         say(f"refused: {answer.patient}: {answer.refusal}", style="yellow")
     say(f"{out}: {len(answers) - n_refused} patients answered for, {n_refused} refused; research only")
     say(f"  look at {out / 'index.html'}; the table is {out / 'answers.tsv'}")
+
+
+def _check_dicom_out(source: Path) -> None:
+    """Raises InputError where no DICOM can be written: told before anybody is registered."""
+    from tissueclock.answering.incoming import is_dicom
+    from tissueclock.imaging.dicom.reporting import need_highdicom
+
+    need_highdicom()
+    if source.is_dir() and not is_dicom(source):
+        raise InputError(f"{source}: --dicom-out needs a folder of DICOM: its headers name patient and study")
+
+
+def _write_dicom(
+    source: Path,
+    out: Path,
+    answers: "list[Answer]",
+    flags: Mapping[str, Sequence[str]],
+    images: Mapping[str, bytes],
+    *,
+    model: str,
+    error_rate: float,
+) -> None:
+    from tissueclock.answering.incoming import key_file
+    from tissueclock.imaging.dicom.reporting import Finding, taken_files, write_answer
+
+    files = taken_files(source, key_file(out / WORK))
+    for answer in answers:
+        if answer.refusal or answer.hemisphere is None:
+            continue
+        write_answer(
+            out / "dicom" / answer.patient,
+            files[answer.patient],
+            hemisphere=answer.hemisphere,
+            findings=[Finding(each.onset_before_min, each.probability, each.told) for each in answer.onset],
+            remarks=[*answer.flags, *flags.get(answer.patient, ())],
+            model=model,
+            error_rate=error_rate,
+            picture=images.get(answer.patient),
+        )
+    say(f"  DICOM: {out / 'dicom'}; names and dates in it are the patients' own")
 
 
 def evaluate(
@@ -156,7 +212,7 @@ def read_model(model: str, *, arm: str | None, tracking_uri: str | None, out: Pa
         from tissueclock.answering.model import model_of_checkpoint
         from tissueclock.tracking.download import fetch_model
 
-        return model_of_checkpoint(PromotedFolder(fetch_model(model, tracking_uri, out / "work" / "model")))
+        return model_of_checkpoint(PromotedFolder(fetch_model(model, tracking_uri, out / WORK / "model")))
 
     path = Path(model)
     if path.is_file():
@@ -177,7 +233,7 @@ def read_model(model: str, *, arm: str | None, tracking_uri: str | None, out: Pa
     return model_of_arm(folder, arm)
 
 
-def _draw(model: "Model", cohort: Any, answers: "list[Answer]") -> dict[str, str]:
+def _draw(model: "Model", cohort: Any, answers: "list[Answer]") -> dict[str, bytes]:
     from tissueclock.answering.looking import look_at_rows
     from tissueclock.answering.pages import draw_patient
 
@@ -190,7 +246,7 @@ def _draw(model: "Model", cohort: Any, answers: "list[Answer]") -> dict[str, str
 
 
 def _write(
-    model: "Model", answers: "list[Answer]", flags: Any, images: dict[str, str], *, out: Path, error_rate: float
+    model: "Model", answers: "list[Answer]", flags: Any, images: dict[str, bytes], *, out: Path, error_rate: float
 ) -> None:
     from tissueclock.answering.model import describe_coverage
     from tissueclock.answering.pages import TABLE, write_pages, write_table
