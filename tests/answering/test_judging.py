@@ -21,7 +21,7 @@ def test_a_wrong_answer_is_told_as_often_as_asked_for_in_each_class(error_rate: 
     missed: dict[bool, list[float]] = {True: [], False: []}
     for _ in range(100):
         scores, new = drawn(150, rng), drawn(150, rng)
-        judges = Judges(scores, np.zeros(150, dtype=np.int64), 1.0)
+        judges = Judges(scores, np.zeros(150, dtype=np.int64), 1.0, 1.0)
         for label in (True, False):
             logits = new.logits[new.labels == label]
             credible = np.array([judges.credibility(np.array([logit]))[int(label)] for logit in logits])
@@ -34,7 +34,7 @@ def test_each_fold_is_held_against_its_own_judges() -> None:
     labels = np.array([False, True] * 4)
     names = tuple(f"p{i}" for i in range(8))
     logits = np.array([-1.0, 1.0, -1.0, 1.0, 9.0, 11.0, 9.0, 11.0])  # the second fold's say 10 more
-    judges = Judges(Scores(names, names, labels, logits), np.array([0, 0, 0, 0, 1, 1, 1, 1]), 1.0)
+    judges = Judges(Scores(names, names, labels, logits), np.array([0, 0, 0, 0, 1, 1, 1, 1]), 1.0, 1.0)
     no, yes = judges.credibility(np.array([2.0, 12.0]))
     assert (no, yes) == (1 / 5, 1.0)
 
@@ -48,7 +48,7 @@ def test_what_is_told_is_what_alone_is_credible(no: float, yes: float, error_rat
 
 def test_coverage_counts_wrong_answers_and_answers() -> None:
     rng = np.random.default_rng(3)
-    judges = Judges(drawn(400, rng), np.zeros(400, dtype=np.int64), 1.0)
+    judges = Judges(drawn(400, rng), np.zeros(400, dtype=np.int64), 1.0, 1.0)
     found = measure_coverage(judges, drawn(2000, rng), error_rate=0.1)
     assert found.right.value == pytest.approx(0.9, abs=0.03)
     assert 0.3 < found.told.value < 0.9
@@ -63,4 +63,18 @@ def test_the_temperature_of_sides_is_that_of_differences_of_one_sided_patients()
     patients = tuple(f"p{i}" for i in range(n) for _ in range(2))
     labels = np.array([own for each in left.tolist() for own in (each, not each)])
     logits = np.array([half for each in (gain * odds).tolist() for half in (each, 0.0)])
-    assert fit_side_temperature(Scores(units, patients, labels, logits)) == pytest.approx(gain, rel=0.1)
+    scores = Scores(units, patients, labels, logits)
+    assert fit_side_temperature(scores, scores) == pytest.approx(gain, rel=0.1)
+
+
+def test_similar_patients_are_the_nearest_of_known_onset() -> None:
+    logits, ratio = np.array([0.0, 1.0, 2.0, 3.0]), np.array([1.0, 1.1, 1.2, np.nan])
+    names = tuple(f"p{i}" for i in range(4))
+    judges = Judges(
+        Scores(names, names, logits > 1, logits), np.zeros(4, dtype=np.int64), 1.0, 1.0,
+        {"rFLAIR": ratio}, np.array([300.0, np.nan, 100.0, 50.0]),
+    )  # fmt: skip
+    found = judges.find_similar({"logit": 1.1, "rFLAIR": 1.11}, n=5)
+    assert [each.onset_min for each in found] == [100.0, 300.0]  # one has no onset, one no ratio
+    assert found[0].figures == {"logit": 2.0, "rFLAIR": 1.2}
+    assert [each.onset_min for each in judges.find_similar({"logit": 2.9}, n=2)] == [50.0, 100.0]

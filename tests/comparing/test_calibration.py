@@ -1,5 +1,7 @@
 """Calibration, operating points and agreement against other libraries and worked values."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import expit
@@ -7,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import auc, brier_score_loss, precision_recall_curve
 
 from tissueclock.comparing.agreement import estimate_kappa
-from tissueclock.comparing.calibration import fit_temperature, measure_calibration, net_benefit
+from tissueclock.comparing.calibration import fit_temperature, measure_calibration, net_benefit, temperature_of_mean
 from tissueclock.comparing.operating import measure_operating, youden_threshold
 from tissueclock.comparing.scores import Scores
 
@@ -126,3 +128,22 @@ def test_fleiss_kappa_of_the_worked_example() -> None:
     assert kappa.value == pytest.approx(0.210, abs=5e-4)
     assert kappa.interval.low < 0.21 < kappa.interval.high
     assert estimate_kappa(np.array([[3, 0], [3, 0]])) is None  # nobody ever said no
+
+
+@pytest.mark.parametrize("noise", [0.3, 1.5, 3.0])
+def test_the_mean_over_folds_is_told_at_a_temperature_of_its_own(noise: float) -> None:
+    rng = np.random.default_rng(11)
+    n, n_folds = 40_000, 5
+    labels = rng.random(n) < 0.4
+    odds = 2.0 * rng.standard_normal(n) + 2.0 * (2 * labels - 1)  # normal, variance twice the mean: log-odds
+    by_fold = odds + rng.normal(0, noise, (n_folds, n))  # each fold's networks err on their own
+    names = tuple(f"p{i}" for i in range(n))
+    judges = Scores(names, names, labels, by_fold[rng.integers(0, n_folds, n), np.arange(n)])
+    holdout = Scores(names, names, labels, by_fold.mean(axis=0), by_fold)
+
+    one = fit_temperature(judges)
+    of_the_mean = temperature_of_mean(one, judges=judges, others=holdout)
+
+    assert of_the_mean == pytest.approx(fit_temperature(holdout), rel=0.05)
+    assert one > of_the_mean
+    assert temperature_of_mean(one, judges=judges, others=replace(holdout, by_fold=None)) == one

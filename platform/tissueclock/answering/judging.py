@@ -6,7 +6,8 @@ References:
     Vovk 2015 (cross-conformal: each fold by its own networks), doi 10.1007/s10472-013-9368-4.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -14,14 +15,30 @@ from jaxtyping import Float, Int64
 from numpy import ndarray
 from scipy.special import expit
 
-from tissueclock.comparing.calibration import fit_temperature
+from tissueclock.cohort.typical import FEWEST, Typical, find_typical
+from tissueclock.comparing.calibration import fit_temperature, temperature_of_mean
 from tissueclock.comparing.scores import Scores, read_scores
 from tissueclock.comparing.statistics import Rate, estimate_rate
 from tissueclock.errors import CheckpointError
-from tissueclock.storage.folders import PromotedFolder
+from tissueclock.storage.folders import ONSET_MIN, SEEN, PromotedFolder
 from tissueclock.storage.tsv import read_rows
 
 Told = Literal["yes", "no", "cannot tell"]
+
+
+@dataclass(frozen=True, slots=True)
+class Similar:
+    """A patient of known onset in whom the networks saw something similar.
+
+    Attributes:
+        onset_min: Minutes.
+        distance: In standard deviations, the root mean square over the figures.
+        figures: The logit, and what was seen.
+    """
+
+    onset_min: float
+    distance: float
+    figures: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,16 +48,54 @@ class Judges:
     Attributes:
         scores: Their logits.
         folds: Which of the checkpoint's folds each validated, from 0.
-        temperature: What logits are divided by, to be log-odds.
+        temperature: What the mean logit of all folds is divided by, to be log-odds.
+        fold_temperature: What the logit of one fold's networks is.
+        seen: What their networks saw of each, by name; NaN where it cannot be said. Empty where they attend to nothing.
+        onset_min: Of each, minutes; NaN where it is not known, or was not written.
     """
 
     scores: Scores
     folds: Int64[ndarray, " unit"]
     temperature: float
+    fold_temperature: float
+    seen: Mapping[str, Float[ndarray, " unit"]] = field(default_factory=dict)
+    onset_min: Float[ndarray, " unit"] | None = None
 
     def probability(self, logit: float) -> float:
-        """The calibrated probability of yes: that which the report holds against the holdout."""
+        """The calibrated probability of yes for the mean logit of all folds: what the report judges on the holdout."""
         return float(expit(logit / self.temperature))
+
+    def probability_of_fold(self, logit: float) -> float:
+        """The same for the logit of one fold's networks."""
+        return float(expit(logit / self.fold_temperature))
+
+    def find_typical(self, names: Sequence[str]) -> Typical | None:
+        """What of the logit and these figures is typical of the judges; None where they are too few."""
+        told = self._figures(names)
+        rows = [{name: float(own[i]) for name, own in told.items()} for i in range(len(self.scores.units))]
+        return find_typical(rows) if len(rows) >= 2 * FEWEST else None
+
+    def find_similar(self, figures: Mapping[str, float], *, n: int) -> tuple[Similar, ...]:
+        """The judges of known onset whose logit and figures are nearest, in standard deviations; the nearest first.
+
+        Args:
+            figures: The patient's `logit` and what the networks saw, by name.
+            n: At most so many.
+        """
+        if self.onset_min is None:
+            return ()
+        told = self._figures([name for name in self.seen if name in figures])
+        z = [(own - figures[name]) / max(float(np.nanstd(own)), 1e-6) for name, own in told.items()]
+        distances = np.sqrt(np.mean(np.square(z), axis=0))
+        distances[~np.isfinite(distances) | ~np.isfinite(self.onset_min)] = np.inf
+        nearest = [int(i) for i in np.argsort(distances, kind="stable")[:n] if np.isfinite(distances[i])]
+        return tuple(
+            Similar(float(self.onset_min[i]), float(distances[i]), {name: float(own[i]) for name, own in told.items()})
+            for i in nearest
+        )
+
+    def _figures(self, names: Sequence[str]) -> dict[str, Float[ndarray, " unit"]]:
+        return {"logit": self.scores.logits, **{name: self.seen[name] for name in names}}
 
     def credibility(self, by_fold: Float[ndarray, " fold"]) -> tuple[float, float]:
         """How credible "no" and "yes" are for a patient: conformal p-values, each from the judges of that class.
@@ -72,7 +127,24 @@ def read_judges(promoted: PromotedFolder, *, n_folds: int) -> Judges:
     if wrong := told - {str(fold) for fold in range(1, n_folds + 1)}:
         raise CheckpointError(f"{path}: fold {min(wrong)!r} found; 1 to {n_folds} are allowed")
     folds = np.array([int(row["fold"]) - 1 for row in cells], dtype=np.int64)
-    return Judges(scores, folds, fit_temperature(scores))
+    columns = {name: _numbers(cells, name) for name in (*SEEN, ONSET_MIN) if name in cells[0]}
+    seen = {name: values for name, values in columns.items() if name in SEEN}
+    one_fold = fit_temperature(scores)
+    holdout = read_scores(promoted.holdout_scores)
+    temperature = temperature_of_mean(one_fold, judges=scores, others=holdout)
+    return Judges(scores, folds, temperature, one_fold, seen, columns.get(ONSET_MIN))
+
+
+def _numbers(cells: Sequence[Mapping[str, str]], name: str) -> Float[ndarray, " unit"]:
+    """A column's numbers; NaN where there is none."""
+
+    def number(text: str) -> float:
+        try:
+            return float(text)
+        except ValueError:
+            return np.nan
+
+    return np.array([number(row[name]) for row in cells])
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +161,10 @@ class Coverage:
 
 
 def measure_coverage(judges: Judges, holdout: Scores, *, error_rate: float) -> Coverage:
-    """How the error rate is met on a holdout; of several folds the mean logit stands for each, as scoring kept it."""
+    """How the error rate is met on a holdout; where folds' logits were not kept, the mean stands for each."""
     n_folds = int(judges.folds.max()) + 1
-    said = [
-        tell(*judges.credibility(np.full(n_folds, logit)), error_rate=error_rate) for logit in holdout.logits.tolist()
-    ]
+    by_fold = np.tile(holdout.logits, (n_folds, 1)) if holdout.by_fold is None else holdout.by_fold
+    said = [tell(*judges.credibility(own), error_rate=error_rate) for own in by_fold.T]
     wrong = [word == ("no" if label else "yes") for word, label in zip(said, holdout.labels.tolist(), strict=True)]
     n_told = sum(word != "cannot tell" for word in said)
     return Coverage(estimate_rate(len(said) - sum(wrong), len(said)), estimate_rate(n_told, len(said)))
@@ -105,16 +176,27 @@ def tell(credible_no: float, credible_yes: float, *, error_rate: float) -> Told:
     return "cannot tell" if no == yes else "yes" if yes else "no"
 
 
-def fit_side_temperature(scores: Scores) -> float:
-    """The temperature of the difference between a patient's halves, from the judges with a lesion on one side alone."""
-    halves: dict[str, dict[str, tuple[float, bool]]] = {}
-    for unit, patient, logit, label in zip(scores.units, scores.patients, scores.logits, scores.labels, strict=True):
-        halves.setdefault(patient, {})[unit.rpartition("/")[2]] = (float(logit), bool(label))
-    pairs = {
-        patient: (own["left"][0] - own["right"][0], own["left"][1])
-        for patient, own in halves.items()
-        if own.keys() == {"left", "right"} and own["left"][1] != own["right"][1]
-    }
-    names = tuple(pairs)
-    logits = np.array([pairs[name][0] for name in names], dtype=float)
-    return fit_temperature(Scores(names, names, np.array([pairs[name][1] for name in names], dtype=bool), logits))
+def fit_side_temperature(judges: Scores, holdout: Scores) -> float:
+    """The temperature of the difference between a patient's halves, mean over the folds.
+
+    Args:
+        judges: By halves; those with a lesion on one side alone count.
+        holdout: By halves, with each fold's logits where there are several; the labels are not used.
+    """
+    differing = _between_halves(judges)
+    sided = [i for i, unit in enumerate(differing.units) if _lesions_of(judges, unit) == 1]
+    one_sided = differing.take(tuple(differing.units[i] for i in sided))
+    return temperature_of_mean(fit_temperature(one_sided), judges=one_sided, others=_between_halves(holdout))
+
+
+def _lesions_of(scores: Scores, patient: str) -> int:
+    return sum(bool(label) for own, label in zip(scores.patients, scores.labels, strict=True) if own == patient)
+
+
+def _between_halves(scores: Scores) -> Scores:
+    """A unit a patient: the left half's logits less the right one's, and whether the left half holds a lesion."""
+    place = {unit: i for i, unit in enumerate(scores.units)}
+    names = tuple(p for p in dict.fromkeys(scores.patients) if {f"{p}/left", f"{p}/right"} <= place.keys())
+    left, right = (np.array([place[f"{p}/{side}"] for p in names], dtype=np.int64) for side in ("left", "right"))
+    by_fold = None if scores.by_fold is None else scores.by_fold[:, left] - scores.by_fold[:, right]
+    return Scores(names, names, scores.labels[left], scores.logits[left] - scores.logits[right], by_fold)

@@ -118,7 +118,11 @@ def _model(name: str, asked: Sequence[Asked]) -> Model:
     onset = tuple(by_cut[cut] for cut in sorted(cut for cut in by_cut if cut is not None))
     last = onset[-1] if onset else detection
     assert last is not None  # noqa: S101 (`asked` is not empty)
-    temperature = 1.0 if detection is None else fit_side_temperature(detection.judges.scores)
+    temperature = (
+        1.0
+        if detection is None
+        else fit_side_temperature(detection.judges.scores, read_scores(detection.folders[0].holdout_scores))
+    )
     return Model(name, read_intake(last.folders[0]), detection, onset, temperature)
 
 

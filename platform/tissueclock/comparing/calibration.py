@@ -1,11 +1,12 @@
 """Whether a probability means what it says: calibration in the large, slope, Brier score, curve, net benefit.
 
-Probabilities are those of the logit over a temperature that validation chose: holdout patients fit nothing here.
+Probabilities are those of the logit over a temperature that validation chose: no label of a holdout patient is used.
 
 References:
     Cox 1958 (slope and intercept), doi 10.2307/2333203.
     Van Calster et al. 2019, doi 10.1186/s12916-019-1466-7.
     Guo et al. 2017 (temperature), arXiv 1706.04599.
+    Ranjan & Gneiting 2010 (means of forecasts), doi 10.1111/j.1467-9868.2009.00726.x.
     Vickers & Elkin 2006 (net benefit), doi 10.1177/0272989X06295361.
 """
 
@@ -26,6 +27,9 @@ from tissueclock.comparing.statistics import CONFIDENCE, Estimate, Interval, Rat
 
 _LOG_TEMPERATURE = (math.log(1 / 20), math.log(20))
 N_BINS = 5
+_LEAST_LEFT = 0.1
+"""Of a temperature, where folds differ so much that nothing can be said of their mean."""
+
 _WIDEST = 50.0
 """An interval wider than this says that the classes are separated, or nearly."""
 
@@ -73,6 +77,26 @@ def fit_temperature(scores: Scores) -> float:
         return float(np.logaddexp(0.0, -signs * scores.logits / math.exp(log_temperature)).mean())
 
     return math.exp(float(minimize_scalar(loss, bounds=_LOG_TEMPERATURE, method="bounded").x))
+
+
+def temperature_of_mean(temperature: float, *, judges: Scores, others: Scores) -> float:
+    """The temperature of the mean over folds, from that of single folds.
+
+    Nobody judged the mean: each judge was learned from by all folds but one. A mean over networks that err each in its
+    own way varies less than one of them, so at their temperature it would tell too little (Ranjan & Gneiting 2010). If
+    logits are normal within a class, the temperature goes with their variance there: that of a single fold, which the
+    judges tell, less what is averaged away, which patients whom nobody learned from tell without their labels.
+
+    Args:
+        temperature: Of single folds, fitted on `judges`.
+        judges: Each scored by one fold.
+        others: Scored by all folds; where they were not, or there is one fold, the temperature stays.
+    """
+    if others.by_fold is None or not judges.has_both:
+        return temperature
+    within = float(np.mean([np.var(judges.logits[judges.labels == label]) for label in (False, True)]))
+    averaged_away = float(others.by_fold.var(axis=0, ddof=1).mean()) * (1 - 1 / len(others.by_fold))
+    return temperature * max(1 - averaged_away / within, _LEAST_LEFT) if within > 0 else temperature
 
 
 def measure_calibration(scores: Scores, *, temperature: float, n_bins: int = N_BINS) -> Calibration:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tissueclock.comparing.calibration import Calibration, fit_temperature, measure_calibration
+from tissueclock.comparing.calibration import Calibration, fit_temperature, measure_calibration, temperature_of_mean
 from tissueclock.comparing.operating import Operating, measure_operating
 from tissueclock.comparing.scores import COLUMNS, Confusion, Scores, count_calls, read_regions, read_scores
 from tissueclock.comparing.statistics import AucEstimate, Interval, bootstrap_auc, estimate_auc
@@ -81,7 +81,9 @@ def judge_holdout(folder: PromotedFolder, *, generator: np.random.Generator | No
         if generator is not None:
             bootstrap = bootstrap_auc(scores.labels, scores.logits, scores.patients, generator=generator)
             operating = measure_operating(scores, threshold=threshold, generator=generator)
-            temperature = fit_temperature(judging) if judging else 1.0
+            temperature = 1.0
+            if judging:
+                temperature = temperature_of_mean(fit_temperature(judging), judges=judging, others=scores)
             calibration = measure_calibration(scores, temperature=temperature)
     confusion = count_calls(scores.labels, scores.logits >= threshold)
     return HoldoutResult(
@@ -98,7 +100,7 @@ def judge_holdout(folder: PromotedFolder, *, generator: np.random.Generator | No
         attention_in_lesion=facts["metrics"].get("attention_in_lesion"),
         with_region=read_regions(folder.holdout_scores),
         without_flair=_without_flair(folder.holdout_scores, scores),
-        left_out=judging if folder.read_trial().get("by_site") else None,
+        left_out=judging if facts.get("by_site") else None,
         complaints=_complaints(folder.holdout, facts["metrics"], auc=auc, confusion=confusion),
     )
 
@@ -109,7 +111,7 @@ def _without_flair(path: Path, scores: Scores) -> Scores | None:
         logits = np.array([float(cell) for cell in cells if cell is not None])
     except ValueError as error:
         raise InputError(f"{path}: {WITHOUT_FLAIR}: {error}") from None
-    return replace(scores, logits=logits) if len(logits) == len(scores.units) else None
+    return replace(scores, logits=logits, by_fold=None) if len(logits) == len(scores.units) else None
 
 
 def _estimate(scores: Scores | None) -> AucEstimate | None:

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from tissueclock.comparing.statistics import Rate, estimate_rate
 from tissueclock.errors import InputError
 from tissueclock.radiomics import ROI_ML
+from tissueclock.storage.folders import fold_columns
 from tissueclock.storage.tsv import MISSING, read_rows
 
 COLUMNS = ("unit", "patient", "label", "logit")
@@ -24,12 +25,14 @@ class Scores:
         patients: Whose it is.
         labels: True is positive.
         logits: Higher is more positive.
+        by_fold: Where several folds' networks scored each unit, the logit by each, whose mean `logits` is.
     """
 
     units: tuple[str, ...]
     patients: tuple[str, ...]
     labels: Bool[np.ndarray, " unit"]
     logits: Float[np.ndarray, " unit"]
+    by_fold: Float[np.ndarray, "fold unit"] | None = None
 
     @property
     def n_positive(self) -> int:
@@ -45,7 +48,9 @@ class Scores:
         """These units, in the order asked."""
         index = {unit: i for i, unit in enumerate(self.units)}
         chosen = [index[unit] for unit in units]
-        return Scores(units, tuple(self.patients[i] for i in chosen), self.labels[chosen], self.logits[chosen])
+        by_fold = None if self.by_fold is None else self.by_fold[:, chosen]
+        patients = tuple(self.patients[i] for i in chosen)
+        return Scores(units, patients, self.labels[chosen], self.logits[chosen], by_fold)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,24 +78,27 @@ def read_scores(path: Path) -> Scores:
         InputError: The file is missing or damaged, a label is not 0 or 1, a logit is not finite, a unit appears twice.
     """
     rows = read_rows(path, required=COLUMNS)
-    logits = np.empty(len(rows))
+    by_column = {name: np.empty(len(rows)) for name in ("logit", *fold_columns(rows[0].cells))}
     for i, row in enumerate(rows):
         cells = row.cells
         if cells["label"] not in ("0", "1"):
             raise InputError(f"{path}, row {row.number} ({cells['unit']}): label is {cells['label']!r}; allowed: 0, 1")
-        try:
-            logits[i] = float(cells["logit"])
-        except ValueError:
-            logits[i] = math.nan
-        if not math.isfinite(logits[i]):
-            raise InputError(
-                f"{path}, row {row.number} ({cells['unit']}): logit is {cells['logit']!r}; a finite number is allowed"
-            )
+        for name, values in by_column.items():
+            try:
+                values[i] = float(cells[name])
+            except ValueError:
+                values[i] = math.nan
+            if not math.isfinite(values[i]):
+                raise InputError(
+                    f"{path}, row {row.number} ({cells['unit']}): {name} is {cells[name]!r}; a finite number is allowed"
+                )
     units = tuple(row.cells["unit"] for row in rows)
     if len(set(units)) < len(units):
         raise InputError(f"{path}: {len(units) - len(set(units))} units appear more than once; each may appear once")
     labels = np.array([row.cells["label"] == "1" for row in rows])
-    return Scores(units, tuple(row.cells["patient"] for row in rows), labels, logits)
+    logits, *each = by_column.values()
+    patients = tuple(row.cells["patient"] for row in rows)
+    return Scores(units, patients, labels, logits, np.stack(each) if each else None)
 
 
 def read_regions(path: Path) -> frozenset[str] | None:

@@ -3,6 +3,7 @@
 Knows where files lie, and reads those that several rooms read; not what a sweep is.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,29 @@ from typing import Any
 from tissueclock.errors import CheckpointError
 from tissueclock.storage.files import digest_file, read_json
 
+SEEN = ("rDWI", "dADC", "rFLAIR")
+"""Columns of `holdout.tsv` and `validation.tsv`: what a network that reads both halves saw; see `side_ratios`."""
+
+ONSET_MIN = "onset_to_mri_min"
+"""A column of `validation.tsv`, of onset questions."""
+
+_BY_FOLD = "logit_fold_"
+"""Columns of `holdout.tsv`, where there are several folds: the logit by the networks of each; `logit` is their mean."""
+
 WITHOUT_FLAIR = "logit_without_flair"
 """A column of `holdout.tsv`, where a network can do without: the logit of the same unit, its FLAIR taken away."""
 
 PROMOTED_SCHEMA = 1
+
+
+def fold_column(i_fold: int) -> str:
+    """The column of a fold's logits, counted from 0."""
+    return f"{_BY_FOLD}{i_fold + 1}"
+
+
+def fold_columns(columns: Iterable[str]) -> list[str]:
+    """Those of a table's columns that hold a fold's logits, in order."""
+    return [name for name in columns if name.startswith(_BY_FOLD)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tissueclock.channels import SERIES
 from tissueclock.cohort.folds import make_folds
+from tissueclock.cohort.manifest import format_onset
 from tissueclock.cohort.pairs import HalfReader, with_halves
 from tissueclock.cohort.questions import Question
 from tissueclock.cohort.store import Cohort
@@ -21,7 +22,7 @@ from tissueclock.learning.samples import Samples
 from tissueclock.networks.settings import PRESENCE
 from tissueclock.networks.staged import StagedNetwork
 from tissueclock.storage.files import digest_file, write_json
-from tissueclock.storage.folders import PROMOTED_SCHEMA, WITHOUT_FLAIR, PromotedFolder
+from tissueclock.storage.folders import ONSET_MIN, PROMOTED_SCHEMA, WITHOUT_FLAIR, PromotedFolder, fold_column
 from tissueclock.storage.tsv import write_rows
 from tissueclock.training.attention_share import ATTENTION_IN_LESION, format_figures, look_with_all
 from tissueclock.training.intake import write_intake
@@ -74,6 +75,9 @@ def score(promoted: PromotedFolder, question: Question, cohort: Cohort) -> None:
     if not np.isnan(inside := figures.get(ATTENTION_IN_LESION, np.array(np.nan))).all():
         metrics[ATTENTION_IN_LESION] = float(np.nanmean(inside))
     by_name = {"logit": logits}
+    if (n_folds := facts.get("folds", 1)) > 1:
+        by_fold = each.reshape(n_folds, -1, each.shape[1]).mean(axis=1)
+        by_name |= {fold_column(i): own for i, own in enumerate(by_fold)}
     if PRESENCE in facts["network"].get("inputs", ()):
         by_name[WITHOUT_FLAIR] = _logits_without_flair(networks, halves, samples.rows)
     judged = _judged_units(networks, facts, question, cohort)
@@ -93,6 +97,7 @@ def score(promoted: PromotedFolder, question: Question, cohort: Cohort) -> None:
             "threshold": metrics.pop("threshold"),
             "scores_digest": digest_file(promoted.holdout_scores),
             "metrics": metrics,
+            **({"by_site": True} if facts.get("by_site") else {}),
             **({"looks": looked.facts} if looked else {}),
         },
     )
@@ -124,6 +129,7 @@ def _judged_units(
     n_folds, n_seeds = facts.get("folds", 1), facts.get("seeds", 1)
     halves = with_halves(cohort.sweep_view(), cohort.table, n_halves=networks[0].n_halves)
     logits: dict[int, float] = {}
+    seen: dict[str, dict[int, float]] = defaultdict(dict)
     fold_of: dict[str, int] = {}
     dealt = make_folds(cohort, n_folds=n_folds, seed=facts["lineage"]["seed"], by_site=facts.get("by_site", False))
     for i_fold, fold in enumerate(dealt):
@@ -131,11 +137,20 @@ def _judged_units(
         own = networks[i_fold * n_seeds : (i_fold + 1) * n_seeds]
         mean = logits_of_replicas(own, halves, samples.rows).mean(axis=0)
         logits |= dict(zip(samples.rows.tolist(), mean.tolist(), strict=True))
+        for name, values in look_with_all(own, halves, samples.rows, masks=None).items():
+            seen[name] |= dict(zip(samples.rows.tolist(), values.tolist(), strict=True))
         fold_of |= {cohort.table[row].patient: i_fold + 1 for row in samples.rows.tolist()}
     judged = samples_of(question, cohort.table, halves, sorted(logits))
     mean = np.array([logits[row] for row in judged.rows.tolist()])
-    units = _units(question, cohort.table, judged, {"logit": mean}, {})
-    return [{**unit, "fold": str(fold_of[unit["patient"]])} for unit in units]
+    rows = judged.rows.tolist()
+    figures = {name: np.array([of_row[row] for row in rows]) for name, of_row in seen.items()}
+    units = _units(question, cohort.table, judged, {"logit": mean}, figures)
+    onset = {patient.participant_id: format_onset(patient.onset_to_mri_min) for patient in cohort.patients}
+    told = {ONSET_MIN: onset} if question.onset_before_min is not None else {}
+    return [
+        {**unit, "fold": str(fold_of[unit["patient"]]), **{name: of[unit["patient"]] for name, of in told.items()}}
+        for unit in units
+    ]
 
 
 def _units(

@@ -26,7 +26,7 @@ from tissueclock.imaging.dicom.headers import (
 )
 from tissueclock.imaging.dicom.recognition import Facts
 
-_GZIP = b"\x1f\x8b"
+GZIP = b"\x1f\x8b"
 _PREAMBLE_BYTES = 132
 _DELIMITER = b"\xfe\xff\xdd\xe0"
 _NOT_DICOM = "not DICOM"
@@ -251,7 +251,7 @@ def copy_plain(path: Path, target: Path) -> None:
         OSError: It cannot be read or written.
     """
     with path.open("rb") as stream:
-        packed = stream.read(2) == _GZIP
+        packed = stream.read(2) == GZIP
     if not packed:
         target.symlink_to(path.resolve())
         return
@@ -263,7 +263,7 @@ def copy_plain(path: Path, target: Path) -> None:
 def _opened(path: Path) -> io.BufferedIOBase:
     """The file's plain bytes, after a look whether they may be DICOM: a NIfTI of gigabytes is not unpacked."""
     with path.open("rb") as stream:
-        packed = stream.read(2) == _GZIP
+        packed = stream.read(2) == GZIP
     if not packed:
         return path.open("rb")
     try:

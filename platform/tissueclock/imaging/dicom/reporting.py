@@ -4,6 +4,7 @@ Both are preliminary, unverified, and say that they are for research only. highd
 doi 10.1007/s10278-022-00683-y), by template 1500 of the standard (PS3.16, Measurement Report).
 """
 
+import gzip
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pydicom.uid import generate_uid
 
 from tissueclock.errors import InputError
 from tissueclock.imaging.dicom.keyfile import log_path
+from tissueclock.imaging.dicom.objects import GZIP
 from tissueclock.imaging.dicom.survey import survey
 from tissueclock.storage.files import atomic_path
 from tissueclock.storage.tsv import MISSING, read_rows
@@ -25,6 +27,10 @@ REPORT, PICTURE = "report.dcm", "picture.dcm"
 
 _SCHEME = "99TISSUECLOCK"
 _SERIES_NUMBERS = {REPORT: 9471, PICTURE: 9472}
+_MAY_BE_EMPTY = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
+    "AccessionNumber", "ReferringPhysicianName",
+)  # fmt: skip
 _TOLD = {
     "yes": ("373066001", "SCT", "Yes"),
     "no": ("373067005", "SCT", "No"),
@@ -102,7 +108,7 @@ def write_answer(
         StorageError: The folder cannot be written.
     """
     need_highdicom()
-    read = [dcmread(path, stop_before_pixels=True) for path in sources]
+    read = [_read_header(path) for path in sources]
     first = read[0]
     evidence = [each for each in read if each.StudyInstanceUID == first.StudyInstanceUID]
     facts = (version("tissueclock"), model, hemisphere, str(findings), str(error_rate), str(remarks))
@@ -116,6 +122,18 @@ def write_answer(
     for name, dataset in made.items():
         with atomic_path(folder / name) as temporary:
             dataset.save_as(temporary, enforce_file_format=True)
+
+
+def _read_header(path: Path) -> Dataset:
+    """A header with everything that must stand in it, if only empty (type 2); de-identified ones often lack some."""
+    with path.open("rb") as raw:
+        is_gzip = raw.read(len(GZIP)) == GZIP
+    with gzip.open(path) if is_gzip else path.open("rb") as stream:
+        header = dcmread(stream, stop_before_pixels=True)
+    for keyword in _MAY_BE_EMPTY:
+        if keyword not in header:
+            setattr(header, keyword, None)
+    return header
 
 
 def _report(
@@ -204,6 +222,7 @@ def _picture(reference: Dataset, picture: bytes, facts: Sequence[str]) -> Datase
         manufacturer="tissueclock",
         series_description="tissueclock, research only",
     )
+    made.Laterality = ""  # of a paired body part; the picture says which half
     return made
 
 
