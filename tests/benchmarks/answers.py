@@ -1,9 +1,9 @@
 """What `predict` promises, on phantoms that took no part: calibration, coverage, refusal, the right hemisphere.
 
-Of each learned cohort: the slope and intercept of the told log-odds with and without a temperature, and at that of
-single folds; how often a wrong answer is told at an error rate of .1 and .2, by the onset's class; how many sound phantoms are
-refused, and how many whose images were changed; how often detection chooses the right half of patients with a lesion on
-one side. Phantoms with real masks (`--lesions`, SOOP's in ../shared) are asked for the hemisphere alone.
+Of each learned cohort: slope and intercept of the told log-odds without a temperature, at that of single folds and at
+that of their mean; how often a wrong answer is told at an error rate of .1 and .2, by the onset's class; how many sound
+phantoms are refused, and how many whose images were changed; how often detection chooses the right half of patients
+with a lesion on one side. Phantoms with real masks (SOOP's, `--lesions`) are asked for the hemisphere alone.
 
     python -m tests.benchmarks.answers FOLDER --learned 400 --seeds 3 --lesions ../shared/data/soop_lesions/masks
 

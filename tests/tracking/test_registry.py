@@ -1,14 +1,20 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tests.e2e.wrong_places import scored_folder
 from tests.tracking.synthetic import SyntheticSweep
 from tests.tracking.trackers import Store, follow
+from tissueclock.answering.model import model_of_checkpoint
+from tissueclock.cohort.store import Cohort
 from tissueclock.errors import InputError
-from tissueclock.storage.folders import StudyFolder
+from tissueclock.storage.folders import PromotedFolder, StudyFolder
 from tissueclock.tracking.download import fetch_model
 from tissueclock.tracking.follower import Follower
+from tissueclock.tracking.unnamed import unnamed_files
+from tissueclock.training.intake import digest_id
 
 NAME = "tissueclock.toy.detection"
 
@@ -130,3 +136,25 @@ def test_a_namesake_from_another_study_folder_is_left_alone(folder: StudyFolder)
     assert names[0] == NAME
     assert names[1].startswith(f"{NAME}.")
     assert store.client.search_model_versions(f"name = '{NAME}'") == []
+
+
+def test_what_goes_to_the_tracker_names_nobody_and_answers_as_before(toy_cohort: Cohort, tmp_path: Path) -> None:
+    promoted = PromotedFolder(scored_folder(tmp_path / "promoted", toy_cohort))
+    (tmp_path / "sent").mkdir()
+
+    sent = list(unnamed_files(promoted, tmp_path / "sent"))
+
+    kept = {"weights.safetensors", "trial.json"}
+    assert {path.name for path in sent} == {*kept, "holdout.json", "holdout.tsv", "validation.tsv", "intake.json"}
+    (tmp_path / "model").mkdir()
+    for path in sent:
+        assert path.name in kept or "toy0" not in path.read_text(), path.name
+        shutil.copy(path, tmp_path / "model")
+    own, other = model_of_checkpoint(promoted), model_of_checkpoint(PromotedFolder(tmp_path / "model"))
+    assert own.side_temperature == other.side_temperature
+    assert own.detection is not None
+    assert other.detection is not None
+    assert own.detection.judges.credibility(np.array([0.3])) == other.detection.judges.credibility(np.array([0.3]))
+    assert own.intake.knows("toy000", "") == "by id"
+    assert other.intake.knows("toy000", "") is None
+    assert other.intake.knows("x", own.intake.patients[digest_id("toy000")]) == "by the images, under another id"

@@ -6,7 +6,9 @@ sweep's row shows those of its best checkpoint.
 
 import json
 import math
+import tempfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -17,6 +19,7 @@ from tissueclock.storage.folders import PromotedFolder
 from tissueclock.tracking.run_facts import parameters
 from tissueclock.tracking.runs import ID_TAG, MirroredRun, RunMirror
 from tissueclock.tracking.sweep_log import SweepLog
+from tissueclock.tracking.unnamed import unnamed_files
 
 ALIAS = "best"
 RANK_TAG = "rank"
@@ -81,9 +84,8 @@ class ModelRegistry:
                 model_type=str(facts["phase"]),
             )
         if str(model.status) != "READY":
-            scored = (folder.holdout, folder.holdout_scores, folder.validation_scores, folder.intake)
-            for file in (folder.weights, folder.trial, *scored):
-                if file not in scored or file.exists():
+            with tempfile.TemporaryDirectory() as temporary:
+                for file in unnamed_files(folder, Path(temporary)):
                     self._client.log_model_artifact(model.model_id, str(file))
             self._log_output(trial.run_id, LoggedModelOutput(model.model_id, facts["epoch"]))
             self._client.finalize_logged_model(model.model_id, "READY")

@@ -1,7 +1,7 @@
 """What a checkpoint must know of its cohort to be used without it: how images came to be, and what is typical of them.
 
 Written beside the weights (`intake.json`). In it patients are digests of ids and voxels: plain ones, so that a short id
-can be guessed.
+can be guessed. What goes to a tracker has those of voxels alone.
 """
 
 import hashlib
