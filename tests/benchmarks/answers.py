@@ -128,15 +128,18 @@ def tell_calibration(model: Model, cohort: Cohort) -> None:
     patients = tuple(cohort.table[i].patient for i in rows)
     scores = Scores(names, patients, labels, predictions.logits[rows], predictions.by_fold[:, rows])
     judges = asked.judges
-    told = {"as they are": 1.0, "of single folds": judges.fold_temperature, "of the mean": judges.temperature}
-    for name, temperature in told.items():
+    temperatures = {"as they are": 1.0, "of single folds": judges.fold_temperature, "of the mean": judges.temperature}
+    for name, temperature in temperatures.items():
         found = measure_calibration(scores, temperature=temperature)
         print(f"  temperature {name}, {temperature:.2f}: {_in_words(found)}")
     for error_rate in (0.1, 0.2):
         for label, word in ((True, "below"), (False, "above")):
             units = tuple(n for n, own in zip(names, labels, strict=True) if own == label)
-            right = measure_coverage(judges, scores.take(units), error_rate=error_rate)
-            print(f"  error rate {error_rate}, onset {word}: a wrong answer is told to {_rate(right.right, of=1)}")
+            found = measure_coverage(judges, scores.take(units), error_rate=error_rate)
+            print(
+                f"  error rate {error_rate}, onset {word}: the right answer is credible for {_rate(found.covered)}; a "
+                f"wrong one is told to {_rate(found.right, of=1)}, any to {_rate(found.told)}"
+            )
 
 
 def tell_refusals(model: Model, cohort: Cohort, what: str) -> Sequence[Answer]:

@@ -152,10 +152,13 @@ class Coverage:
     """How an error rate was met by patients who took no part.
 
     Attributes:
-        right: Of all, those for whom the wrong answer was not told.
+        covered: Of all, those for whom the right answer was credible: 1 less the error rate, if conformal prediction
+            holds.
+        right: Of all, those for whom the wrong answer was not told; where neither is credible nothing is told.
         told: Of all, those who were told yes or no.
     """
 
+    covered: Rate
     right: Rate
     told: Rate
 
@@ -164,10 +167,14 @@ def measure_coverage(judges: Judges, holdout: Scores, *, error_rate: float) -> C
     """How the error rate is met on a holdout; where folds' logits were not kept, the mean stands for each."""
     n_folds = int(judges.folds.max()) + 1
     by_fold = np.tile(holdout.logits, (n_folds, 1)) if holdout.by_fold is None else holdout.by_fold
-    said = [tell(*judges.credibility(own), error_rate=error_rate) for own in by_fold.T]
-    wrong = [word == ("no" if label else "yes") for word, label in zip(said, holdout.labels.tolist(), strict=True)]
+    credible = [judges.credibility(own) for own in by_fold.T]
+    said = [tell(*both, error_rate=error_rate) for both in credible]
+    labels = holdout.labels.tolist()
+    n_covered = sum(both[label] > error_rate for both, label in zip(credible, labels, strict=True))
+    n_wrong = sum(word == ("no" if label else "yes") for word, label in zip(said, labels, strict=True))
     n_told = sum(word != "cannot tell" for word in said)
-    return Coverage(estimate_rate(len(said) - sum(wrong), len(said)), estimate_rate(n_told, len(said)))
+    covered, right, told = (estimate_rate(hits, len(said)) for hits in (n_covered, len(said) - n_wrong, n_told))
+    return Coverage(covered, right, told)
 
 
 def tell(credible_no: float, credible_yes: float, *, error_rate: float) -> Told:
