@@ -2,6 +2,7 @@
 # make test   sets up .venv, then format, lint, types, import lines and every test that needs no GPU
 # make lint   the same without the tests
 # make bench  the benchmarks (tests/benchmarks), minutes each; prints ratios
+# make test-cluster  Slurm on this machine; needs root, and what its tests name
 # make clean  removes .venv and demo/
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export MLFLOW_DISABLE_TELEMETRY = true
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-cluster lint bench clean
 .DELETE_ON_ERROR:
 
 # Rebuilt only when its inputs change. torch is in the same command as the constraints, or pip takes a CUDA build.
@@ -42,6 +43,9 @@ test: lint
 
 bench: $(STAMP)
 	$(BIN)/python -m pytest tests/benchmarks -m benchmark -s --timeout 3600
+
+test-cluster: $(STAMP)
+	$(BIN)/python -m pytest tests/infra -m cluster --timeout 1800
 
 clean:
 	rm -rf $(VENV) $(DEMO)

@@ -40,13 +40,13 @@ def head() -> Iterator[Head]:
         (poisoned / package).mkdir(parents=True)
         (poisoned / package / "__init__.py").write_text("raise AssertionError('imported from the working directory')")
     environment = _environment(home)
-    port, dashboard, agent = _free_port(), _free_port(), _free_port()
+    port, dashboard, agent = free_port(), free_port(), free_port()
     command = [
         str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=2",
         f"--temp-dir={folder}/r",
         f"--port={port}", f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}",
-        f"--dashboard-agent-grpc-port={_free_port()}", f"--runtime-env-agent-port={_free_port()}",
-        f"--metrics-export-port={_free_port()}", f"--ray-client-server-port={_free_port()}",
+        f"--dashboard-agent-grpc-port={free_port()}", f"--runtime-env-agent-port={free_port()}",
+        f"--metrics-export-port={free_port()}", f"--ray-client-server-port={free_port()}",
         "--node-ip-address=127.0.0.1", "--min-worker-port=0", "--max-worker-port=0", "--object-store-memory=100000000",
     ]  # fmt: skip
     with (folder / "head.log").open("w") as log:
@@ -78,7 +78,7 @@ def _environment(home: Path) -> dict[str, str]:
     }
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A free port below those that the system hands out by itself: nothing takes it before Ray binds it."""
     while True:
         port = random.randint(15_000, 32_000)
