@@ -73,6 +73,11 @@ def one_line_answer(error: Exception, uri: str) -> str:
     return one_line(error)
 
 
+def is_forbidden(error: Exception) -> bool:
+    """Whether a server that shows users their own alone refuses: it says the same of what is not there."""
+    return getattr(error, "error_code", "") == "PERMISSION_DENIED" or "error code 403" in str(error)
+
+
 def open_client(uri: str) -> Any:
     """An `MlflowClient` for tracking and registry; a fresh SQLite database is made first, by one process at a time.
 

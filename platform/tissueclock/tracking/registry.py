@@ -16,6 +16,7 @@ from mlflow.entities import LoggedModelOutput, Metric
 from mlflow.exceptions import MlflowException
 
 from tissueclock.storage.folders import PromotedFolder
+from tissueclock.tracking.connection import is_forbidden
 from tissueclock.tracking.run_facts import parameters
 from tissueclock.tracking.runs import ID_TAG, MirroredRun, RunMirror
 from tissueclock.tracking.sweep_log import SweepLog
@@ -119,13 +120,24 @@ class ModelRegistry:
             try:
                 model = self._client.get_registered_model(candidate)
             except MlflowException as error:
-                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                    raise
-                self._client.create_registered_model(candidate, tags={ID_TAG: self._study_id, "phase": phase})
-                return candidate
+                if error.error_code == "RESOURCE_DOES_NOT_EXIST" or is_forbidden(error):
+                    if self._create(candidate, phase):
+                        return candidate
+                    continue
+                raise
             if model.tags.get(ID_TAG) == self._study_id:
                 return candidate
         raise ValueError(f"registered model {name!r} belongs to another study")
+
+    def _create(self, name: str, phase: str) -> bool:
+        """Makes a registered model; False where somebody whose models this user may not see has one of that name."""
+        try:
+            self._client.create_registered_model(name, tags={ID_TAG: self._study_id, "phase": phase})
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_ALREADY_EXISTS":
+                return False
+            raise
+        return True
 
     def _register(
         self,

@@ -17,7 +17,7 @@ from tissueclock.storage.files import read_json
 from tissueclock.storage.folders import StudyFolder
 from tissueclock.storage.tsv import MISSING, read_rows
 from tissueclock.tracking.columns import AUC_TAG, shared_views
-from tissueclock.tracking.connection import one_line
+from tissueclock.tracking.connection import is_forbidden, one_line
 from tissueclock.tracking.registry import ModelRegistry
 from tissueclock.tracking.run_facts import StudyStatus, study_facts, sweep_facts, trial_facts
 from tissueclock.tracking.runs import MirroredRun, RunMirror
@@ -174,7 +174,15 @@ class StudySync:
 
     def _experiment(self) -> str:
         name = self.identity.study
-        found = self.client.get_experiment_by_name(name)
+        try:
+            found = self.client.get_experiment_by_name(name)
+        except MlflowException as error:
+            if not is_forbidden(error):
+                raise
+            raise InputError(
+                f"experiment {name!r} is somebody's whose runs this user may not see; give the study another name, or "
+                "ask its owner for permission"
+            ) from error
         if found is None:
             tags = {"mlflow.experimentKind": "custom_model_development"}
             return str(self.client.create_experiment(name, artifact_location=self.artifact_root, tags=tags))
