@@ -1,8 +1,8 @@
 """Whether ComBat-like harmonisation earns its place: radiomics learned at one site, asked at another's scanner.
 
 The other site's packed phantoms get a scanner's shift (contrast, gain, blur, noise). They are asked as they are, with
-the first site's histogram (which is what `preprocess` does), with features brought to the first site's mean and deviation
-(ComBat without its shrinkage, Johnson et al. 2007, doi 10.1093/biostatistics/kxj037), or with both.
+the first site's histogram (which is what `preprocess` does), with features brought to the first site's mean and
+deviation (ComBat without its shrinkage, Johnson et al. 2007, doi 10.1093/biostatistics/kxj037), or with both.
 
     python -m tests.benchmarks.harmonisation FOLDER --seeds 3
 """
