@@ -12,6 +12,7 @@ dependency again, a CUDA build of torch included, on each node.
 
 import argparse
 import asyncio
+import contextlib
 import importlib.util
 import json
 import os
@@ -40,6 +41,7 @@ _ENDED = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED})
 _LOST = (RuntimeError, ConnectionError, requests.RequestException, aiohttp.ClientError)
 _PATIENCE_S = 300.0
 _RETRY_S = 2.0
+_LISTEN_S = 600.0
 _NO_AGENT = "No available agent"
 _AGENT_S = 60.0
 
@@ -53,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         job = _submit(client, options, rest)
     except subprocess.CalledProcessError as error:
         return _fail(f"{CHECKOUT}: the wheel could not be built (pip ended with {error.returncode})")
-    except (RayError, *_LOST) as error:
+    except (RayError, ValueError, OSError, zipfile.BadZipFile, *_LOST) as error:
         return _fail(f"{options.address}: no job was submitted ({' '.join(str(error).split())})")
     if options.no_wait:
         return 0
@@ -96,7 +98,8 @@ def follow(client: JobSubmissionClient, job: str) -> int:
         try:
             client.get_job_info(job)  # answers at once, where the log may be silent for as long as it likes
             lost_s = None
-            asyncio.run(log.print_on())
+            with contextlib.suppress(TimeoutError):  # a tunnel that drops packets says nothing of it
+                asyncio.run(asyncio.wait_for(log.print_on(), _LISTEN_S))
             info = client.get_job_info(job)
         except _LOST as error:
             lost_s = time.monotonic() if lost_s is None else lost_s

@@ -14,6 +14,7 @@ from tissueclock.cohort.store import Cohort
 from tissueclock.errors import CohortError, InputError, StorageError, StudyError
 from tissueclock.learning.hyperparameters import check
 from tissueclock.lineage import code_facts, describe_code
+from tissueclock.networks.settings import PRESENCE
 from tissueclock.records import SweepSpec
 from tissueclock.settings import Budget
 from tissueclock.storage.files import read_json
@@ -65,7 +66,7 @@ def check_study(
                 f"{', '.join(phase.phase.kinds)}"
             )
         phase.phase.task.check_network(spec, space.fixed)
-        _check_flair(study, spec, cohort)
+        _check_flair(study, spec, cohort, space)
         _check_classes(study, spec, phase)
     _check_contrasts(study, tuned)
     _check_writable(study.folder.path)
@@ -188,7 +189,12 @@ def _check_fixed(spec: SweepSpec, space: Space) -> None:
         raise StudyError(f"phase {spec.phase}: fix {error}{hint}") from error
 
 
-def _check_flair(study: Study, spec: SweepSpec, cohort: Cohort) -> None:
+def _check_flair(study: Study, spec: SweepSpec, cohort: Cohort, space: Space) -> None:
+    network = spec.inputs.network
+    if "flair_dropout" in space.distributions and PRESENCE not in getattr(network, "inputs_read", ()):
+        raise StudyError(
+            f"{study.file}: phase {spec.phase} tunes flair_dropout; {PRESENCE} is not among its network's inputs"
+        )
     without = [patient.participant_id for patient in cohort.patients if not patient.has_flair]
     if without and not spec.inputs.network.takes_missing_flair:
         raise StudyError(

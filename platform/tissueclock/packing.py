@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -17,7 +17,7 @@ from tissueclock.channels import SERIES, SeriesName
 from tissueclock.cohort.arrayfile import ArrayFile
 from tissueclock.cohort.manifest import HAS_FLAIR, OnsetUnit, Patient, read_manifest
 from tissueclock.cohort.store import CARRIED_MASKS, Cohort
-from tissueclock.cohort.writer import CohortWriter
+from tissueclock.cohort.writer import FACTS, CohortWriter
 from tissueclock.errors import CohortError, ImageError, NobodyLeftError
 from tissueclock.grid import Grid, make_grid, split_halves
 from tissueclock.imaging.derivatives import Derivatives, PatientFolder, describe_missing, read_facts
@@ -82,15 +82,7 @@ def pack_cohort(
         ImageError: A file of the derivatives is missing or damaged.
         StorageError: The folder cannot be written, or the disk is too small or full.
     """
-    source = Derivatives(derivatives)
-    if not derivatives.is_dir():
-        raise CohortError(f"{derivatives}: no such folder; `tissueclock preprocess` writes it")
-    rows = read_manifest(participants or source.participants, onset_unit=onset_unit)
-    manifest = {_subject(patient): patient for patient in rows}
-    done = {patient.subject: patient for patient in source.done()}
-    facts = {subject: _read_needed(patient) for subject, patient in done.items()}
-    left = _left_out(source, manifest, done, facts, allow_missing)
-    chosen = [subject for subject in manifest if subject not in left]
+    source, manifest, done, facts, left, chosen = _choose(derivatives, participants, onset_unit, allow_missing)
     if not chosen:
         first = next(iter(left.items()), ("", "nobody is in the manifest"))
         raise NobodyLeftError(f"{derivatives}: nobody left to pack of {len(left)} ({first[0]}: {first[1]})")
@@ -115,6 +107,51 @@ def pack_cohort(
                 progress(i + 1, len(chosen))
         _write_lesions(writer, {subject: done[subject] for subject in chosen}, facts, grid)
     return Packing(Cohort.open(folder), left)
+
+
+def is_packed_from(derivatives: Path, folder: Path) -> bool:
+    """Whether a folder holds the cohort that packing these derivatives would give: of the same images.
+
+    Raises:
+        CohortError: The manifest is wrong, or the folder holds a damaged cohort.
+    """
+    if not (folder / FACTS).exists():
+        return False
+    chosen = _choose(derivatives, None, None, ())
+    return bool(Cohort.open(folder).source.get("patients") == digest_facts(chosen.digests))
+
+
+class _Chosen(NamedTuple):
+    """Who is packed of some derivatives, and who is left."""
+
+    source: Derivatives
+    manifest: Mapping[str, Patient]
+    done: Mapping[str, PatientFolder]
+    facts: Mapping[str, Mapping[str, Any]]
+    left: dict[str, str]
+    subjects: list[str]
+
+    @property
+    def digests(self) -> dict[str, Any]:
+        """Of every image that is packed."""
+        return {subject: self.facts[subject]["digests"] for subject in self.subjects}
+
+
+def _choose(
+    derivatives: Path,
+    participants: Path | None,
+    onset_unit: OnsetUnit | None,
+    allow_missing: Collection[SeriesName],
+) -> _Chosen:
+    source = Derivatives(derivatives)
+    if not derivatives.is_dir():
+        raise CohortError(f"{derivatives}: no such folder; `tissueclock preprocess` writes it")
+    rows = read_manifest(participants or source.participants, onset_unit=onset_unit)
+    manifest = {_subject(patient): patient for patient in rows}
+    done = {patient.subject: patient for patient in source.done()}
+    facts = {subject: _read_needed(patient) for subject, patient in done.items()}
+    left = _left_out(source, manifest, done, facts, allow_missing)
+    return _Chosen(source, manifest, done, facts, left, [subject for subject in manifest if subject not in left])
 
 
 def read_patient(

@@ -78,3 +78,13 @@ def test_similar_patients_are_the_nearest_of_known_onset() -> None:
     assert [each.onset_min for each in found] == [100.0, 300.0]  # one has no onset, one no ratio
     assert found[0].figures == {"logit": 2.0, "rFLAIR": 1.2}
     assert [each.onset_min for each in judges.find_similar({"logit": 2.9}, n=2)] == [50.0, 100.0]
+
+
+def test_what_few_judges_have_is_no_part_of_what_is_typical() -> None:
+    rng = np.random.default_rng(2)
+    scores = drawn(30, rng)
+    ratio = np.where(np.arange(30) < 6, 1.0, np.nan)
+    judges = Judges(scores, np.zeros(30, dtype=np.int64), 1.0, 1.0, {"rFLAIR": ratio, "rDWI": rng.normal(1.5, 0.1, 30)})
+    found = judges.find_typical(["rFLAIR", "rDWI"])
+    assert found is not None
+    assert found.names == ("logit", "rDWI")

@@ -22,7 +22,11 @@ def test_series_that_are_missing_are_named_and_counted(tmp_path: Path, said: lis
     write_patient(folder, "sub-01")
     write_patient(folder, "sub-02", without=("flair",))
     scans._say_incomplete(write_quality(folder, failed={}))
-    assert said == ["sub-02: FLAIR is missing", "  registered, but pack will leave out: 1 (FLAIR is missing: 1)"]
+    assert said == [
+        "sub-02: FLAIR is missing",
+        "  registered, but pack will leave out: 1 (FLAIR is missing: 1)",
+        "  pack --allow-missing flair keeps them, for networks that are trained to do without FLAIR",
+    ]
 
 
 def test_who_is_excluded_by_default_is_said_with_the_reason_and_that_all_have_his_histogram(

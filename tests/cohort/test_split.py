@@ -1,5 +1,5 @@
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -70,9 +70,21 @@ def test_a_split_of_nobody_is_refused() -> None:
         split_patients([], seed=0)
 
 
-def test_splits_are_alike_in_site() -> None:
-    patients = [replace(patient, extra={"site": "abc"[i % 3]}) for i, patient in enumerate(cohort(240))]
+@pytest.mark.parametrize("n_sites", [3, 100])
+def test_splits_are_alike_in_site_and_no_less_in_onset(n_sites: int) -> None:
+    patients = [replace(each, extra={"site": f"s{i % n_sites}"}) for i, each in enumerate(cohort(240))]
     split = split_patients(patients, seed=3)
-    for site in "abc":
-        counts = Counter(split[patient.participant_id] for patient in patients if patient.site == site)
-        assert all(abs(counts[name] - fraction * 80) <= 1 for name, fraction in FRACTIONS.items())
+
+    def share(of: Sequence[Patient]) -> list[float]:
+        counts = Counter(split[patient.participant_id] for patient in of)
+        return [counts[name] - fraction * len(of) for name, fraction in FRACTIONS.items()]
+
+    early = [patient for patient in patients if (patient.onset_to_mri_min or 9e9) < 180]
+    assert max(map(abs, share(early))) < 1.5
+    for site in {patient.site for patient in patients} if n_sites == 3 else ():
+        assert max(map(abs, share([patient for patient in patients if patient.site == site]))) <= 3
+
+
+def test_a_site_is_told_by_site_else_by_scanner() -> None:
+    told = [{"site": "a", "scanner": "x"}, {"site": "n/a", "scanner": "x"}, {"scanner": "x"}, {"site": ""}]
+    assert [replace(cohort(1)[0], extra=extra).site for extra in told] == ["a", "x", "x", None]

@@ -2,6 +2,7 @@
 
 import csv
 import html.parser
+import json
 import re
 from xml.etree import ElementTree
 
@@ -15,6 +16,8 @@ from tissueclock.comparing.report import write_report
 from tissueclock.comparing.results_table import make_rows
 from tissueclock.comparing.study_results import read_results
 from tissueclock.errors import StorageError
+from tissueclock.storage.files import digest_file
+from tissueclock.storage.tsv import read_rows, write_rows
 
 RESULTS_TSV = """
 kind task who phase sweep state configuration validation_auc validation_auc_se unit holdout_n holdout_n_positive
@@ -250,3 +253,18 @@ def test_a_folder_that_cannot_be_written_is_named(finished):
     (finished.folder.report / "results.tsv").mkdir(parents=True)
     with pytest.raises(StorageError, match=r"results\.tsv: cannot be written"):
         write_report(finished.folder)
+
+
+def test_what_flair_is_worth_is_told_of_the_chosen_network(finished):
+    for name in ("tss_4h5-22aa22aa", "tss_4h5-55bb55bb", "attention-33aa33aa"):
+        promoted = finished.folder.sweep(name).promoted(1)
+        rows = [row.cells for row in read_rows(promoted.holdout_scores, required=("logit",))]
+        rows = [{**cells, "logit_without_flair": str(-float(cells["logit"]))} for cells in rows]
+        write_rows(promoted.holdout_scores, columns=list(rows[0]), rows=rows)
+        facts = json.loads(promoted.holdout.read_text())
+        facts = {**facts, "scores_digest": digest_file(promoted.holdout_scores)}
+        promoted.holdout.write_text(json.dumps(facts))
+    (groups,) = [own for q, own in read_results(finished.folder).subgroups.items() if q.onset_before_min == 270.0]
+    (taken,) = [group for group in groups if group.name == "everyone, FLAIR taken away"]
+    assert taken.auc.auc < 0.5  # every logit has the other sign
+    assert "everyone, FLAIR taken away" in write_report(finished.folder).page.read_text()

@@ -66,7 +66,8 @@ def write_patient(
         },
     }
     write_json(patient.facts, {**told, **facts})
-    write_json(folder.settings, {"schema": SCHEMA, **SETTINGS})
+    if not folder.settings.exists():
+        write_json(folder.settings, {"schema": SCHEMA, **SETTINGS})
     return patient
 
 

@@ -1,6 +1,7 @@
 """Who is run, kept, refused: with a runner that writes what `preprocess_patient` would, in milliseconds."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,36 @@ def test_some_patients_are_prepared_beside_others_who_are_at_work(
     runner.broken.clear()
     run(only=["sub-02"])
     assert failures.read_text().splitlines()[1:] == []
+
+
+def test_a_patient_s_job_answers_for_that_patient_alone(run: Callable[..., Preparation], runner: Runner) -> None:
+    runner.broken["sub-01"] = ImageError("sub-01: broken")  # tried as everybody's reference
+    result = run(only=["sub-03"])
+    assert (sorted(result.done), result.failed) == (["sub-02", "sub-03"], {})
+
+
+def test_a_job_of_other_settings_is_refused_and_changes_nothing(
+    run: Callable[..., Preparation], tmp_path: Path
+) -> None:
+    run(only=["sub-01"])
+    before = Derivatives(tmp_path / "deriv").settings.read_bytes()
+    with pytest.raises(ImageError, match="its patients have registration 'affine', asked for is 'syn'"):
+        run(only=["sub-02"], settings=replace(SETTINGS, registration="syn"))
+    assert Derivatives(tmp_path / "deriv").settings.read_bytes() == before
+
+
+def test_raw_scans_are_never_the_target(raw: Path, runner: Runner) -> None:
+    files = sorted(raw.rglob("*"))
+    for target in (raw, raw.parent / "raw" / ".." / "raw"):
+        with pytest.raises(ImageError, match="a folder of raw scans; derivatives go to another"):
+            prepare(raw, target, settings=SETTINGS, run=runner)
+    other = raw.parent / "other"
+    other.mkdir()
+    (other / "dataset_description.json").write_text('{"DatasetType": "raw"}')
+    with pytest.raises(ImageError, match="a folder of raw scans"):
+        prepare(raw, other, settings=SETTINGS, run=runner)
+    assert sorted(raw.rglob("*")) == files
+    assert not runner.ran
 
 
 def test_a_patient_who_is_asked_for_and_not_there_is_told(run: Callable[..., Preparation]) -> None:

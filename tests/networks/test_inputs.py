@@ -97,3 +97,12 @@ def test_who_has_flair_is_shown_the_same_with_and_without_the_presence(heads):
     for inputs in (plain, told):
         inputs.fit([heads])
     torch.testing.assert_close(told(heads)[0][:, :-1], plain(heads)[0])
+
+
+def test_where_nobody_learned_from_has_flair_inputs_are_finite(heads):
+    without = heads.clone()
+    without[:, [2, 5]] = 0.0
+    inputs = Inputs([*SERIES, "mirror", "flair_present"])
+    inputs.fit([without])
+    for given in (without, heads):
+        assert inputs(given)[0].isfinite().all()

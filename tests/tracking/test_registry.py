@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 
@@ -141,6 +142,9 @@ def test_a_namesake_from_another_study_folder_is_left_alone(folder: StudyFolder)
 def test_what_goes_to_the_tracker_names_nobody_and_answers_as_before(toy_cohort: Cohort, tmp_path: Path) -> None:
     promoted = PromotedFolder(scored_folder(tmp_path / "promoted", toy_cohort))
     (tmp_path / "sent").mkdir()
+    facts = json.loads(promoted.intake.read_text())
+    facts |= {"preprocessing": {"reference": "sub-toy007"}, "histogram": {"subject": "sub-toy007", "quantiles": {}}}
+    promoted.intake.write_text(json.dumps(facts))
 
     sent = list(unnamed_files(promoted, tmp_path / "sent"))
 

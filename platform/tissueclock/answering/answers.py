@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -27,6 +27,8 @@ SURE_SIDE = 0.9
 """Below it the choice of the hemisphere is flagged."""
 
 _SIMILAR = 8
+_NOT_COMPARED = frozenset({"backend", "reference"})
+"""Of settings: a version, and a name."""
 
 _BRIGHT = 0.995
 _HIGHER_CUT_TOO_LOW = 0.05
@@ -124,17 +126,21 @@ def check_same_way(model: Model, cohort: Cohort) -> None:
     own, wanted = cohort.source.get("preprocessing"), intake.preprocessing
     if own is None or wanted is None:  # a phantom's images come as they are
         return
-    differing = [key for key in {**wanted, **own} if key != "backend" and own.get(key) != wanted.get(key)]
+    differing = [key for key in {**wanted, **own} if key not in _NOT_COMPARED and own.get(key) != wanted.get(key)]
     if differing:
         key = differing[0]
         raise CohortError(
             f"{cohort.folder}: preprocessed with {key} {own.get(key)!r}; {model.name} was trained on "
             f"{wanted.get(key)!r}: give the BIDS folder instead, and it is preprocessed as the model's cohort was"
         )
-    if cohort.source.get("histogram") != intake.histogram:
+    if _quantiles(cohort.source.get("histogram")) != _quantiles(intake.histogram):
         raise CohortError(
             f"{cohort.folder}: matched to another histogram than that of {model.name}: give the BIDS folder instead"
         )
+
+
+def _quantiles(histogram: Mapping[str, Any] | None) -> Any:
+    return None if histogram is None else histogram["quantiles"]
 
 
 def _refusal(model: Model, patient: Patient, described: Description) -> str:

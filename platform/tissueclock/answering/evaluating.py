@@ -69,6 +69,12 @@ def evaluate(model: Model, cohort: Cohort, *, seed: int = 0, ids_are_others: boo
     """
     check_same_way(model, cohort)
     check_strangers(model, cohort, ids_are_others=ids_are_others)
+    without = [patient.participant_id for patient in cohort.patients if not patient.has_flair]
+    if without and not model.takes_missing_flair:
+        raise CohortError(
+            f"{cohort.folder}: {len(without)} patients have no FLAIR (first {without[0]}), which {model.name} reads of "
+            "every patient; allowed: a cohort packed without --allow-missing"
+        )
     known = read_characteristics(cohort)
     asked = [*([model.detection] if model.detection else []), *model.onset]
     return [_evaluate(each, cohort, known, seed=seed) for each in asked]

@@ -71,9 +71,11 @@ class Judges:
 
     def find_typical(self, names: Sequence[str]) -> Typical | None:
         """What of the logit and these figures is typical of the judges; None where they are too few."""
-        told = self._figures(names)
+        told = {n: own for n, own in self._figures(names).items() if np.isfinite(own).sum() >= 2 * FEWEST}
+        if not told or np.isfinite(list(told.values())).all(axis=0).sum() < 2 * FEWEST:
+            return None
         rows = [{name: float(own[i]) for name, own in told.items()} for i in range(len(self.scores.units))]
-        return find_typical(rows) if len(rows) >= 2 * FEWEST else None
+        return find_typical(rows)
 
     def find_similar(self, figures: Mapping[str, float], *, n: int) -> tuple[Similar, ...]:
         """The judges of known onset whose logit and figures are nearest, in standard deviations; the nearest first.

@@ -1,5 +1,6 @@
 """The commands on what a study promoted: `predict`, for patients; `evaluate`, on others with known onsets."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -134,19 +135,30 @@ def _write_dicom(
     from tissueclock.imaging.dicom.reporting import Finding, taken_files, write_answer
 
     files = taken_files(source, key_file(out / WORK))
+    faults = []
     for answer in answers:
+        folder = out / "dicom" / answer.patient
+        shutil.rmtree(folder, ignore_errors=True)  # what an earlier run told of the patient
         if answer.refusal or answer.hemisphere is None:
             continue
-        write_answer(
-            out / "dicom" / answer.patient,
-            files[answer.patient],
-            hemisphere=answer.hemisphere,
-            findings=[Finding(each.onset_before_min, each.probability, each.told) for each in answer.onset],
-            remarks=[*answer.flags, *flags.get(answer.patient, ())],
-            model=model,
-            error_rate=error_rate,
-            picture=images.get(answer.patient),
-        )
+        if answer.patient not in files:
+            faults.append(f"{answer.patient}: its DICOM is not in {source}")
+            continue
+        try:
+            write_answer(
+                folder,
+                files[answer.patient],
+                hemisphere=answer.hemisphere,
+                findings=[Finding(each.onset_before_min, each.probability, each.told) for each in answer.onset],
+                remarks=[*answer.flags, *flags.get(answer.patient, ())],
+                model=model,
+                error_rate=error_rate,
+                picture=images.get(answer.patient),
+            )
+        except InputError as error:
+            faults.append(f"{answer.patient}: {error}")
+    for fault in faults:
+        say(f"  no DICOM of {fault}", style="yellow")
     say(f"  DICOM: {out / 'dicom'}; names and dates in it are the patients' own")
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Level = Literal["participant", "group"]
 COHORT = "cohort"
 ANSWERS = "answers"
+_SETTINGS = ("grid", "registration", "b", "b_tolerance")
 
 
 def bids(
@@ -66,9 +67,12 @@ def bids(
     """Be a BIDS App: BIDS in, derivatives out, participants first, then the group. Research only."""
     asked = cast("Level", one_of(level, "the level", ("participant", "group")))
     labels = _labels(participant_label, context.args)
+    idle = ("participant_label", "session_label", *_SETTINGS) if asked == "group" else _SETTINGS if model else ()
+    sources = {name: context.get_parameter_source(name) for name in idle}
+    if given := [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]:
+        why = "is of level participant" if asked == "group" else "is the model's own, which its cohort was made with"
+        raise InputError(f"bids: --{given[0].replace('_', '-')} {why}; leave it out")
     if asked == "group":
-        if labels:
-            raise InputError("bids: --participant-label is of level participant; the group is all who are through")
         _group(bids_dir, output_dir, model=model, arm=arm, tracking_uri=tracking_uri)
         return
     settings, reference = _way(
@@ -80,10 +84,14 @@ def bids(
 
 def _labels(given: Sequence[str] | None, further: Sequence[str]) -> list[str] | None:
     """The subjects that are named; BIDS Apps take several words after one option."""
-    if further and not given:
+    if further and given is None:
         raise InputError(f"bids: {further[0]!r} found after the level; allowed: options")
-    words = [word for each in (*(given or ()), *further) for word in each.replace(",", " ").split()]
-    return [f"sub-{word.removeprefix('sub-')}" for word in words] or None
+    if given is None:
+        return None
+    words = [word for each in (*given, *further) for word in each.replace(",", " ").split()]
+    if not words:
+        raise InputError("bids: --participant-label is empty; allowed: labels, or no such option for all")
+    return [f"sub-{word.removeprefix('sub-')}" for word in words]
 
 
 def _way(
@@ -159,18 +167,23 @@ def _in_turn(function: Callable[[Any], None], jobs: Sequence[Any]) -> Iterator[t
 def _group(bids_dir: Path, output_dir: Path, *, model: str | None, arm: str | None, tracking_uri: str | None) -> None:
     from tissueclock.imaging.derivatives import Derivatives
     from tissueclock.imaging.quality_table import write_quality
+    from tissueclock.packing import is_packed_from
     from tissueclock.storage.files import write_text
+    from tissueclock.storage.locks import hold
 
     folder = Derivatives(output_dir)
     if not folder.done():
         raise InputError(f"{output_dir}: nobody was preprocessed yet; run level participant first")
-    write_quality(folder, failed={})
-    write_text(output_dir / ".bidsignore", f"{COHORT}/\n{ANSWERS}/\nqc.*\nfailed.tsv\n*.json\nfigures/\n")
-    say(f"look at {folder.quality_page}")
-    if model is None:
-        scans.pack(output_dir, output_dir / COHORT)
-    else:
-        from tissueclock.answering.incoming import write_participants
+    with hold(folder.lock, what="folder"):
+        write_quality(folder, failed={})
+        write_text(output_dir / ".bidsignore", f"{COHORT}/\n{ANSWERS}/\nqc.*\nfailed.tsv\n*.json\nfigures/\n")
+        say(f"look at {folder.quality_page}")
+        if model is None and is_packed_from(output_dir, output_dir / COHORT):
+            say(f"{output_dir / COHORT}: packed before, of the same patients")
+        elif model is None:
+            scans.pack(output_dir, output_dir / COHORT)
+        else:
+            from tissueclock.answering.incoming import write_participants
 
-        write_participants(bids_dir, folder)
-        answers.predict(model, output_dir, output_dir / ANSWERS, arm=arm, tracking_uri=tracking_uri)
+            write_participants(bids_dir, folder)
+            answers.predict(model, output_dir, output_dir / ANSWERS, arm=arm, tracking_uri=tracking_uri)

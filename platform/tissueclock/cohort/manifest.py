@@ -58,9 +58,9 @@ class Patient:
 
     @property
     def site(self) -> str | None:
-        """Where the patient was scanned: the column `site`, or `scanner` where there is none; None: not known."""
-        told = self.extra.get("site", self.extra.get("scanner", MISSING))
-        return None if told in ("", MISSING) else told
+        """Where the patient was scanned: the column `site`, or `scanner` where it tells none; None: not known."""
+        told = (self.extra.get(column, MISSING) for column in ("site", "scanner"))
+        return next((word for word in told if word not in ("", MISSING)), None)
 
     @property
     def has_flair(self) -> bool:

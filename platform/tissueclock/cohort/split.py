@@ -19,16 +19,20 @@ Share = TypeVar("Share", bound=Hashable)
 FRACTIONS: Mapping[Split, float] = {"train": 0.64, "validation": 0.16, "holdout": 0.20}
 """Shares of the patients (Zhang et al. 2021: 272, 68 and 82 of 422)."""
 
+_LEAST_OF_A_SITE = 10
+"""Patients below which a site is no stratum: scanners' serial numbers would leave nothing of the others."""
+
 _ONSET_EDGES_MIN = (180.0, 270.0)
 
 
 def split_patients(patients: Sequence[Patient], *, seed: int) -> dict[str, Split]:
     """Deals patients into train, validation and holdout, alike in site, onset class and lesion side.
 
-    The patients are lined up by stratum (site, where the manifest tells any; onset under 180 min, under 270 min, later,
-    none; then side) and, within it, by a keyed hash; each in turn goes where the share so far is furthest behind. So
-    the shares hold over the whole and, to about one patient, in every stratum, and neither order nor numbering of the
-    manifest matters. Patients who can judge nothing (`Patient.is_scored`) all train, and change nobody else's split.
+    The patients are lined up by stratum (onset under 180 min, under 270 min, later, none; then site, where the manifest
+    tells sites of at least 10; then side) and, within it, by a keyed hash; each in turn goes where the share so far is
+    furthest behind. So the shares hold over the whole and, to about one patient, in every stratum, and neither order
+    nor numbering of the manifest matters. Patients who can judge nothing (`Patient.is_scored`) all train, and change
+    nobody else's split.
 
     Args:
         patients: At least one; ids are unique.
@@ -78,9 +82,12 @@ def split_digest(split: Mapping[str, Split] | Mapping[str, int]) -> str:
 
 
 def _deal(patients: Sequence[Patient], *, shares: Mapping[Share, float], key: int, by_site: bool) -> dict[str, Share]:
-    def place(patient: Patient) -> tuple[str, tuple[int, str], bytes]:
-        site = (patient.site or "") if by_site else ""
-        return site, _stratum(patient), _draw(key, patient.participant_id)
+    n_at = Counter(patient.site for patient in patients) if by_site else Counter[str | None]()
+
+    def place(patient: Patient) -> tuple[int, str, str, bytes]:
+        onset_class, side = _stratum(patient)
+        site = patient.site if n_at[patient.site] >= _LEAST_OF_A_SITE else None
+        return onset_class, site or "", side, _draw(key, patient.participant_id)
 
     line = sorted(patients, key=place)
     totals = _totals(len(line), shares)

@@ -42,6 +42,7 @@ from tissueclock.comparing.subgroups import (
     Subgroup,
     find_left_out,
     find_subgroups,
+    find_without_flair,
     read_characteristics,
     tabulate_cohort,
 )
@@ -297,6 +298,8 @@ def _subgroups(
         chosen = choose(sweep for sweep in sweeps if sweep.question == question)
         if known and chosen is not None and chosen.holdout is not None:
             groups = find_subgroups(chosen.holdout.scores, known)
+            if (without_flair := chosen.holdout.without_flair) is not None:
+                groups += find_without_flair(without_flair)
             if (left_out := chosen.holdout.left_out) is not None:
                 groups += find_left_out(left_out, {p.participant_id: p.site for p in cohort.patients})
             found[question] = groups

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 from tissueclock.errors import CohortError, ImageError, TissueclockError
 from tissueclock.imaging.dataset import write_description
@@ -25,6 +25,7 @@ from tissueclock.storage.tsv import read_rows, write_rows
 Runner = Callable[[Callable[[PatientJob], None], Sequence[PatientJob]], Iterable[tuple[int, TissueclockError | None]]]
 """Does each job once, in whatever order and place, and tells which has ended and how."""
 
+_OF_A_PATIENT = frozenset({"session", "duplicates"})
 _FAILED = ("participant_id", "reason")
 
 
@@ -84,6 +85,7 @@ def prepare(
         StorageError: The target cannot be written.
     """
     subjects = list_subjects(raw)
+    _check_target(raw, target)
     facts = settings.as_facts()
     if isinstance(reference, str) and reference not in subjects:
         raise ImageError(f"--reference is {reference}; {raw} has {subjects[0]} to {subjects[-1]} ({len(subjects)})")
@@ -99,6 +101,8 @@ def prepare(
     with hold(folder.lock, what="folder", shared=only is not None):
         if only is None:
             clear_remains(folder.path)
+        else:
+            _check_same_settings(folder, facts)
         work = _Work(raw, folder, settings, masks, brain_masks, taken, said, run, progress, len(chosen))
         with wait_for(folder.common_lock):
             write_description(target, name="preprocessed", kind="derivative", command="tissueclock preprocess")
@@ -113,10 +117,33 @@ def prepare(
         work.run_all([subject for subject in chosen if subject != own], histogram)
         with wait_for(folder.common_lock):
             _write_failures(folder, work.result, keep_others=only is not None)
+            for other in set(work.result.failed) - set(chosen):  # tried as a reference, and no concern of this run's
+                del work.result.failed[other]
             if (participants := raw / "participants.tsv").exists():
                 with atomic_path(folder.participants) as temporary:  # as it is: whether it can be read, `pack` says
                     shutil.copyfile(participants, temporary)
     return work.result
+
+
+def _check_target(raw: Path, target: Path) -> None:
+    """Raises ImageError where derivatives would be written over raw scans."""
+    told = Derivatives(target).path / "dataset_description.json"
+    is_raw = told.is_file() and '"raw"' in told.read_text(encoding="utf-8", errors="replace")
+    if target.resolve() == raw.resolve() or is_raw:
+        raise ImageError(f"{target}: a folder of raw scans; derivatives go to another, such as one in its derivatives/")
+
+
+def _check_same_settings(folder: Derivatives, facts: Mapping[str, Any]) -> None:
+    """Raises ImageError where others' patients in the folder were, or are being, preprocessed in another way."""
+    if not folder.settings.exists():
+        return
+    before = read_facts(folder.settings)
+    for key, value in facts.items():
+        if key not in _OF_A_PATIENT and before.get(key, value) != value:
+            raise ImageError(
+                f"{folder.path}: its patients have {key} {before.get(key)!r}, asked for is {value!r}; give the same "
+                "options for all, or another folder"
+            )
 
 
 def find_lesions(folder: Path, subjects: Sequence[str]) -> dict[str, Path]:

@@ -77,8 +77,9 @@ class Inputs(nn.Module):
             shown = self._shown(batch)[:, None, None, None].expand(*brain.shape, -1)[brain > 0].double().cpu()
             n, total = n + shown.sum(dim=0), total + (shown * voxels).sum(dim=0)
             squares = squares + (shown * voxels.square()).sum(dim=0)
-        mean = total / n
-        variance = squares / n - mean.square()
+        some = n.clamp_min(1.0)  # nobody has FLAIR: what is made of it is 0 whatever it is standardised by
+        mean = total / some
+        variance = torch.where(n > 0, squares / some - mean.square(), torch.ones_like(n))
         mean, variance = mean.masked_fill(self._is_presence, 1.0), variance.masked_fill(self._is_presence, 1.0)
         self.mean.copy_(mean)
         self.sd.copy_(variance.clamp_min(1e-12).sqrt())

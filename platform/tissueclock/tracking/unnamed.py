@@ -4,12 +4,15 @@ The scores' patients are numbered, each table by itself. `intake.json` keeps dig
 known again, and none of ids: a short id can be guessed from its digest.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from tissueclock.storage.files import digest_file, read_json, write_json
 from tissueclock.storage.folders import PromotedFolder
 from tissueclock.storage.tsv import read_rows, write_rows
+
+_SOMEBODY = "a patient of the cohort"
 
 
 def unnamed_files(folder: PromotedFolder, target: Path) -> Iterator[Path]:
@@ -37,8 +40,16 @@ def unnamed_files(folder: PromotedFolder, target: Path) -> Iterator[Path]:
     if folder.intake.exists():
         facts = read_json(folder.intake)
         voxels = sorted(facts["patients"].values())
-        write_json(made.intake, {**facts, "patients": {f"{i:05d}": own for i, own in enumerate(voxels, start=1)}})
+        numbered = {f"{i:05d}": own for i, own in enumerate(voxels, start=1)}
+        write_json(made.intake, {**facts, **_without_reference(facts), "patients": numbered})
         yield made.intake
+
+
+def _without_reference(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """How images came to be, without the name of the patient whose histogram all have."""
+    named = {"preprocessing": "reference", "histogram": "subject"}
+    told = {part: facts[part] for part in named if facts.get(part)}
+    return {part: {**own, named[part]: _SOMEBODY} for part, own in told.items() if own.get(named[part])}
 
 
 def _number_patients(table: Path, copy: Path) -> None:

@@ -6,6 +6,7 @@ doi 10.1007/s10278-022-00683-y), by template 1500 of the standard (PS3.16, Measu
 
 import gzip
 import io
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -108,16 +109,16 @@ def write_answer(
         StorageError: The folder cannot be written.
     """
     need_highdicom()
-    read = [_read_header(path) for path in sources]
-    first = read[0]
-    evidence = [each for each in read if each.StudyInstanceUID == first.StudyInstanceUID]
     facts = (version("tissueclock"), model, hemisphere, str(findings), str(error_rate), str(remarks))
     try:
+        read = [_read_header(path) for path in sources]
+        first = read[0]
+        evidence = [each for each in read if each.StudyInstanceUID == first.StudyInstanceUID]
         made = {REPORT: _report(evidence, hemisphere, findings, remarks, model, error_rate, facts)}
         if picture is not None:
             made[PICTURE] = _picture(first, picture, facts)
-    except (AttributeError, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{sources[0]}: no DICOM can be written beside it ({error})") from error
+    except (AttributeError, ValueError, TypeError, KeyError, LookupError) as error:
+        raise InputError(f"{sources[0]}: no DICOM can be written beside it ({' '.join(str(error).split())})") from error
     folder.mkdir(parents=True, exist_ok=True)
     for name, dataset in made.items():
         with atomic_path(folder / name) as temporary:
@@ -130,6 +131,10 @@ def _read_header(path: Path) -> Dataset:
         is_gzip = raw.read(len(GZIP)) == GZIP
     with gzip.open(path) if is_gzip else path.open("rb") as stream:
         header = dcmread(stream, stop_before_pixels=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom on values that are not the standard's, as they come
+        header.decode()
+    header.SpecificCharacterSet = "ISO_IR 192"  # what is written beside it is
     for keyword in _MAY_BE_EMPTY:
         if keyword not in header:
             setattr(header, keyword, None)
