@@ -182,7 +182,7 @@ def ledger(shared: Path, name: str) -> list[dict[str, object]]:
 
 
 def test_a_study_outlives_its_time_limit_and_ends_complete(slurm: Slurm, shared: Path) -> None:
-    study = write_study(shared, "long", epochs=150)
+    study = write_study(shared, "long", epochs=60)
 
     job = slurm.submit(study, "--time=2", "--signal=B:USR1@70", "--cpus-per-task=2")
     requeued = slurm.wait_until_ended(job, within_s=900)
@@ -194,7 +194,7 @@ def test_a_study_outlives_its_time_limit_and_ends_complete(slurm: Slurm, shared:
     assert "complete, 4/4 trials" in log
     assert "Traceback" not in log
     reported = Counter((line["trial"], line["epoch"]) for line in ledger(shared, "long") if line["kind"] == "reported")
-    assert len(reported) == 4 * 150
+    assert len(reported) == 4 * 60
     again = sum(n - 1 for n in reported.values())
     assert again <= 2 * requeued[str(job)], "more than an epoch of each running trial was learned twice"
 
