@@ -97,7 +97,7 @@ def pack_cohort(
         shape=grid.shape,
         spacing_mm=grid.spacing_mm,
         seed=derive_seed(seed, "split"),
-        source=_origin(source, settings, {subject: facts[subject]["digests"] for subject in chosen}, left),
+        source=_origin(source, settings, {subject: facts[subject] for subject in chosen}, left),
     ) as writer:
         for i, subject in enumerate(chosen):
             whole = read_patient(done[subject], facts[subject], grid)
@@ -216,7 +216,10 @@ def _write_lesions(
 
 
 def _origin(
-    source: Derivatives, settings: Mapping[str, Any], digests: Mapping[str, Any], left: Mapping[str, str]
+    source: Derivatives,
+    settings: Mapping[str, Any],
+    facts: Mapping[str, Mapping[str, Any]],
+    left: Mapping[str, str],
 ) -> dict[str, Any]:
     """Where the cohort comes from, as `cohort.json` keeps it: every image's digest is in one of them all."""
     return {
@@ -224,9 +227,20 @@ def _origin(
         "version": version("tissueclock"),
         "preprocessing": settings,
         "histogram": _histogram(source),
-        "patients": digest_facts(digests),
+        "patients": digest_facts({subject: own["digests"] for subject, own in facts.items()}),
         "left_out": dict(sorted(left.items())),
+        "quality": _quality_ranges(facts),
     }
+
+
+def _quality_ranges(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, list[float]]:
+    """The least and the largest of each quality figure: who lies far outside is another kind of study."""
+    told: dict[str, list[float]] = {}
+    for own in facts.values():
+        for name, value in own["quality"].items():
+            if value is not None:
+                told.setdefault(name, []).append(float(value))
+    return {name: [min(values), max(values)] for name, values in sorted(told.items())}
 
 
 def _histogram(source: Derivatives) -> dict[str, Any] | None:
@@ -240,7 +254,11 @@ def _histogram(source: Derivatives) -> dict[str, Any] | None:
 def _read_needed(patient: PatientFolder) -> dict[str, Any]:
     """What packing needs of a patient's facts; the rest is not held for all patients at once."""
     facts = read_facts(patient.facts, needed=_NEEDED)
-    told = {"brain_mask": facts.get("brain_mask") is not None, "lesion": facts.get("lesion")}
+    told = {
+        "brain_mask": facts.get("brain_mask") is not None,
+        "lesion": facts.get("lesion"),
+        "quality": facts.get("quality", {}).get("figures", {}),
+    }
     return {key: facts[key] for key in _NEEDED} | told
 
 

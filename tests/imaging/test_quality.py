@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.imaging.images import SHAPE, toy_head
-from tissueclock.imaging.quality import FIGURES, adc_agreement, brighter_side, fluid_ratio
+from tissueclock.imaging.quality import FIGURES, adc_agreement, brighter_side, far_outside, fluid_ratio
 from tissueclock.imaging.volume import Volume
 
 BOUNDS = {figure.name: figure for figure in FIGURES}
@@ -59,3 +59,13 @@ def test_an_adc_that_is_not_of_this_scan_is_flagged(b_of_map: float, moved: int,
     ratio, correlation = adc_agreement(B0, b1000, adc, mask=MASK, b_s_mm2=1000.0)
     found = {"adc_ratio": ratio, "adc_correlation": correlation}
     assert [name for name, value in found.items() if BOUNDS[name].badness(value) > 0] == flags
+
+
+def test_figures_far_outside_those_of_others_are_told_and_what_others_lack_is_not():
+    name = "brain_ml"
+    ranges = {name: (1000.0, 1400.0)}
+    assert far_outside({name: 1590.0, "other": 9e9}, ranges) == []
+    (line,) = far_outside({name: 1610.0}, ranges)
+    assert "1610" in line
+    assert "1000 to 1400" in line
+    assert far_outside({name: None}, ranges) == far_outside({name: 1610.0}, {}) == []

@@ -13,9 +13,10 @@ from tissueclock.cohort.writer import FACTS
 from tissueclock.errors import CohortError, ImageError, InputError, NobodyLeftError
 from tissueclock.grid import make_grid
 from tissueclock.imaging.bvalues import BValues
-from tissueclock.imaging.derivatives import Derivatives
+from tissueclock.imaging.derivatives import Derivatives, read_facts
 from tissueclock.imaging.dicom.ingest import ingest
 from tissueclock.imaging.preparation import Runner, prepare
+from tissueclock.imaging.quality import far_outside
 from tissueclock.imaging.quality_table import write_quality
 from tissueclock.imaging.raw import list_subjects
 from tissueclock.imaging.settings import PIPELINE, Reference, Settings
@@ -94,7 +95,7 @@ def bring_in(
         write_participants(source, derivatives)
         write_quality(derivatives, failed=refused)
     allowed: tuple[SeriesName, ...] = ("flair",) if model.takes_missing_flair else ()
-    return _pack(derivatives, work, refused, allow_missing=allowed, progress=told("pack"))
+    return _pack(derivatives, work, refused, model=model, allow_missing=allowed, progress=told("pack"))
 
 
 def is_dicom(source: Path) -> bool:
@@ -113,6 +114,7 @@ def _pack(
     work: Path,
     refused: Mapping[str, str],
     *,
+    model: Model,
     allow_missing: tuple[SeriesName, ...],
     progress: Callable[..., None],
 ) -> Incoming:
@@ -121,6 +123,10 @@ def _pack(
     if not done:
         return Incoming(None, refused)
     flags = {subject: own for subject, own in _flags(derivatives).items() if own}
+    for subject in done:
+        figures = read_facts(derivatives.patient(subject).facts, needed=("quality",))["quality"]["figures"]
+        if odd := far_outside(figures, model.intake.quality):
+            flags[subject] = (*flags.get(subject, ()), *odd)
     made_of = {subject: derivatives.patient(subject).facts.read_text(encoding="utf-8") for subject in done}
     folder = work / f"cohort-{digest_facts({'made_of': made_of, 'allow_missing': allow_missing})[:12]}"
     try:

@@ -121,6 +121,25 @@ class Quality:
         return sum(min(bad, 10.0) + (1.0 if bad > 0 else 0.0) for bad in beyond) + len(self.remarks)
 
 
+def far_outside(figures: Mapping[str, float | None], ranges: Mapping[str, tuple[float, float]]) -> list[str]:
+    """The figures that lie outside others' ranges by more than half a range, in words.
+
+    Args:
+        figures: A patient's, by name.
+        ranges: The least and the largest that others have; a figure that they lack is passed over.
+    """
+    found = []
+    for figure in FIGURES:
+        value, own = figures.get(figure.name), ranges.get(figure.name)
+        if value is None or own is None:
+            continue
+        low, high = own
+        if not low - (high - low) / 2 <= value <= high + (high - low) / 2:
+            shown = [_shown(figure, each) for each in (value, low, high)]
+            found.append(f"{figure.title} {shown[0]}; in the model's cohort {shown[1]} to {shown[2]}")
+    return found
+
+
 def measure(
     series: PatientSeries,
     placed: Placed,

@@ -29,6 +29,7 @@ class Intake:
         histogram: The reference study's, `subject` and `quantiles`; None where none was matched.
         typical: Of patients who were not held out; None where they were too few.
         typical_without_flair: Likewise, of all that is not FLAIR.
+        quality: The least and the largest of each quality figure of `preprocess`; empty where there are none.
         patients: SHA-256 of each patient's id -> of the voxels; the holdout's patients too.
     """
 
@@ -39,6 +40,7 @@ class Intake:
     histogram: dict[str, Any] | None
     typical: Typical | None
     typical_without_flair: Typical | None
+    quality: dict[str, tuple[float, float]]
     patients: dict[str, str]
 
     def knows(self, patient: str, voxels: str) -> str | None:
@@ -75,6 +77,7 @@ def write_intake(promoted: PromotedFolder, cohort: Cohort) -> None:
             "histogram": cohort.source.get("histogram"),
             "typical": _typical([figures for patient, figures in seen.items() if patient in whole]),
             "typical_without_flair": _typical([_without_flair(figures) for figures in seen.values()]),
+            "quality": cohort.source.get("quality", {}),
             "patients": {digest_id(patient): one.voxels for patient, one in described.items()},
         },
     )
@@ -104,6 +107,7 @@ def read_intake(promoted: PromotedFolder) -> Intake:
             None if (told := facts.get(key)) is None else Typical.from_facts(told)
             for key in ("typical", "typical_without_flair")
         )
+        quality = {str(name): (float(low), float(high)) for name, (low, high) in facts.get("quality", {}).items()}
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{promoted.intake}: damaged ({error})") from error
     return Intake(
@@ -114,5 +118,6 @@ def read_intake(promoted: PromotedFolder) -> Intake:
         histogram=facts["histogram"],
         typical=typical,
         typical_without_flair=without,
+        quality=quality,
         patients=facts["patients"],
     )
