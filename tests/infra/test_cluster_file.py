@@ -44,8 +44,17 @@ def test_it_is_valid_by_rays_own_schema(filled: dict[str, Any]) -> None:
 def test_no_command_of_ours_or_of_rays_defaults_ends_other_rays(filled: dict[str, Any]) -> None:
     for key in COMMANDS:
         assert not re.search(
-            r"ray\s+stop|pkill (?!-\$S -f '/tmp/\[t\]issueclock/ray/')|killall", " ".join(filled[key])
+            r"ray\s+stop|pkill (?!-\$S -f '/tmp/\[t\]issueclock/ray/['|])|killall", " ".join(filled[key])
         ), key
+
+
+def test_the_head_s_client_server_is_ended_too_and_nobody_else_s(cluster: dict[str, Any]) -> None:
+    """It has no folder in its command line; as `ray` starts it (2.60)."""
+    (pattern,) = re.findall(r"pkill -\$S -f '([^']+)'", cluster["head_start_ray_commands"][0])
+    started = "/lib/ray/_private/workers/setup_worker.py -m ray.util.client.server --address=10.0.0.1:6379 --port=10001"
+    assert re.search(pattern, f"/home/me/tissueclock/env/bin/python {started}")
+    assert not re.search(pattern, f"/home/me/other/env/bin/python {started}")
+    assert not re.search(pattern, cluster["head_start_ray_commands"][0]), "it would end itself"
 
 
 @pytest.mark.parametrize("key", ["head_start_ray_commands", "worker_start_ray_commands"])
