@@ -125,6 +125,8 @@ def write_pages(
         "flags": {answer.patient: [*answer.flags, *flags.get(answer.patient, ())] for answer in answers},
     }
     page = environment.get_template("patient.html.j2")
+    for stale in set((out / PATIENTS).glob("*.html")) - {out / PATIENTS / f"{a.patient}.html" for a in answers}:
+        stale.unlink()  # told by an earlier run
     for answer in answers:
         png = images.get(answer.patient)
         image = f"data:image/png;base64,{base64.b64encode(png).decode()}" if png else ""
