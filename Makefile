@@ -36,6 +36,7 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	MYPYPATH=platform $(BIN)/mypy --config-file tests/benchmarks/mypy.ini tests/benchmarks
 	$(BIN)/lint-imports --no-cache
 
 test: lint

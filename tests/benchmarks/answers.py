@@ -135,10 +135,10 @@ def tell_calibration(model: Model, cohort: Cohort) -> None:
     for error_rate in (0.1, 0.2):
         for label, word in ((True, "below"), (False, "above")):
             units = tuple(n for n, own in zip(names, labels, strict=True) if own == label)
-            found = measure_coverage(judges, scores.take(units), error_rate=error_rate)
+            met = measure_coverage(judges, scores.take(units), error_rate=error_rate)
             print(
-                f"  error rate {error_rate}, onset {word}: the right answer is credible for {_rate(found.covered)}; a "
-                f"wrong one is told to {_rate(found.right, of=1)}, any to {_rate(found.told)}"
+                f"  error rate {error_rate}, onset {word}: the right answer is credible for {_rate(met.covered)}; a "
+                f"wrong one is told to {_rate(met.right, of=1)}, any to {_rate(met.told)}"
             )
 
 

@@ -55,6 +55,8 @@ def truth_of(apart: float, generator: np.random.Generator) -> dict[str, float]:
     large = draw(N_TRUTH, apart, generator)
     told = measure_calibration(large, temperature=1.0)
     kappa = estimate_kappa(readings(N_TRUTH, generator))
+    assert told.intercept is not None
+    assert kappa is not None
     return {
         "AUPRC": float(average_precision_score(large.labels, large.logits)),
         **{f"sensitivity at {s}": float(1 - norm.cdf(norm.ppf(s) - apart)) for s in SPECIFICITIES},

@@ -10,6 +10,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -61,20 +62,66 @@ def interleaved(sides: Mapping[str, Callable[[], Any]], *, rounds: int) -> dict[
     """Runs the sides in turn, so many times, every other round backwards: a drift of the machine meets all alike."""
     found: dict[str, list[Any]] = {name: [] for name in sides}
     for i_round in range(rounds):
-        names = list(sides) if i_round % 2 == 0 else list(reversed(sides))
+        names = list(sides) if i_round % 2 == 0 else list(sides)[::-1]
         for name in names:
             found[name].append(sides[name]())
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What one benchmark found.
+
+    Attributes:
+        title: What was measured, and the aim.
+        unit: Of the values.
+        baseline: The side that ratios are of.
+        sides: Every value, by side.
+    """
+
+    title: str
+    unit: str
+    baseline: str
+    sides: Mapping[str, Sequence[float]]
+
+    def rows(self) -> list[tuple[str, float, float, float, int, float]]:
+        """By side: its name, median, least, largest, how many, and the median's ratio to the baseline's."""
+        reference = median(self.sides[self.baseline])
+        return [(n, median(v), min(v), max(v), len(v), median(v) / reference) for n, v in self.sides.items()]
+
+
+TOLD: list[Table] = []
+"""All tables of this session, for `write_told`."""
+
+
 def print_table(title: str, rows: Mapping[str, Sequence[float]], *, unit: str, baseline: str) -> None:
-    """Medians, ranges, and the ratio of each side's median to the baseline's."""
+    """Medians, ranges, and the ratio of each side's median to the baseline's; kept in `TOLD`."""
+    table = Table(title, unit, baseline, {name: list(values) for name, values in rows.items()})
+    TOLD.append(table)
     load = os.getloadavg()[0]
     print(
         f"\n{title}\n  {platform.machine()}, {os.cpu_count()} CPUs, load {load:.1f}, Python {platform.python_version()}"
     )
-    reference = median(rows[baseline])
-    for name, values in rows.items():
-        spread = f"{min(values):.4g} to {max(values):.4g}"
-        ratio = "baseline" if name == baseline else f"{median(values) / reference:.3f} x {baseline}"
-        print(f"  {name:<34} {median(values):>9.4g} {unit}   ({spread}, n={len(values)})   {ratio}")
+    for name, middle, least, largest, n, ratio in table.rows():
+        shown = "baseline" if name == baseline else f"{ratio:.3f} x {baseline}"
+        print(f"  {name:<34} {middle:>9.4g} {unit}   ({least:.4g} to {largest:.4g}, n={n})   {shown}")
+
+
+def write_told(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Writes `benchmarks.json`, and `benchmarks.md`, which is made from it.
+
+    Args:
+        folder: Where.
+        facts: Of the run: commit, date, machine, load.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    told = {**facts, "tables": [asdict(table) for table in TOLD]}
+    (folder / "benchmarks.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    lines = ["# Benchmarks", "", *(f"- {name}: {value}" for name, value in facts.items()), ""]
+    lines += ["| what | side | median | range | n | ratio |", "|---|---|---|---|---|---|"]
+    for table in TOLD:
+        for name, middle, least, largest, n, ratio in table.rows():
+            shown = "baseline" if name == table.baseline else f"{ratio:.3f}"
+            spread = f"{least:.4g} to {largest:.4g}"
+            lines.append(f"| {table.title} | {name} | {middle:.4g} {table.unit} | {spread} | {n} | {shown} |")
+    (folder / "benchmarks.md").write_text("\n".join(lines) + "\n", encoding="utf-8")

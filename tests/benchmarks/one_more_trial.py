@@ -15,7 +15,7 @@ import torch
 
 from tests.benchmarks.measuring import answer
 from tests.sweeping.specs import vary
-from tissueclock.cohort.manifest import Patient
+from tissueclock.cohort.manifest import LesionSide, Patient
 from tissueclock.cohort.store import Cohort
 from tissueclock.cohort.writer import CohortWriter
 from tissueclock.networks.settings import SliceSettings
@@ -26,13 +26,14 @@ from trainables.detection import Detection
 
 GRID = (16, 128, 64)
 N_TRIALS = 3
+SIDES: tuple[LesionSide, LesionSide] = ("left", "right")
 
 
 class MappedTrial(Detection):
     """A trial as it is, with a name of its own: Tune gives it one otherwise."""
 
-    def setup(self, config: dict[str, Any]) -> None:
-        super().setup(config, config["job"])
+    def setup(self, config: dict[str, Any], job: SweepJob | None = None) -> None:
+        super().setup(config, job or config["job"])
 
     @property
     def trial_name(self) -> str:
@@ -50,12 +51,16 @@ class MappedTrial(Detection):
 class LoadedTrial(MappedTrial):
     """A trial that reads the cohort into its own memory first."""
 
-    def setup(self, config: dict[str, Any]) -> None:
-        super().setup(config)
-        held = _Held(torch.from_numpy(np.load(self._job.spec.cohort / "hemispheres.npy")))
-        self._train = replace(self._train, view=held)
-        self._validation = replace(self._validation, view=held)
-        self._begin(config)
+    def setup(self, config: dict[str, Any], job: SweepJob | None = None) -> None:
+        super().setup(config, job)
+        held = _Held(torch.from_numpy(np.load(config["job"].spec.cohort / "hemispheres.npy")))
+        material: Any = self.trial._material
+        parts = {
+            name: tuple(replace(samples, view=held) for samples in getattr(material, name))
+            for name in ("train", "validation")
+        }
+        self.trial._material = replace(material, **parts)
+        self.trial.begin(self.trial_name, config)
 
 
 class _Held:
@@ -75,7 +80,7 @@ def write_cohort(folder: Path, n_patients: int) -> Cohort:
     patients = [
         Patient(participant_id=f"p{i:04d}", onset_to_mri_min=float(onset), lesion_side=side, readers={}, extra={})
         for i, onset in enumerate(onsets)
-        for side in [("left", "right")[i % 2]]
+        for side in [SIDES[i % 2]]
     ]
     writer = CohortWriter(
         folder, name="noise", patients=patients, shape=GRID, spacing_mm=(6, 1.5, 1.5), seed=1, source={"tool": "noise"}

@@ -71,7 +71,8 @@ def landmark_errors(raw: Path, subject: str, b0_from_atlas: Transform) -> npt.ND
 
 def bias_left(raw: Path, subject: str) -> dict[str, float]:
     """SD of the log of true over estimated bias within the brain, and of the true bias, for b0 and FLAIR."""
-    truth, files, scores = raw / "derivatives" / "truth" / subject, find_files(raw, subject), {}
+    truth, files = raw / "derivatives" / "truth" / subject, find_files(raw, subject)
+    scores: dict[str, float] = {}
     inside = read_volume(truth / "brain_mask.nii.gz").data > 0.5
     if files.adc is None:
         series = read_series(files, b_values=BValues())

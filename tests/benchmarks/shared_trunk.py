@@ -11,6 +11,7 @@ from tests.benchmarks.measuring import answer
 from tests.benchmarks.training_step import Mapped
 from tissueclock.learning.classifying import Classifier
 from tissueclock.learning.frozen_features import Sharing
+from tissueclock.learning.learner import Conditions
 from tissueclock.learning.samples import Samples
 from tissueclock.learning.trunk_store import TrunkStore
 from tissueclock.networks.building import build_network
@@ -36,10 +37,7 @@ def make_learner(kind: str, setting: str, view: Mapped, store: TrunkStore | None
             "views": N_VIEWS,
             **({"learned": "gates"} if in_attention else {"freeze_depth": int(setting)}),
         },
-        epochs=N_VIEWS + N_TIMED,
-        patience=100,
-        seed=0,
-        device=torch.device("cpu"),
+        conditions=Conditions(epochs=N_VIEWS + N_TIMED, patience=100, seed=0, device=torch.device("cpu")),
         sharing=Sharing(store=store, cohort="made-up", seed=1),
     )
 

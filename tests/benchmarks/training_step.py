@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from tests.benchmarks.measuring import answer, interleaved
 from tissueclock.cohort.augmentation import augment
 from tissueclock.learning.adabound import AdaBound
 from tissueclock.learning.classifying import Classifier
+from tissueclock.learning.learner import Conditions
 from tissueclock.learning.precision import autocast
 from tissueclock.learning.samples import Samples, even_batches
 from tissueclock.networks.slice_network import SliceNetwork
@@ -51,12 +53,13 @@ class BareLoop:
         matrices = [p for name, p in network.named_parameters() if p.ndim > 1 and not name.endswith("theta")]
         vectors = [p for name, p in network.named_parameters() if p.ndim == 1 and not name.endswith("theta")]
         positions = [p for name, p in network.named_parameters() if name.endswith("theta")]
+        groups: list[dict[str, Any]] = [
+            {"params": matrices},
+            {"params": vectors, "weight_decay": 0.0},
+            {"params": positions, "weight_decay": 0.0, "lr": 5e-3, "final_lr": 0.5},
+        ]
         self.optimiser = AdaBound(
-            [
-                {"params": matrices},
-                {"params": vectors, "weight_decay": 0.0},
-                {"params": positions, "weight_decay": 0.0, "lr": 5e-3, "final_lr": 0.5},
-            ],
+            groups,
             lr=1e-3,
             final_lr=0.1,
             gamma=1e-3,
@@ -111,10 +114,7 @@ def main(shape: tuple[int, int, int], *, channels: int, batch: int, n: int, stre
                 train=Samples(view=view, rows=np.arange(n), labels=labels[:n]),
                 validation=Samples(view=view, rows=np.arange(n, n + 4), labels=labels[n:]),
                 hyperparameters={"batch_size": batch, "augmentation": strength},
-                epochs=epochs + 1,
-                patience=epochs + 1,
-                seed=SEED,
-                device=CPU,
+                conditions=Conditions(epochs=epochs + 1, patience=epochs + 1, seed=SEED, device=CPU),
             ),
             n,
         )
