@@ -1,0 +1,27 @@
+"""What stands beside the code says the same as the code."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+UNSAFE = r"allow_pickle=True|pickle\.loads?\(|yaml\.unsafe_load"
+
+
+def test_the_citation_is_of_this_version_and_licence() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+
+    assert (cited["version"], cited["license"]) == (project["version"], project["license"])
+    assert {"cff-version", "message", "title", "authors"} <= cited.keys()
+    assert cited["preferred-citation"]["doi"] in (ROOT / "README.md").read_text()
+
+
+def test_what_security_says_is_never_unpickled_is_not() -> None:
+    for path in (ROOT / "platform").rglob("*.py"):
+        text = path.read_text()
+        for call in re.findall(r"torch\.load\([^)]*\)", text):
+            assert "weights_only=True" in call, path
+        assert not re.search(r"allow_pickle=True|pickle\.loads?\(|yaml\.unsafe_load", text, re.MULTILINE), path
