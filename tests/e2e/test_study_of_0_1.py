@@ -21,7 +21,7 @@ pytestmark = pytest.mark.e2e
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
     with tarfile.open(Path(__file__).with_name("study_0_1.tar.gz")) as archive:
-        archive.extractall(tmp_path, filter="data")
+        archive.extractall(tmp_path, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     return tmp_path / "study.yaml"
 
 
