@@ -11,7 +11,7 @@ from tissueclock.grid import make_grid
 from tissueclock.imaging.derivatives import Derivatives
 from tissueclock.imaging.quality_table import write_quality
 from tissueclock.imaging.volume import read_volume, write_volume
-from tissueclock.packing import pack_cohort
+from tissueclock.packing import is_packed_from, pack_cohort
 from tissueclock.storage.files import write_text
 
 
@@ -221,3 +221,35 @@ def test_a_lesion_mask_that_was_altered_is_refused(folder: Derivatives, tmp_path
 
 def test_without_any_mask_there_is_no_file_of_masks(folder: Derivatives, tmp_path: Path) -> None:
     assert pack_cohort(folder.path, tmp_path / "cohort").cohort.lesion_masks is None
+
+
+def test_a_patient_without_flair_is_packed_when_asked_zeros_in_its_place(folder: Derivatives, tmp_path: Path) -> None:
+    write_patient(folder, "sub-04", seed=4, without=("flair",), reference="sub-01")
+    write_patient(folder, "sub-05", seed=5, without=("b1000",), reference="sub-01")
+
+    packing = pack_cohort(folder.path, tmp_path / "cohort", allow_missing=("flair",))
+
+    has = {patient.participant_id: patient.has_flair for patient in packing.cohort.patients}
+    assert has == {"sub-01": True, "sub-02": True, "sub-03": True, "sub-04": False}
+    assert packing.left == {"sub-05": "b1000 is missing"}
+    with_flair, without = packing.cohort.hemispheres[:6], packing.cohort.hemispheres[6:]
+    assert with_flair.any(axis=(2, 3, 4)).all()
+    assert without.any(axis=(2, 3, 4)).tolist() == [[True, True, False]] * 2
+
+
+def test_what_was_packed_is_known_again_until_images_onsets_or_exclusions_change(
+    folder: Derivatives, tmp_path: Path
+) -> None:
+    made = tmp_path / "cohort"
+    assert not is_packed_from(folder.path, made)
+    pack_cohort(folder.path, made)
+    assert is_packed_from(folder.path, made)
+
+    before = folder.participants.read_text()
+    folder.participants.write_text(before.replace("100.0", "101.0"))
+    assert not is_packed_from(folder.path, made)
+    folder.participants.write_text(before)
+    assert is_packed_from(folder.path, made)
+
+    write_patient(folder, "sub-03", seed=33, reference="sub-01")
+    assert not is_packed_from(folder.path, made)

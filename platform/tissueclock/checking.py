@@ -191,12 +191,12 @@ def _check_fixed(spec: SweepSpec, space: Space) -> None:
 
 def _check_flair(study: Study, spec: SweepSpec, cohort: Cohort, space: Space) -> None:
     network = spec.inputs.network
-    if "flair_dropout" in space.distributions and PRESENCE not in getattr(network, "inputs_read", ()):
+    if "flair_dropout" in space.distributions and PRESENCE not in network.inputs_read:
         raise StudyError(
             f"{study.file}: phase {spec.phase} tunes flair_dropout; {PRESENCE} is not among its network's inputs"
         )
     without = [patient.participant_id for patient in cohort.patients if not patient.has_flair]
-    if without and not spec.inputs.network.takes_missing_flair:
+    if without and not network.takes_missing_flair:
         raise StudyError(
             f"{study.file}: phase {spec.phase} of {', '.join(spec.arms)} reads FLAIR, which {len(without)} patients "
             f"have not (first {without[0]}); allowed: a network whose inputs have flair_present, or a cohort packed "

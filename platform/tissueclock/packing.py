@@ -110,15 +110,23 @@ def pack_cohort(
 
 
 def is_packed_from(derivatives: Path, folder: Path) -> bool:
-    """Whether a folder holds the cohort that packing these derivatives would give: of the same images.
+    """Whether a folder holds the cohort that packing these derivatives would give: the same images, onsets and sides.
 
     Raises:
         CohortError: The manifest is wrong, or the folder holds a damaged cohort.
     """
     if not (folder / FACTS).exists():
         return False
-    chosen = _choose(derivatives, None, None, ())
-    return bool(Cohort.open(folder).source.get("patients") == digest_facts(chosen.digests))
+    chosen, cohort = _choose(derivatives, None, None, ()), Cohort.open(folder)
+    now = [_named(chosen.manifest[each], chosen.done[each], chosen.facts[each], ()) for each in chosen.subjects]
+    same_images = cohort.source.get("patients") == digest_facts(chosen.digests)
+    return same_images and [_asked(patient) for patient in now] == [_asked(patient) for patient in cohort.patients]
+
+
+def _asked(patient: Patient) -> tuple[object, ...]:
+    """What of a row of the manifest a cohort is made for; columns that some lack are `n/a` once written."""
+    told = {name: cell for name, cell in patient.extra.items() if cell != MISSING}
+    return patient.participant_id, patient.onset_to_mri_min, patient.lesion_side, dict(patient.readers), told
 
 
 class _Chosen(NamedTuple):

@@ -219,8 +219,10 @@ def test_raw_scans_are_never_the_target(raw: Path, runner: Runner) -> None:
     (other / "dataset_description.json").write_text('{"DatasetType": "raw"}')
     with pytest.raises(ImageError, match="a folder of raw scans"):
         prepare(raw, other, settings=SETTINGS, run=runner)
-    assert sorted(raw.rglob("*")) == files
     assert not runner.ran
+    (other / "dataset_description.json").write_text('{"Name": "raw", "DatasetType": "derivative"}')
+    prepare(raw, other, settings=SETTINGS, run=runner)
+    assert sorted(raw.rglob("*")) == files
 
 
 def test_a_patient_who_is_asked_for_and_not_there_is_told(run: Callable[..., Preparation]) -> None:

@@ -127,7 +127,9 @@ def _pack(
         figures = read_facts(derivatives.patient(subject).facts, needed=("quality",))["quality"]["figures"]
         if odd := far_outside(figures, model.intake.quality):
             flags[subject] = (*flags.get(subject, ()), *odd)
-    made_of = {subject: derivatives.patient(subject).facts.read_text(encoding="utf-8") for subject in done}
+    files = [derivatives.patient(subject).facts for subject in done]
+    files += [table for table in (derivatives.participants, derivatives.quality_table) if table.exists()]
+    made_of = {file.name: file.read_text(encoding="utf-8") for file in files}
     folder = work / f"cohort-{digest_facts({'made_of': made_of, 'allow_missing': allow_missing})[:12]}"
     try:
         packing = (

@@ -60,6 +60,7 @@ class Judges:
     fold_temperature: float
     seen: Mapping[str, Float[ndarray, " unit"]] = field(default_factory=dict)
     onset_min: Float[ndarray, " unit"] | None = None
+    _typical: dict[tuple[str, ...], Typical | None] = field(default_factory=dict)
 
     def probability(self, logit: float) -> float:
         """The calibrated probability of yes for the mean logit of all folds: what the report judges on the holdout."""
@@ -70,7 +71,12 @@ class Judges:
         return float(expit(logit / self.fold_temperature))
 
     def find_typical(self, names: Sequence[str]) -> Typical | None:
-        """What of the logit and these figures is typical of the judges; None where they are too few."""
+        """What of the logit and these figures is typical of the judges, found once; None where they are too few."""
+        if (key := tuple(names)) not in self._typical:
+            self._typical[key] = self._make_typical(key)
+        return self._typical[key]
+
+    def _make_typical(self, names: Sequence[str]) -> Typical | None:
         told = {n: own for n, own in self._figures(names).items() if np.isfinite(own).sum() >= 2 * FEWEST}
         if not told or np.isfinite(list(told.values())).all(axis=0).sum() < 2 * FEWEST:
             return None

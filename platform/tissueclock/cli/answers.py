@@ -98,9 +98,9 @@ def predict(
     if not answers:
         raise InputError(f"{source}: nobody found to answer for")
     _write(asked, answers, flags, images, out=out, error_rate=error_rate)
+    _say_answers(answers, out)
     if dicom_out:
         _write_dicom(source, out, answers, flags, images, model=asked.name, error_rate=error_rate)
-    _say_answers(answers, out)
 
 
 def _say_answers(answers: "list[Answer]", out: Path) -> None:
@@ -157,9 +157,11 @@ def _write_dicom(
             )
         except InputError as error:
             faults.append(f"{answer.patient}: {error}")
+    say(f"  DICOM: {out / 'dicom'}; names and dates in it are the patients' own")
     for fault in faults:
         say(f"  no DICOM of {fault}", style="yellow")
-    say(f"  DICOM: {out / 'dicom'}; names and dates in it are the patients' own")
+    if faults:
+        raise InputError(f"no DICOM could be written of {len(faults)} patients (above); the answers are whole")
 
 
 def evaluate(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Level = Literal["participant", "group"]
 COHORT = "cohort"
 ANSWERS = "answers"
+_IGNORED = f"{COHORT}/\n{ANSWERS}/\n{answers.WORK}/\nqc.*\nfailed.tsv\n*.json\nfigures/\n"
 _SETTINGS = ("grid", "registration", "b", "b_tolerance")
 
 
@@ -176,7 +177,7 @@ def _group(bids_dir: Path, output_dir: Path, *, model: str | None, arm: str | No
         raise InputError(f"{output_dir}: nobody was preprocessed yet; run level participant first")
     with hold(folder.lock, what="folder"):
         write_quality(folder, failed={})
-        write_text(output_dir / ".bidsignore", f"{COHORT}/\n{ANSWERS}/\nqc.*\nfailed.tsv\n*.json\nfigures/\n")
+        write_text(output_dir / ".bidsignore", _IGNORED)
         say(f"look at {folder.quality_page}")
         if model is None and is_packed_from(output_dir, output_dir / COHORT):
             say(f"{output_dir / COHORT}: packed before, of the same patients")

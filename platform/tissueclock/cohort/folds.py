@@ -59,31 +59,22 @@ def make_folds(cohort: Cohort, *, n_folds: int, seed: int, by_site: bool = False
     return tuple(Fold(rows[of_row != i], rows[(of_row == i) & is_judge]) for i in range(1, n_folds + 1))
 
 
-def find_sites(cohort: Cohort) -> tuple[str, ...]:
-    """The sites of the patients whom a sweep may see, by name; fold i of `leave_one_site_out` is the i-th.
-
-    Raises:
-        CohortError: A patient has none.
-    """
-    seen = {hemisphere.patient for hemisphere in cohort.table if hemisphere.split != "holdout"}
-    patients = [patient for patient in cohort.patients if patient.participant_id in seen]
+def _sites_as_folds(cohort: Cohort, patients: Sequence[Patient], *, n_folds: int) -> dict[str, int]:
+    """The fold of each patient: the place of the patient's site among all, by name, from 1."""
+    site_of = {patient.participant_id: patient.site for patient in patients if patient.site is not None}
     if without := [patient.participant_id for patient in patients if patient.site is None]:
         raise CohortError(
             f"{cohort.folder}: leave_one_site_out: patient {without[0]} (and {len(without) - 1} more) has neither site "
             "nor scanner in participants.tsv; each patient needs one"
         )
-    return tuple(sorted({patient.site for patient in patients if patient.site is not None}))
-
-
-def _sites_as_folds(cohort: Cohort, patients: Sequence[Patient], *, n_folds: int) -> dict[str, int]:
-    sites = find_sites(cohort)
+    sites = sorted(set(site_of.values()))
     if len(sites) < 2 or len(sites) != n_folds:
         needed = f"folds: {len(sites)} is needed" if len(sites) > 1 else "two sites are needed"
         raise CohortError(
             f"{cohort.folder}: leave_one_site_out with folds {n_folds}; {len(sites)} sites found "
             f"({', '.join(sites[:_LISTED])}): {needed}"
         )
-    return {patient.participant_id: sites.index(patient.site or "") + 1 for patient in patients}
+    return {patient: sites.index(site) + 1 for patient, site in site_of.items()}
 
 
 def judged_rows(cohort: Cohort, *, n_folds: int, seed: int, by_site: bool = False) -> dict[str, npt.NDArray[np.int64]]:

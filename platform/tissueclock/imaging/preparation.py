@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from tissueclock.errors import CohortError, ImageError, TissueclockError
+from tissueclock.errors import CohortError, ImageError, InputError, TissueclockError
 from tissueclock.imaging.dataset import write_description
 from tissueclock.imaging.derivatives import SCHEMA, Derivatives, read_facts
 from tissueclock.imaging.exclusion import Said, decide, reason_to_exclude
@@ -18,7 +18,7 @@ from tissueclock.imaging.preprocessing import PatientJob, preprocess_patient, re
 from tissueclock.imaging.quality_table import read_exclusions
 from tissueclock.imaging.raw import Duplicates, list_subjects
 from tissueclock.imaging.settings import Reference, Settings
-from tissueclock.storage.files import atomic_path, clear_remains, digest_facts, write_json
+from tissueclock.storage.files import atomic_path, clear_remains, digest_facts, read_json, write_json
 from tissueclock.storage.locks import hold, wait_for
 from tissueclock.storage.tsv import read_rows, write_rows
 
@@ -127,9 +127,10 @@ def prepare(
 
 def _check_target(raw: Path, target: Path) -> None:
     """Raises ImageError where derivatives would be written over raw scans."""
-    told = Derivatives(target).path / "dataset_description.json"
-    is_raw = told.is_file() and '"raw"' in told.read_text(encoding="utf-8", errors="replace")
-    if target.resolve() == raw.resolve() or is_raw:
+    kind = None
+    with contextlib.suppress(InputError):
+        kind = read_json(target / "dataset_description.json").get("DatasetType")
+    if target.resolve() == raw.resolve() or kind == "raw":
         raise ImageError(f"{target}: a folder of raw scans; derivatives go to another, such as one in its derivatives/")
 
 

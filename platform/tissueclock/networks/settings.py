@@ -178,6 +178,7 @@ class RadiomicsSettings(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: Literal["radiomics"] = "radiomics"
+    inputs_read: ClassVar[tuple[InputName, ...]] = ()
     takes_missing_flair: ClassVar[bool] = False
 
     least_ml: Annotated[float, Field(ge=0.0, le=100.0)] = 0.2

@@ -26,7 +26,7 @@ from tissueclock.imaging.dicom.headers import (
 )
 from tissueclock.imaging.dicom.recognition import Facts
 
-GZIP = b"\x1f\x8b"
+_GZIP = b"\x1f\x8b"
 _PREAMBLE_BYTES = 132
 _DELIMITER = b"\xfe\xff\xdd\xe0"
 _NOT_DICOM = "not DICOM"
@@ -165,7 +165,7 @@ def read_file(path: Path) -> File:
     if reason := _absent(path):
         return _describe(path, Dataset(), damage=reason, absent=True, legible=False)
     try:
-        with _opened(path) as stream:
+        with opened(path) as stream:
             header = _read_header(stream)
             if _ends_early(header):
                 return _remains(path, header)
@@ -230,7 +230,7 @@ def same_picture(one: File, other: File) -> bool:
         return True
     if (one.slice_mm, one.facts, one.n_frames) != (other.slice_mm, other.facts, other.n_frames):
         return False
-    with _opened(one.path) as first, _opened(other.path) as second:
+    with opened(one.path) as first, opened(other.path) as second:
         if first.read() == second.read():
             return True
         try:
@@ -251,7 +251,7 @@ def copy_plain(path: Path, target: Path) -> None:
         OSError: It cannot be read or written.
     """
     with path.open("rb") as stream:
-        packed = stream.read(2) == GZIP
+        packed = stream.read(2) == _GZIP
     if not packed:
         target.symlink_to(path.resolve())
         return
@@ -260,10 +260,10 @@ def copy_plain(path: Path, target: Path) -> None:
             plain.write(chunk)
 
 
-def _opened(path: Path) -> io.BufferedIOBase:
+def opened(path: Path) -> io.BufferedIOBase:
     """The file's plain bytes, after a look whether they may be DICOM: a NIfTI of gigabytes is not unpacked."""
     with path.open("rb") as stream:
-        packed = stream.read(2) == GZIP
+        packed = stream.read(2) == _GZIP
     if not packed:
         return path.open("rb")
     try:

@@ -4,7 +4,6 @@ Both are preliminary, unverified, and say that they are for research only. highd
 doi 10.1007/s10278-022-00683-y), by template 1500 of the standard (PS3.16, Measurement Report).
 """
 
-import gzip
 import io
 import warnings
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from pydicom.uid import generate_uid
 
 from tissueclock.errors import InputError
 from tissueclock.imaging.dicom.keyfile import log_path
-from tissueclock.imaging.dicom.objects import GZIP
+from tissueclock.imaging.dicom.objects import opened
 from tissueclock.imaging.dicom.survey import survey
 from tissueclock.storage.files import atomic_path
 from tissueclock.storage.tsv import MISSING, read_rows
@@ -127,9 +126,7 @@ def write_answer(
 
 def _read_header(path: Path) -> Dataset:
     """A header with everything that must stand in it, if only empty (type 2); de-identified ones often lack some."""
-    with path.open("rb") as raw:
-        is_gzip = raw.read(len(GZIP)) == GZIP
-    with gzip.open(path) if is_gzip else path.open("rb") as stream:
+    with opened(path) as stream:
         header = dcmread(stream, stop_before_pixels=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom on values that are not the standard's, as they come
@@ -154,15 +151,6 @@ def _report(
     from highdicom.sr import CodedConcept as Code
     from pydicom.sr.codedict import codes
 
-    device = sr.ObserverContext(
-        observer_type=codes.DCM.Device,
-        observer_identifying_attributes=sr.DeviceObserverIdentifyingAttributes(
-            uid=generate_uid(entropy_srcs=["tissueclock", version("tissueclock")]),
-            name="tissueclock (research only)",
-            manufacturer_name="tissueclock",
-            model_name=model[:64],
-        ),
-    )
     measured, told = [], []
     for finding in findings:
         hours = f"{finding.onset_before_min / 60:g} h"
@@ -188,7 +176,7 @@ def _report(
         qualitative_evaluations=told,
     )
     report = sr.MeasurementReport(
-        observation_context=sr.ObservationContext(observer_device_context=device),
+        observation_context=sr.ObservationContext(observer_device_context=_observer(model)),
         procedure_reported=Code("24590-2", "LN", "MR Brain"),
         imaging_measurements=[group],
     )
@@ -206,6 +194,22 @@ def _report(
         series_description="tissueclock, research only",
     )
     return made
+
+
+def _observer(model: str) -> Any:
+    """Who observed: this program, with a model."""
+    from highdicom import sr
+    from pydicom.sr.codedict import codes
+
+    return sr.ObserverContext(
+        observer_type=codes.DCM.Device,
+        observer_identifying_attributes=sr.DeviceObserverIdentifyingAttributes(
+            uid=generate_uid(entropy_srcs=["tissueclock", version("tissueclock")]),
+            name="tissueclock (research only)",
+            manufacturer_name="tissueclock",
+            model_name=model[:64],
+        ),
+    )
 
 
 def _picture(reference: Dataset, picture: bytes, facts: Sequence[str]) -> Dataset:
