@@ -58,6 +58,7 @@ def test_first_weights_and_what_lies_before_make_another_sweep(tmp_path: Path) -
         ({"sweep": {"epochs": 7}}, False),
         ({"sweep": {"folds": 5}}, False),
         ({"sweep": {"fix": {"lr": 0.001}}}, False),
+        ({"sweep": {"narrow": {"lr": [1e-4, 1e-3]}}}, False),
         ({"seed": 2}, False),
         ({"networks": {"slice": {"width": 16}}}, False),
     ],
@@ -78,6 +79,18 @@ def test_a_phase_overrides_single_settings_and_joins_what_is_fixed(tmp_path: Pat
     detection = read.vertices[read.arms["chain"][0]]
     assert (detection.budget.trials, detection.inputs.fix) == (3, {"batch_size": 8, "lr": 0.001})
     assert read.vertices[read.arms["scratch"][0]].budget.trials == 5
+
+
+def test_a_phase_has_the_last_word_on_what_is_pinned_and_what_is_narrowed(tmp_path: Path) -> None:
+    read = study(
+        tmp_path,
+        sweep={"fix": {"batch_size": 8}, "narrow": {"lr": [1e-4, 1e-3], "gamma": [1e-3, 1e-2]}},
+        phases={"detection": {"fix": {"lr": 0.001}, "narrow": {"batch_size": [8, 16]}}},
+    )
+
+    detection, onset = (read.vertices[name].inputs for name in read.arms["chain"])
+    assert (detection.fix, detection.narrow) == ({"lr": 0.001}, {"gamma": (1e-3, 1e-2), "batch_size": (8, 16)})
+    assert (onset.fix, onset.narrow) == ({"batch_size": 8}, {"lr": (1e-4, 1e-3), "gamma": (1e-3, 1e-2)})
 
 
 @pytest.mark.parametrize(
@@ -104,6 +117,12 @@ def test_a_phase_overrides_single_settings_and_joins_what_is_fixed(tmp_path: Pat
         (
             {"sweep": {"time_budget_min": "1e2"}},
             r"sweep\.time_budget_min is '1e2' \(str\).*only with a point and a sign: write 1\.0e\+2",
+        ),
+        ({"sweep": {"narrow": {"lr": [1e-4]}}}, r"sweep\.narrow\.lr is \[0.0001\] \(list\); .* at least 2 items"),
+        ({"sweep": {"narrow": {"lr": 1e-4}}}, r"sweep\.narrow\.lr is 0.0001 \(float\)"),
+        (
+            {"sweep": {"fix": {"lr": 1e-4}, "narrow": {"lr": [1e-4, 1e-3]}}},
+            "sweep is .*lr stands under fix and under narrow; what is pinned is not searched",
         ),
         ({"sweep": {"fix": {"lr": "1e-4"}}}, r"sweep\.fix\.lr is '1e-4' \(str\); .*: write 1\.0e-4"),
         ({"phases": {"detection": {"fix": {"lr": "-25E6"}}}}, r"phases\.detection\.fix\.lr is .*: write -25\.0e\+6"),

@@ -5,6 +5,7 @@ import inspect
 import pkgutil
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -14,6 +15,7 @@ from tissueclock.errors import StudyError
 from tissueclock.records import SweepSpec
 from tissueclock.storage.files import digest_facts
 from tissueclock.sweeping.phase import SweptPhase
+from tissueclock.sweeping.space import told_bounds
 from tissueclock.training.phase import Phase
 from tissueclock.training.tunable import PhaseTrainable
 
@@ -26,6 +28,69 @@ _IN_0_1: Mapping[str, str] = {
 }
 """The facts of the phases that 0.1 had, digested: while they are these, sweeps keep the names that 0.1 gave. Who edits
 one of the modules so that no result changes writes the new digest here; where results change, the old one stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToldSpace:
+    """A search space, as people are told of it.
+
+    Attributes:
+        name: The module's.
+        meaning: What its module says of it.
+        knobs: What is tuned: the hyperparameter, within which bounds, and why.
+    """
+
+    name: str
+    meaning: str
+    knobs: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ToldPhase:
+    """A phase, as people are told of it.
+
+    Attributes:
+        phase: What is learned.
+        meaning: What its module says of it.
+    """
+
+    phase: Phase
+    meaning: str
+
+
+def phase_names() -> list[str]:
+    """The phases that there are, ours and a lab's."""
+    return _names(trainables)
+
+
+def space_names() -> list[str]:
+    """The search spaces that there are, ours and a lab's."""
+    return _names(search_spaces)
+
+
+def tell_phase(name: str) -> ToldPhase:
+    """What is known of a phase.
+
+    Raises:
+        StudyError: See `load_phase`.
+    """
+    trainable = _trainable(name)
+    return ToldPhase(trainable.phase, _said(inspect.getmodule(trainable)))
+
+
+def tell_space(name: str) -> ToldSpace:
+    """What is known of a space.
+
+    Raises:
+        StudyError: See `load_phase`.
+    """
+    space, module = _space(name), _module(search_spaces, name, what="space")
+    knobs = ((knob, told_bounds(domain), module.REASONS[knob]) for knob, domain in space.items())
+    return ToldSpace(name, _said(module), tuple(knobs))
+
+
+def _said(module: ModuleType | None) -> str:
+    return " ".join((inspect.getdoc(module) or "").split("\n\n")[0].split())
 
 
 def use_extensions(folder: Path | None) -> None:

@@ -80,8 +80,8 @@ class SchedulerSettings(Strict):
     """What stops trials early, and how early.
 
     Attributes:
-        name: `none` or `asha`. Studies of 0.1 could also say one of `REMOVED_SCHEDULERS`: what they left can be looked
-            at, and no sweep is started.
+        name: `none` or `asha`. Studies of 0.1 could also say `hyperband` or `pbt`: what they left can be looked at, and
+            no sweep is started.
         grace_epochs: No trial is stopped before this epoch.
         reduction_factor: One in this many trials survives a rung.
         perturb_epochs: Of `pbt`, and without effect.
@@ -99,6 +99,8 @@ class LearningSettings(Strict):
     Attributes:
         space: The search space's name, a module of `search_spaces`; None: the phase's.
         fix: Hyperparameters pinned by the study.
+        narrow: Hyperparameters of which a part of what the space offers is searched: a least and a largest number, or
+            the words that are left of a choice.
         epochs: Most epochs of a trial.
         patience: Epochs without a better one after which a trial ends by itself.
         searcher: `tpe`, `random` or `grid`.
@@ -116,6 +118,7 @@ class LearningSettings(Strict):
 
     space: Name | None = None
     fix: dict[str, Pin] = {}
+    narrow: dict[str, Annotated[tuple[Pin, ...], Field(min_length=2, strict=False)]] = {}
     epochs: Count = 100
     patience: Count = 15
     searcher: Literal["tpe", "random", "grid"] = "tpe"
@@ -125,6 +128,12 @@ class LearningSettings(Strict):
     leave_one_site_out: bool = False
     seeds: Annotated[int, Field(ge=1, le=20)] = 1
     smooth: Annotated[int, Field(ge=1, le=20)] = 5
+
+    @model_validator(mode="after")
+    def _pins_or_narrows(self) -> "LearningSettings":
+        if both := sorted(self.fix.keys() & self.narrow.keys()):
+            raise ValueError(f"{both[0]} stands under fix and under narrow; what is pinned is not searched")
+        return self
 
     @property
     def epochs_judged(self) -> int:
@@ -174,8 +183,8 @@ class Budget(Strict):
         contrast: Knobs that are changed, one at a time, in the winner's configuration, which is then learned again from
             the seeds that confirmed it: what each knob was worth. Needs `confirm`.
         max_concurrent: Most trials at once; None lets the resources decide.
-        cpus_per_trial: See `Resources`.
-        gpus_per_trial: See `Resources`.
+        cpus_per_trial: All of a trial's workers' together; at least a tenth.
+        gpus_per_trial: All of a trial's workers' together; 0.5: two trials share a device; 2: a trial has two.
         workers_per_trial: Processes of a trial; None: one for each whole GPU.
         time_budget_min: Minutes after which no further trial is started and running ones are stopped; None: no limit.
         max_failures: How often a trial that lost its worker or raised is taken up again from its last checkpoint.
@@ -260,7 +269,7 @@ class WeightsSettings(Strict):
 
     Attributes:
         file: The user's file.
-        layout: `auto`, a layout of `tissueclock.weights.layouts`, or `mapping`.
+        layout: Whose names and shapes it has; `auto` recognises the first three; `mapping`: any other state dict.
         mapping: Prefixes of names, theirs to ours, for `mapping`.
     """
 

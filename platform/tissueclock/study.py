@@ -37,7 +37,13 @@ _I_KIND = 2
 
 
 class ArmSettings(Strict):
-    """One column of the comparison: a network, and where each phase's first weights come from, in the order trained."""
+    """One column of the comparison: a network, and where each phase's first weights come from, in the order trained.
+
+    Attributes:
+        network: One of `networks`, by name.
+        phases: By phase, in the order trained, where its first weights come from: `random`, `previous` (the promoted
+            checkpoints of the phase before), or one of `weights`, by name.
+    """
 
     network: Name
     phases: Annotated[dict[Name, Name], Field(min_length=1)]
@@ -57,7 +63,12 @@ def _tracking_uri(uri: str) -> str:
 
 
 class TrackingSettings(Strict):
-    """Where MLflow's runs go: any tracking URI; None is a SQLite file in the study folder."""
+    """Where MLflow's runs go.
+
+    Attributes:
+        uri: Any tracking URI; None: a SQLite file in the study folder. User and password never stand in it: they are in
+            MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
+    """
 
     uri: Annotated[str, AfterValidator(_tracking_uri)] | None = None
 
@@ -94,9 +105,24 @@ class NotifySettings(Strict):
 class StudySettings(Strict):
     """The study file.
 
-    `phases` overrides single settings of `sweep` for the phases it names. `budget_h` is what the epochs of all sweeps
-    may cost together, GPU-hours where trials take GPUs, else CPU-hours; `StudyRun` tells how it is shared out. AUC
-    differences below `equivalence_margin` do not matter to the study: the report tests for that.
+    Attributes:
+        name: The study's, and its experiment's on the tracker.
+        seed: From which every other seed is derived.
+        cohort: The packed cohort's folder, relative to the study file, as all paths are.
+        folder: Where everything goes; None: the study's name, beside the file.
+        extensions: A lab's folder with `trainables/` and `search_spaces/` of its own.
+        tracking: Where MLflow's runs go.
+        trunks: How trials of a node share frozen stages.
+        notify: Whom to tell at the end.
+        budget_h: What the epochs of all sweeps may cost together, GPU-hours where trials take GPUs, else CPU-hours;
+            shared out as sweeps start, by what is left of each. None: no limit.
+        parallel_sweeps: Most sweeps at once; they share the machine's or the cluster's room.
+        equivalence_margin: AUC differences below it do not matter to the study: the report tests for that.
+        networks: What arms train, by a name of yours.
+        weights: First weights from files of yours, by a name of yours.
+        arms: The columns of the comparison, by a name of yours.
+        sweep: What holds for every sweep, unless `phases` says otherwise.
+        phases: By phase, single settings of `sweep` that differ there; `fix` and `narrow` are joined.
     """
 
     name: Name
@@ -266,12 +292,17 @@ def _trunks(study: Study) -> TrunkSettings:
 
 
 def _sweep_settings(file: Path, settings: StudySettings, phase: str) -> SweepSettings:
-    """`sweep` with what `phases` says of this phase in its place; `fix` is joined, not replaced."""
+    """`sweep` with what `phases` says of this phase in its place; `fix` and `narrow` are joined, not replaced.
+
+    Of a hyperparameter the phase has the last word: what it pins is not narrowed by `sweep`, nor the other way round.
+    """
     given = settings.phases.get(phase, {})
     base = settings.sweep.model_dump()
     joined = {**base, **given}
-    if isinstance(given.get("fix"), dict):
-        joined["fix"] = {**base["fix"], **given["fix"]}
+    for name, other in (("fix", "narrow"), ("narrow", "fix")):
+        if isinstance(own := given.get(name, {}), dict):
+            left = given.get(other, {})
+            joined[name] = {**{key: value for key, value in base[name].items() if key not in left}, **own}
     try:
         return SweepSettings.model_validate(joined)
     except ValidationError as error:

@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from tests.sweeping.specs import vary
-from tissueclock.cli.progress import study_left_s
+from tissueclock.cli.progress import SweepProgress, most_urgent, study_left_s, sweep_progress
 from tissueclock.networks.settings import SliceSettings
 from tissueclock.storage.ledger import LedgerState
 from tissueclock.study_run import StudyRun
@@ -64,3 +64,25 @@ def test_a_sweep_that_waits_is_like_those_of_its_network() -> None:
 
 def test_a_study_that_is_complete_has_none_left() -> None:
     assert left_s(("complete", ledger(ended=4), {"trials": 4})) == 0
+
+
+def row(name: str, state: str) -> SweepProgress:
+    return sweep_progress(name=name, objective="val_auc", arms=["a"], state=state, wanted=2, ledger=LedgerState())
+
+
+def test_a_screen_shows_what_runs_then_what_waits_then_what_is_done() -> None:
+    states = ["complete"] * 20 + ["running", "waiting", "failed"] + ["waiting"] * 25
+    rows = [row(f"s{i:02d}", state) for i, state in enumerate(states)]
+
+    shown, left_out = most_urgent(rows, room=10)
+
+    assert [each.state for each in shown] == ["running", "failed", *["waiting"] * 8]
+    assert left_out == "not shown: 18 waiting, 20 complete"
+
+
+def test_a_study_that_fits_is_shown_whole() -> None:
+    rows = [row("s1", "complete"), row("s2", "running")]
+
+    shown, left_out = most_urgent(rows, room=10)
+
+    assert ([each.name for each in shown], left_out) == (["s2", "s1"], "")

@@ -27,6 +27,8 @@ COMMANDS = (
     "preprocess",
     "pack",
     "phantom",
+    "init",
+    "explain",
     "plan",
     "sweep",
     "status",

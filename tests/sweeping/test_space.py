@@ -77,3 +77,32 @@ def test_from_random_weights_all_of_a_network_learns() -> None:
     space = {"learned": tune.choice(["head", "network"]), "freeze_depth": tune.choice([0, 2])}
 
     assert make_space(space, SPEC, accepted=frozenset(space)).fixed == {"learned": "network", "freeze_depth": 0}
+
+
+def test_a_part_of_the_space_is_searched() -> None:
+    space = {**SPACE, "views": tune.randint(1, 9)}
+    narrow = {"lr": (1e-4, 1e-3), "freeze_depth": (2, 1), "views": (2, 4)}
+
+    made = make_space(space, vary(CHILD, narrow=narrow), accepted=ACCEPTED | {"views"}).distributions
+
+    assert (made["lr"].low, made["lr"].high, made["lr"].log) == (1e-4, 1e-3, True)
+    assert made["freeze_depth"].choices == (1, 2)
+    assert (made["views"].low, made["views"].high) == (2, 4)
+    assert (SPACE["lr"].lower, SPACE["lr"].upper) == (1e-5, 1e-2), "the phase's own space was changed"
+
+
+@pytest.mark.parametrize(
+    ("narrow", "message"),
+    [
+        ({"lr": (1e-6, 1e-3)}, r"narrow lr is \[1e-06, 0.001\]; allowed: two numbers that the space holds \(\(1e-05"),
+        ({"lr": (1e-3, 1e-4)}, "the smaller first"),
+        ({"lr": (1e-4, 1e-3, 1e-2)}, "allowed: two numbers"),
+        ({"lr": ("low", "high")}, "allowed: two numbers"),
+        ({"attention": ("off", "softmax")}, r"allowed: two or more of \['off', 'mean_flow'\]"),
+        ({"attention": ("off", "off")}, "allowed: two or more of"),
+        ({"batch_size": (4, 8)}, "narrow batch_size: is not tuned there; tuned are lr, freeze_depth, attention"),
+    ],
+)
+def test_what_is_no_part_of_the_space_is_named(narrow: dict[str, tuple[object, ...]], message: str) -> None:
+    with pytest.raises(StudyError, match=f"phase detection, space detection: .*{message}"):
+        make_space(SPACE, vary(CHILD, narrow=narrow), accepted=ACCEPTED)

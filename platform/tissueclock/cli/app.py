@@ -11,13 +11,19 @@ from rich.console import Console
 from rich.markup import escape
 
 from tissueclock import __version__
-from tissueclock.cli import answers, bids, phantom, scans, study
+from tissueclock.cli import answers, bids, explain, phantom, scans, starting, study
 from tissueclock.cli.console import say
 from tissueclock.errors import BusyError, InputError, StorageError, TissueclockError
 
 _WrongUsage: type[Exception] = typer.BadParameter.mro()[1]
 """click's UsageError, which newer releases of typer carry without exporting it."""
 _INTERRUPTED = 130
+EXIT_CODES = {
+    0: "Done.",
+    1: "The run failed: a sweep or a patient; what was done is kept, and the same command goes on.",
+    2: "The input is wrong, or the disk is full: one line says what was found and what is allowed.",
+    _INTERRUPTED: "Interrupted (Ctrl+C, or SIGTERM as batch systems send it); the same command goes on.",
+}
 _DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 app = typer.Typer(
@@ -31,6 +37,8 @@ for _command in (
     scans.preprocess,
     scans.pack,
     phantom.phantom,
+    starting.init,
+    explain.explain,
     study.plan,
     study.sweep,
     study.status,
@@ -44,7 +52,7 @@ app.command(context_settings={"allow_extra_args": True})(bids.bids)  # --partici
 
 
 def main() -> NoReturn:
-    """Runs the command line; exit codes: 0 done, 1 the run failed, 2 the input is wrong, 130 interrupted."""
+    """Runs the command line; ends with one of `EXIT_CODES`."""
     signal.signal(signal.SIGTERM, _interrupt)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

@@ -1,8 +1,9 @@
 """What the commands share: the console, a line and a progress bar on it, and options that several of them have."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -19,6 +20,25 @@ RayAddress = Annotated[
     str | None,
     typer.Option(help="A running Ray cluster: auto or HOST:PORT. Default: RAY_ADDRESS, else one on this machine."),
 ]
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output; words go to stderr.")]
+
+
+@contextlib.contextmanager
+def told_as_json(asked: bool) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Where `--json` was asked for, sends what is said to stderr while the block lasts; yields what prints the object.
+
+    Without it, what is yielded does nothing.
+    """
+    if not asked:
+        yield lambda _: None
+        return
+    console.stderr = True
+    try:
+        yield lambda facts: print(json.dumps(facts, allow_nan=False))  # noqa: T201 (it is asked for)
+    finally:
+        console.stderr = False
 
 
 def say(text: str, *, style: str | None = None) -> None:

@@ -1,6 +1,7 @@
 """How far a study is: the live table on a terminal, a line an event elsewhere, and the table of `status`."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 _REFRESH_S = 1.0
 _TIME_LEFT_EVERY_S = 60.0
+_URGENCY = ("running", "failed", "skipped", "interrupted", "waiting", "complete")
+_AROUND_ROWS = 9
+"""Lines of the live table that are no sweep: its head, its rules, its notes, and one for the prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +119,29 @@ def run_progress(run: "StudyRun") -> list[SweepProgress]:
     ]
 
 
-def progress_table(rows: Iterable[SweepProgress], *, caption: str = "") -> Table:
-    """One line a sweep."""
+def most_urgent(rows: Sequence[SweepProgress], *, room: int) -> tuple[list[SweepProgress], str]:
+    """The rows that fit a screen: what runs or went wrong, then what waits, then what is done; and what is left out.
+
+    Args:
+        rows: All sweeps, in the study's order.
+        room: Rows that fit; all are shown where all do.
+
+    Returns:
+        The rows, and a line that counts the others by state; empty where there are none.
+    """
+    ordered = sorted(rows, key=lambda row: _URGENCY.index(row.state) if row.state in _URGENCY else 0)
+    shown, others = ordered[: max(1, room)], Counter(row.state for row in ordered[max(1, room) :])
+    left_out = "not shown: " + ", ".join(f"{n} {state}" for state, n in others.items()) if others else ""
+    return shown, left_out
+
+
+def progress_table(rows: Iterable[SweepProgress], *, caption: str = "", on_one_line: bool = False) -> Table:
+    """One line a sweep; `on_one_line`: however many arms share it."""
     table = Table(caption=caption or None, caption_justify="left")
     table.add_column("sweep", no_wrap=True)
-    table.add_column("arms")
+    table.add_column("arms", no_wrap=on_one_line, overflow="ellipsis")
     table.add_column("state", no_wrap=True)
-    table.add_column("trials")
+    table.add_column("trials", no_wrap=on_one_line, overflow="ellipsis")
     table.add_column("best\nso far", justify="right", no_wrap=True)
     table.add_column("time\nleft", justify="right", no_wrap=True)
     for row in rows:
@@ -136,15 +156,23 @@ def progress_table(rows: Iterable[SweepProgress], *, caption: str = "") -> Table
     return table
 
 
+def cost_hours(ledgers: Iterable[LedgerState]) -> dict[str, float]:
+    """What the sweeps begun have cost, by unit: `GPU` or `CPU`."""
+    hours: dict[str, float] = {}
+    for ledger in ledgers:
+        if ledger.n_lines:
+            hours[ledger.unit] = hours.get(ledger.unit, 0.0) + ledger.device_s / 3600
+    return hours
+
+
 def cost_lines(ledgers: Iterable[LedgerState], *, budget_h: float | None = None) -> list[str]:
     """What the sweeps begun have cost beside their bill and the study's budget, a line each unit of hours."""
     begun = [ledger for ledger in ledgers if ledger.n_lines]
     lines = []
-    for unit in dict.fromkeys(ledger.unit for ledger in begun):
+    for unit, spent_h in cost_hours(begun).items():
         same = [ledger for ledger in begun if ledger.unit == unit]
         bills = [ledger.bill["hours"] for ledger in same if ledger.bill]
         billed = f"; their bill is at most {sum(bills):.3f}" if len(bills) == len(same) else ""
-        spent_h = sum(ledger.device_s for ledger in same) / 3600
         budget = f"; budget_h is {budget_h:g}" if budget_h is not None else ""
         lines.append(f"the sweeps begun have cost {spent_h:.3f} {unit}-hours{billed}{budget}")
     return lines
@@ -173,9 +201,10 @@ class ProgressDisplay:
         self._shown_s = time.monotonic()
         rows = run_progress(run)
         if self._live is not None:
-            notes = [_study_left_line(run), _tracker_line(self._tracker_fault())]
+            shown, left_out = most_urgent(rows, room=self._console.height - _AROUND_ROWS)
+            notes = [left_out, _study_left_line(run), _tracker_line(self._tracker_fault())]
             caption = escape("\n".join(filter(None, notes)))
-            self._live.update(progress_table(rows, caption=caption), refresh=True)
+            self._live.update(progress_table(shown, caption=caption, on_one_line=True), refresh=True)
             return
         for row in rows:
             line = _event_line(row)

@@ -6,11 +6,11 @@ import socket
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tissueclock.cli.console import RayAddress, console, say
+from tissueclock.cli.console import AsJson, RayAddress, console, say, told_as_json
 from tissueclock.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,8 +24,14 @@ Cpus = Annotated[int | None, typer.Option(min=1, help="CPUs of a cluster started
 _TRACKER_PATIENCE_S = 60.0
 
 
-def plan(study_file: StudyFile, ray_address: RayAddress = None, cpus: Cpus = None) -> None:
+def plan(study_file: StudyFile, ray_address: RayAddress = None, cpus: Cpus = None, as_json: AsJson = False) -> None:
     """Check everything that can be wrong, start no trial, and print the bill."""
+    with told_as_json(as_json) as tell:
+        tell(_plan(study_file, ray_address, cpus))
+
+
+def _plan(study_file: Path, ray_address: str | None, cpus: int | None) -> dict[str, Any]:
+    """Does what `plan` does; what it found, as JSON facts."""
     from tissueclock.billing import bill_study, budget_faults, room_faults
     from tissueclock.catalog import load_phase
     from tissueclock.checking import check_disk, promoted_faults
@@ -47,7 +53,8 @@ def plan(study_file: StudyFile, ray_address: RayAddress = None, cpus: Cpus = Non
     console.print(bill_table(lines, free_bytes=free_bytes, on_gpu=on_gpu, on_cluster=on_cluster))
     if (budget_h := study.settings.budget_h) is not None:
         say(f"budget_h is {budget_h:g}: sweeps end where their share of it does, after one trial at least")
-    if n_unknown := sum(not patient.is_scored for patient in cohort.patients):
+    n_unknown = sum(not patient.is_scored for patient in cohort.patients)
+    if n_unknown:
         say(
             f"{n_unknown} of {len(cohort.patients)} patients have no known onset or side: they train, and judge nothing"
         )
@@ -59,6 +66,18 @@ def plan(study_file: StudyFile, ray_address: RayAddress = None, cpus: Cpus = Non
     for fault in faults:
         say(fault, style="red")
     say(f"{'Nothing else' if faults else 'Nothing'} is wrong. To run it: tissueclock sweep {study_file}")
+    return {
+        "schema": 1,
+        "study": study.settings.name,
+        "unit": "GPU" if on_gpu else "CPU",
+        "sweeps": [asdict(line) for line in lines],
+        "hours": sum(line.hours for line in lines),
+        "disk_bytes": sum(line.disk_bytes for line in lines),
+        "free_bytes": free_bytes,
+        "budget_h": budget_h,
+        "n_unknown_onset": n_unknown,
+        "faults": faults,
+    }
 
 
 def sweep(
@@ -125,9 +144,15 @@ def sweep(
         sys.exit(1)
 
 
-def status(study_file: StudyFile) -> None:
+def status(study_file: StudyFile, as_json: AsJson = False) -> None:
     """Say how far a study is; reads only, at any moment."""
-    from tissueclock.cli.progress import cost_lines, progress_table, sweep_progress
+    with told_as_json(as_json) as tell:
+        tell(_status(study_file))
+
+
+def _status(study_file: Path) -> dict[str, Any]:
+    """Does what `status` does; what it found, as JSON facts."""
+    from tissueclock.cli.progress import cost_hours, cost_lines, progress_table, sweep_progress
     from tissueclock.storage.ledger import read_ledger
     from tissueclock.storage.locks import is_held
     from tissueclock.study import read_study
@@ -135,7 +160,13 @@ def status(study_file: StudyFile) -> None:
     study = read_study(study_file)
     if not study.folder.graph.exists():
         say(f"{study.folder.path}: nothing was started yet")
-        return
+        return {
+            "schema": 1,
+            "study": study.settings.name,
+            "folder": str(study.folder.path),
+            "at_work": False,
+            "sweeps": [],
+        }
     at_work = is_held(study.folder.lock)
     graph = study.folder.read_graph()
     rows, ledgers = [], []
@@ -165,18 +196,29 @@ def status(study_file: StudyFile) -> None:
     for line in cost_lines(ledgers, budget_h=study.settings.budget_h):
         say(line)
     say("a process is at work on it" if at_work else "no process is at work on it")
+    return {
+        "schema": 1,
+        "study": study.settings.name,
+        "folder": str(study.folder.path),
+        "at_work": at_work,
+        "sweeps": [asdict(row) | {"ended": row.ended} for row in rows],
+        "cost": [{"unit": unit, "hours": hours} for unit, hours in cost_hours(ledgers).items()],
+        "budget_h": study.settings.budget_h,
+    }
 
 
-def report(study_file: StudyFile) -> None:
+def report(study_file: StudyFile, as_json: AsJson = False) -> None:
     """Write the report of a study, finished or not, and print its table."""
     from tissueclock.study import read_study
 
-    study = read_study(study_file)
-    if not study.folder.graph.exists():
-        raise InputError(f"{study.folder.path}: nothing was started yet; run tissueclock sweep {study_file} first")
-    written = _write_report(study)
-    _print_results(written)
-    say(f"report: {written.page}")
+    with told_as_json(as_json) as tell:
+        study = read_study(study_file)
+        if not study.folder.graph.exists():
+            raise InputError(f"{study.folder.path}: nothing was started yet; run tissueclock sweep {study_file} first")
+        written = _write_report(study)
+        _print_results(written)
+        say(f"report: {written.page}")
+        tell({"schema": 1, "study": study.settings.name, "page": str(written.page), "rows": written.facts})
 
 
 def ui(

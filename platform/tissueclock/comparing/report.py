@@ -8,6 +8,7 @@ import base64
 from dataclasses import asdict, dataclass
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
@@ -64,10 +65,12 @@ class Report:
     Attributes:
         page: The HTML file.
         rows: The study's table: networks, observer and readers, question by question.
+        facts: The same as `results.tsv` has it.
     """
 
     page: Path
     rows: list[ResultRow]
+    facts: list[dict[str, Any]]
 
 
 def write_report(folder: StudyFolder, *, margin: float = EQUIVALENCE_MARGIN) -> Report:
@@ -94,7 +97,7 @@ def write_report(folder: StudyFolder, *, margin: float = EQUIVALENCE_MARGIN) -> 
     resolved = folder.study.read_text(encoding="utf-8") if folder.study.is_file() else ""  # 0.1 wrote none
     images, tuned = _save_figures(study, folder.report), _tuned(study, folder)
     write_text(target, _render(study, rows, look=look, images=images, tuned=tuned, resolved=resolved))
-    return Report(target, rows)
+    return Report(target, rows, facts)
 
 
 @dataclass(frozen=True, slots=True)

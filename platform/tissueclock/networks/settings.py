@@ -44,10 +44,12 @@ class NetworkSettings(BaseModel):
     Attributes:
         read_at: The stage whose map is attended.
         cell: Pixels along each side that inputs are averaged over.
-        inputs: What is seen of a voxel.
+        inputs: What is seen of a voxel: the three series, the ADC made of two of them, `surround` (each series over its
+            mean some cells around), `mirror` (each series over that of the other half), `flair_present` (whether there
+            is a FLAIR).
         mirror_cells: Cells along each side over which the ratio to the other half is taken; odd, so that windows are
             centred.
-        values: What is attended.
+        values: What is attended: the `inputs` themselves, the stage's `features`, or `both`.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
@@ -124,8 +126,12 @@ class SliceSettings(NetworkSettings):
     Attributes:
         width: Channels of `layer1`; 64 is ResNet-18, 8 or 16 trains on a laptop.
         stem_stride: Pixels that the stem condenses to one: 4 is ResNet-18, 2 or 1 for coarse grids.
-        attn_level: Which reading of the paper's figure the attention gate follows.
-        slice_pooling: How slices become a hemisphere; see `tissueclock.networks.slice_pooling`.
+        attn_level: What the attention gate gates, three readings of the paper's figure: `A` layer3, as its text has it;
+            `B` layer3 at twice the resolution, as its sizes have it; `C` layer2.
+        slice_pooling: How the logits of slices become a hemisphere's: `position` (a weight by slice position, in sum
+            1), `position_sigmoid` (the paper to the letter: each weight in 0 to 1), `logit_sum` (a weighted sum of
+            logits), `gated_mil` (a weight by content, Ilse 2018), `max`, `lse` (a soft maximum), `noisy_or` (a lesion
+            in any slice is a lesion).
         readout: `mean`, the paper's way, over the last map of each slice; or `attended`, over the brain's voxels.
 
     The others are those of `NetworkSettings`.

@@ -1,15 +1,16 @@
 """A sweep's space: the phase's own, with the study's pins, and with the parent as one more hyperparameter."""
 
+import copy
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution, distribution_to_json
 from ray import tune
 from ray.tune.search.optuna import OptunaSearch
-from ray.tune.search.sample import Domain
+from ray.tune.search.sample import Categorical, Domain, Float, Integer, LogUniform
 
 from tissueclock.errors import StudyError
 from tissueclock.records import SweepSpec
@@ -64,6 +65,19 @@ class Space:
         return [dict(zip(self.distributions, point, strict=True)) for point in points]
 
 
+def told_bounds(domain: Any) -> str:
+    """What a phase's space offers of a hyperparameter, in words; a value that is no domain is pinned."""
+    match domain:
+        case Categorical():
+            return ", ".join(map(str, domain.categories))
+        case Integer():
+            return f"{domain.lower} to {domain.upper - 1}"
+        case Float():
+            is_log = isinstance(domain.sampler, LogUniform)
+            return f"{domain.lower:g} to {domain.upper:g}{', by its logarithm' if is_log else ''}"
+    return f"always {domain}"
+
+
 def make_space(
     space: Mapping[str, Any], spec: SweepSpec, *, accepted: frozenset[str], n_parents: int | None = None
 ) -> Space:
@@ -79,7 +93,8 @@ def make_space(
         n_parents: Promoted checkpoints on offer; None: as many as the spec expects (2 or more become a choice).
 
     Raises:
-        StudyError: A name that the phase does not understand, a pin outside its bounds, a grid over a continuous space.
+        StudyError: A name that the phase does not understand, a pin outside its bounds, a part of the space that is
+            none, a grid over a continuous space.
     """
     where = f"phase {spec.phase}, space {spec.inputs.space}"
     fixed = dict(spec.inputs.fix)
@@ -88,12 +103,15 @@ def make_space(
             raise StudyError(f"{where}: {name} is unknown; this phase understands {', '.join(sorted(accepted))}")
     if spec.inputs.weights == "random":
         fixed |= {name: value for name, value in _LEARNS_ALL.items() if name in space and _offers(space[name], value)}
+    tuned = [name for name, domain in space.items() if isinstance(domain, Domain)]
+    if idle := [name for name in spec.inputs.narrow if name not in tuned]:
+        raise StudyError(f"{where}: narrow {idle[0]}: is not tuned there; tuned are {', '.join(tuned)}")
     domains: dict[str, Domain] = {}
     for name, domain in space.items():
         if not isinstance(domain, Domain):
             fixed.setdefault(name, domain)
         elif name not in fixed:
-            domains[name] = domain
+            domains[name] = _narrowed(where, name, domain, spec.inputs.narrow.get(name))
         elif not _is_valid(domain, fixed[name]):
             raise StudyError(f"{where}: fix {name} is {fixed[name]!r}; the space allows {domain.domain_str}")
     domains |= _parent(where, fixed, n_parents or 0)
@@ -104,6 +122,31 @@ def make_space(
             "hyperparameters under fix, or take tpe or random"
         )
     return made
+
+
+def _narrowed(where: str, name: str, domain: Domain, part: Sequence[Any] | None) -> Domain:
+    """The part of a domain that a study searches: some of its words, or numbers between two of its own, both included.
+
+    Raises:
+        StudyError: It is no part of the domain, or leaves nothing to search.
+    """
+    if part is None:
+        return domain
+    said = f"{where}: narrow {name} is {list(part)}; "
+    if isinstance(domain, Categorical):
+        if len(set(part)) < len(part) or not all(_is_valid(domain, value) for value in part):
+            raise StudyError(f"{said}allowed: two or more of {list(domain.categories)}")
+        return tune.choice([value for value in domain.categories if value in part])
+    allowed = f"allowed: two numbers that the space holds ({domain.domain_str}), the smaller first"
+    are_numbers = len(part) == 2 and not any(isinstance(value, bool | str) for value in part)
+    if not (isinstance(domain, Float | Integer) and are_numbers and part[0] < part[1]):
+        raise StudyError(said + allowed)
+    if not all(_is_valid(domain, value) for value in part):
+        raise StudyError(said + allowed)
+    left = copy.copy(domain)
+    is_whole = isinstance(domain, Integer)  # whose upper end is the first number that it does not hold
+    left.lower, left.upper = part[0], part[1] + 1 if is_whole else part[1]
+    return left
 
 
 def _parent(where: str, fixed: Mapping[str, Any], n_parents: int) -> dict[str, Domain]:

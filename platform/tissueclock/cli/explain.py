@@ -1,0 +1,109 @@
+"""The command `explain`: what can be said in a study, and why its bounds are what they are."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from tissueclock.cli.console import console, say
+from tissueclock.errors import InputError
+
+if TYPE_CHECKING:
+    from tissueclock.cli.reference import Entry
+
+_LEAST_LIKE = 0.5
+
+
+def explain(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A phase, a space, a kind of network, a hyperparameter or a key; none: all by name."),
+    ] = None,
+    extensions: Annotated[Path | None, typer.Option(help="A lab's own folder of phases and spaces.")] = None,
+) -> None:
+    """Say what a phase, network, hyperparameter or key of a study is, what is allowed and why."""
+    from tissueclock import catalog
+    from tissueclock.cli import reference
+
+    if extensions is not None:
+        catalog.use_extensions(extensions.resolve())
+    keys = {entry.name: entry for entry in reference.study_keys()}
+    knobs = {entry.name: entry for entry in reference.hyperparameters()}
+    kinds = reference.network_kinds()
+    known = {
+        "phases": catalog.phase_names(),
+        "search spaces": catalog.space_names(),
+        "kinds of network": list(kinds),
+        "hyperparameters": list(knobs),
+        "keys of a study": list(keys),
+    }
+    if name is None:
+        for what, names in known.items():
+            say(f"{what}:", style="bold")
+            console.print("  " + ", ".join(names), highlight=False, markup=False)
+        say("tissueclock explain NAME tells more of each")
+        return
+    matches = [key for key in keys if key == name or key.rpartition(".")[2] == name]
+    if name not in {each for names in known.values() for each in names} and not matches:
+        every = dict.fromkeys(each for names in known.values() for each in names)
+        near = difflib.get_close_matches(name, every, n=5, cutoff=_LEAST_LIKE)
+        hint = f"near it: {', '.join(near)}" if near else "without a name it lists all"
+        raise InputError(f"explain {name}: no phase, space, network, hyperparameter or key of that name; {hint}")
+    if name in known["phases"]:
+        _phase(name)
+    if name in known["search spaces"]:
+        _space(name)
+    if name in kinds:
+        say(f"network of kind {name}: {kinds[name]}")
+        _entries(reference.network_keys(name), "setting")
+    if name in knobs:
+        say(f"hyperparameter {name}: {knobs[name].meaning}")
+        say(f"  default {knobs[name].default}; allowed: {knobs[name].allowed}")
+        _spaces_of(name)
+    if matches:
+        _entries([keys[key] for key in matches], "key of a study")
+
+
+def _phase(name: str) -> None:
+    from tissueclock.catalog import tell_phase
+
+    told = tell_phase(name)
+    phase = told.phase
+    say(f"phase {name} ({phase.title}): {told.meaning}")
+    say(f"  networks: {', '.join(phase.kinds)}; trials are ranked by {phase.task.objective}")
+    if phase.needs_parent:
+        say("  first weights: previous, or a file's")
+    if phase.defaults:
+        say("  unless tuned or pinned: " + ", ".join(f"{knob} {value}" for knob, value in phase.defaults.items()))
+    say(f"  can be tuned or pinned: {', '.join(sorted(phase.task.accepted()))}")
+
+
+def _space(name: str) -> None:
+    from tissueclock.catalog import tell_space
+
+    told = tell_space(name)
+    say(f"search space {name}: {told.meaning}")
+    table = Table("tuned", "within", "why")
+    for row in told.knobs:
+        table.add_row(*map(escape, row))
+    console.print(table)
+
+
+def _spaces_of(knob: str) -> None:
+    from tissueclock.catalog import space_names, tell_space
+
+    for name in space_names():
+        for tuned, bounds, why in tell_space(name).knobs:
+            if tuned == knob:
+                say(f"  {name}: {bounds}. {why}")
+
+
+def _entries(entries: "Sequence[Entry]", what: str) -> None:
+    table = Table(what, "default", "allowed", "meaning")
+    for entry in entries:
+        table.add_row(*map(escape, (entry.name, entry.default, entry.allowed, entry.meaning)))
+    console.print(table)

@@ -1,0 +1,51 @@
+"""`--json`: one object on standard output, whatever is said beside it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.commands import write_study
+from tests.e2e.in_process import call
+from tests.e2e.test_cli import write_started_study
+
+pytestmark = pytest.mark.e2e
+
+
+def test_status_as_json(study_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answer = call(capsys, "status", write_started_study(study_dir, closed=True), "--json")
+
+    told = json.loads(answer.out)
+    (sweep,) = told["sweeps"]
+    assert (told["schema"], told["study"], told["at_work"]) == (1, "toy", False)
+    assert (sweep["name"], sweep["state"], sweep["ended"], sweep["wanted"]) == ("detection-0a", "complete", 3, 3)
+    assert told["cost"] == [{"unit": "CPU", "hours": pytest.approx(6 / 3600)}]
+    assert "no process is at work on it" in answer.err
+
+
+def test_a_study_that_was_never_started_is_an_object_too(study_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert json.loads(call(capsys, "status", write_study(study_dir), "--json").out)["sweeps"] == []
+
+
+def test_plan_as_json(study_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answer = call(capsys, "plan", write_study(study_dir), "--json")
+
+    told = json.loads(answer.out)
+    (sweep,) = told["sweeps"]
+    assert (told["schema"], told["unit"], told["faults"], sweep["trials"]) == (1, "CPU", [], 2)
+    assert told["hours"] == sweep["hours"] > 0
+    assert "Nothing is wrong" in answer.err
+
+
+def test_report_as_json(study_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = json.loads(call(capsys, "report", write_started_study(study_dir, closed=False), "--json").out)
+
+    assert Path(told["page"]).is_file()
+    assert isinstance(told["rows"], list)
+
+
+def test_an_error_leaves_standard_output_empty(study_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answer = call(capsys, "status", study_dir / "none.yaml", "--json")
+
+    assert (answer.code, answer.out) == (2, "")
+    assert len(answer.lines) == 1
