@@ -2,7 +2,9 @@
 # make test   sets up .venv, then format, lint, types, import lines and every test that needs no GPU
 # make lint   the same without the tests
 # make bench  the benchmarks (tests/benchmarks), minutes each; prints ratios
-# make test-cluster  Slurm on this machine; needs root, and what its tests name
+# make docs   the documentation, to docs/_build; its reference pages are made from the code first
+# make pictures  the README's pictures, from demo/ (needs Debian's Chromium)
+# make test-cluster  three hosts, Slurm on this machine; needs root, and what its tests name
 # make clean  removes .venv and demo/
 
 PYTHON ?= python3
@@ -15,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export MLFLOW_DISABLE_TELEMETRY = true
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: demo test test-cluster lint bench clean
+.PHONY: demo test test-cluster lint bench docs pictures clean
 .DELETE_ON_ERROR:
 
 # Rebuilt only when its inputs change. torch is in the same command as the constraints, or pip takes a CUDA build.
@@ -46,7 +48,18 @@ bench: $(STAMP)
 	$(BIN)/python -m pytest tests/benchmarks -m benchmark -s --timeout 3600
 
 test-cluster: $(STAMP)
-	$(BIN)/python -m pytest tests/infra -m cluster --timeout 1800
+	$(BIN)/python -m pytest tests/infra tests/test_wheel.py -m cluster --timeout 1800
+
+docs: $(STAMP)
+	$(BIN)/python -m tissueclock.cli.reference_pages docs/reference
+	$(BIN)/python -m sphinx -q -W -n --keep-going -b html docs docs/_build
+	@echo docs/_build/index.html
+
+pictures: $(STAMP)
+	test -f $(DEMO)/qc/qc.html || { $(BIN)/tissueclock phantom $(DEMO)/bids --raw --preset easy --patients 6 --seed 1 && \
+	$(BIN)/tissueclock preprocess $(DEMO)/bids $(DEMO)/qc; }
+	$(BIN)/python docs/pictures.py $(DEMO)/study/report/index.html docs/pictures/report.png 1180 1320
+	$(BIN)/python docs/pictures.py $(DEMO)/qc/qc.html docs/pictures/quality.png 1180 1320
 
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(DEMO) docs/_build

@@ -136,12 +136,12 @@ def most_urgent(rows: Sequence[SweepProgress], *, room: int) -> tuple[list[Sweep
 
 
 def progress_table(rows: Iterable[SweepProgress], *, caption: str = "", on_one_line: bool = False) -> Table:
-    """One line a sweep; `on_one_line`: however many arms share it."""
+    """A line a sweep; `on_one_line`: however many arms share it."""
     table = Table(caption=caption or None, caption_justify="left")
     table.add_column("sweep", no_wrap=True)
     table.add_column("arms", no_wrap=on_one_line, overflow="ellipsis")
     table.add_column("state", no_wrap=True)
-    table.add_column("trials", no_wrap=on_one_line, overflow="ellipsis")
+    table.add_column("trials")
     table.add_column("best\nso far", justify="right", no_wrap=True)
     table.add_column("time\nleft", justify="right", no_wrap=True)
     for row in rows:
