@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
 from ray.tune.execution.placement_groups import resource_dict_to_pg_factory
@@ -33,6 +32,7 @@ from tissueclock.sweeping.room import slots
 from tissueclock.sweeping.scheduler import make_scheduler
 from tissueclock.sweeping.searcher import SLOT, ConfirmingSearcher, LedgerSearcher, wanted_trials
 from tissueclock.sweeping.space import Space, make_space
+from tissueclock.sweeping.tasks import run_task
 from tissueclock.training.bill import measure_as_trial
 from tissueclock.training.phase import LearningTask
 
@@ -321,10 +321,7 @@ def _score(job: SweepJob, phase: SweptPhase, promoted: Sequence[PromotedFolder])
     if _is_small(budget.resources):
         phase.phase.task.score_holdout(promoted, job.spec.cohort)
         return
-    score = ray.remote(num_cpus=budget.resources.cpus, num_gpus=budget.resources.gpus, max_retries=budget.max_failures)(
-        _score_task
-    )
-    ray.get(score.remote(phase.phase.task, promoted, job.spec.cohort))
+    run_task(_score_task, phase.phase.task, promoted, job.spec.cohort, resources=budget.resources)
 
 
 def _score_task(task: LearningTask, promoted: Sequence[PromotedFolder], cohort: Path) -> None:
