@@ -1,0 +1,90 @@
+"""What a sweep costs besides learning: 1,000 trials of five epochs that cost nothing, and a study of 48 sweeps.
+
+Run: make bench, or
+     python -m pytest tests/benchmarks/test_scale.py -m benchmark -s     (25 minutes)
+
+`ours` is `tissueclock sweep`, all of it: checks, ledger, tracker, promotion, report. `script` is the best Ray
+Tune script that we can write, with one batched MLflow call a report, or none. Both use actors again, ask TPE, write a
+checkpoint an epoch and run eight trials at once. Wall times are of the whole command, imports and Ray's start too.
+
+Aims: 1.05 x the script at most, memory flat, `sweep` of a complete study 10 s, `status` .7 s, `report` 10 s.
+"""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.measuring import interleaved, print_table
+from tests.benchmarks.scale.studies import EPOCHS, write_study
+from tests.benchmarks.scale.watching import Watched, watch
+from tissueclock.storage.ledger import read_lines
+
+N_TRIALS, AT_ONCE, N_SWEEPS = 1_000, 8, 48
+
+
+@pytest.mark.benchmark
+def test_a_thousand_trials(tmp_path: Path) -> None:
+    n_runs = iter(range(100))
+
+    def script(tracked: str) -> Watched:
+        folder = tmp_path / f"script{next(n_runs)}"
+        folder.mkdir()
+        command = ["-m", "tests.benchmarks.scale.script", folder, N_TRIALS, EPOCHS, AT_ONCE, tracked]
+        return watch([sys.executable, *map(str, command)], home=tmp_path)
+
+    study = write_study(tmp_path / "ours", sweeps=1, trials=N_TRIALS, at_once=AT_ONCE)
+    sides = {
+        "script, one batched log a report": lambda: script("tracked"),
+        "ours": lambda: _tissueclock("sweep", study, home=tmp_path),
+        "script, no tracking": lambda: script("untracked"),
+    }
+    found = interleaved(sides, rounds=1)
+    walls = {side: [seen.wall_s for seen in runs] for side, runs in found.items()}
+    print_table(f"{N_TRIALS} trials that cost nothing", walls, unit="s", baseline="script, one batched log a report")
+    (ledger,) = (tmp_path / "ours" / "study" / "sweeps").glob("*/ledger.jsonl")
+    _tell_ledger(ledger)
+    _tell_memory(ledger, found["ours"][0])
+    seconds = {
+        command: [_tissueclock(command, study, home=tmp_path).wall_s for _ in range(3)]
+        for command in ("status", "report", "sweep")
+    }
+    print_table("commands at its end (aims: .7, 10, 10 s)", seconds, unit="s", baseline="status")
+
+
+@pytest.mark.benchmark
+def test_a_study_of_many_sweeps(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "ours", sweeps=N_SWEEPS, trials=2, at_once=2)
+    seen = _tissueclock("sweep", study, home=tmp_path)
+    each = {"a sweep of two trials": [seen.wall_s / N_SWEEPS]}
+    print_table(f"{N_SWEEPS} sweeps of two trials that cost nothing", each, unit="s", baseline="a sweep of two trials")
+    seconds = {
+        command: [_tissueclock(command, study, home=tmp_path).wall_s for _ in range(3)]
+        for command in ("status", "report", "sweep")
+    }
+    print_table("commands at its end", seconds, unit="s", baseline="status")
+
+
+def _tissueclock(command: str, study: Path, *, home: Path) -> Watched:
+    return watch([sys.executable, "-m", "tissueclock", command, str(study)], home=home)
+
+
+def _tell_ledger(ledger: Path) -> None:
+    """Where the wall time of a sweep went, and what asking and reporting cost as the sweep grows."""
+    lines = [line for line, _ in read_lines(ledger)]
+    first_s = next(line["time_s"] for line in lines if line["kind"] == "opened")
+    started = [line["time_s"] - first_s for line in lines if line["kind"] == "started"]
+    ended = [line["time_s"] - first_s for line in lines if line["kind"] == "ended"]
+    closed_s = lines[-1]["time_s"] - first_s
+    print(f"  ledger {ledger.stat().st_size / 1e6:.2f} MB, {len(lines)} lines")
+    print(f"  first trial after {started[0]:.1f} s, last ended at {ended[-1]:.1f}, closed at {closed_s:.1f}")
+    rates = {f"trials {i} to {i + 100}": [(ended[i + 99] - ended[i]) / 99] for i in range(0, len(ended) - 99, 100)}
+    print_table("seconds a trial as the sweep grows", rates, unit="s", baseline="trials 0 to 100")
+
+
+def _tell_memory(ledger: Path, seen: Watched) -> None:
+    """Resident memory when so many trials had ended."""
+    ended_s = [line["time_s"] for line, _ in read_lines(ledger) if line["kind"] == "ended"]
+    for n in (100, 300, N_TRIALS):
+        near = min(seen.memory_mb, key=lambda each: abs(each[0] - ended_s[n - 1]))
+        print(f"  {n} trials: " + ", ".join(f"{name} {mb:.0f} MB" for name, mb in near[1].items()))
