@@ -107,22 +107,29 @@ def test_a_phase_has_the_last_word_on_what_is_pinned_and_what_is_narrowed(tmp_pa
         ),
         (
             {"networks": {"slice": {"inputs": ["mirror"]}}},
-            r"networks\.slice is .*inputs is read with readout attended only",
+            r"networks\.slice: inputs is read with readout attended only",
         ),
         (
             {"networks": {"slice": {"kind": "voxel", "inputs": ["b0", "b0"]}}},
-            r"networks\.slice is .*inputs names one twice",
+            r"networks\.slice: inputs names one twice",
         ),
         ({"networks": {"slice": {"width": 6}}}, r"networks\.slice\.width is 6 \(int\); .*multiple of 4"),
         (
             {"sweep": {"time_budget_min": "1e2"}},
             r"sweep\.time_budget_min is '1e2' \(str\).*only with a point and a sign: write 1\.0e\+2",
         ),
-        ({"sweep": {"narrow": {"lr": [1e-4]}}}, r"sweep\.narrow\.lr is \[0.0001\] \(list\); .* at least 2 items"),
+        (
+            {"sweep": {"narrow": {"lr": [1e-4]}}},
+            r"sweep\.narrow\.lr is \[0.0001\] \(list\); allowed: a list of a least and a largest number",
+        ),
+        (
+            {"phases": {"tss_3h": {"fix": 5}}, "sweep": {"narrow": {"lr": [1e-4, 1e-3]}}},
+            r"phases\.tss_3h\.fix is 5 \(int\)",
+        ),
         ({"sweep": {"narrow": {"lr": 1e-4}}}, r"sweep\.narrow\.lr is 0.0001 \(float\)"),
         (
             {"sweep": {"fix": {"lr": 1e-4}, "narrow": {"lr": [1e-4, 1e-3]}}},
-            "sweep is .*lr stands under fix and under narrow; what is pinned is not searched",
+            "sweep: lr stands under fix and under narrow; what is pinned is not searched",
         ),
         ({"sweep": {"fix": {"lr": "1e-4"}}}, r"sweep\.fix\.lr is '1e-4' \(str\); .*: write 1\.0e-4"),
         ({"phases": {"detection": {"fix": {"lr": "-25E6"}}}}, r"phases\.detection\.fix\.lr is .*: write -25\.0e\+6"),
@@ -142,12 +149,12 @@ def test_a_phase_has_the_last_word_on_what_is_pinned_and_what_is_narrowed(tmp_pa
         ),
         (
             {"sweep": {"gpus_per_trial": 1.5}},
-            r"sweep is .*; gpus_per_trial above 1 must be a whole number for each of 1 workers",
+            r"sweep: gpus_per_trial above 1 must be a whole number for each of 1 workers",
         ),
         ({"arms": {}}, "arms is {}"),
         (
             {"phases": {"detection": {"gpus_per_trial": 1.5}}},
-            r"phases\.detection is .*; gpus_per_trial above 1 must be a whole number",
+            r"phases\.detection: gpus_per_trial above 1 must be a whole number",
         ),
         (
             {"arms": {"a": {"network": "volume", "phases": {"detection": "random"}}}},

@@ -75,7 +75,32 @@ def test_a_cohort_in_which_an_onset_phase_cannot_be_learned_is_refused(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("file", "name"), [("My Study-2.yaml", "my_study_2"), ("2026.yaml", "study"), ("a.b.yaml", "a_b")]
+    ("file", "name"),
+    [
+        ("My Study-2.yaml", "my_study_2"),
+        ("2026.yaml", "study"),
+        ("a.b.yaml", "a_b"),
+        ("on.yaml", "on_study"),
+        ("cohort.yaml", "cohort_study"),
+    ],
 )
 def test_a_study_is_called_as_its_file_is(file: str, name: str) -> None:
-    assert study_name(Path(file)) == name
+    """Unless YAML would read that as no word, or its folder would be the cohort's."""
+    assert study_name(Path(file), Path("cohort")) == name
+
+
+@pytest.mark.parametrize(
+    "path", ["a #b", "trail ", "a: b", "123", "null", "2024-01-01", "[x]", "- x", "*x", "~x", 'q"uo', "ü"]
+)
+def test_any_folder_can_be_the_cohort_s(toy_cohort: Cohort, path: str) -> None:
+    text = draft_study(toy_cohort, arms="quick", name="mine", cohort_path=path, node=LAPTOP)
+
+    assert yaml.safe_load(text)["cohort"].removeprefix("./") == path
+
+
+def test_a_cohort_s_name_stays_in_its_comment(toy_cohort: Cohort) -> None:
+    cohort = replace(toy_cohort, name="bad\nname: evil")
+
+    assert (
+        yaml.safe_load(draft_study(cohort, arms="quick", name="mine", cohort_path="c", node=LAPTOP))["name"] == "mine"
+    )

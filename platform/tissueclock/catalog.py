@@ -151,6 +151,8 @@ def _space(name: str) -> dict[str, object]:
         raise StudyError(f"search_spaces/{name}.py: has no SPACE and REASONS")
     if without := sorted(space.keys() - reasons.keys()):
         raise StudyError(f"search_spaces/{name}.py: {without[0]} has bounds but no reason in REASONS")
+    if unsaid := sorted(name for name, reason in reasons.items() if not isinstance(reason, str)):
+        raise StudyError(f"search_spaces/{name}.py: REASONS of {unsaid[0]} is {reasons[unsaid[0]]!r}; allowed: a text")
     return space
 
 

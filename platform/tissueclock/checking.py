@@ -49,6 +49,10 @@ def check_study(
         InputError: The first thing that is wrong.
         StorageError: The study folder cannot be written.
     """
+    if study.folder.path == study.cohort:
+        raise StudyError(
+            f"{study.file}: folder is the cohort's ({study.cohort}); name another folder, or another study"
+        )
     cohort = Cohort.open(study.cohort, verify=verify)
     study = study.with_cohort(cohort.digest)
     tuned: set[str] = set()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
 
 from tissueclock.networks.settings import Precision
 
@@ -49,6 +49,15 @@ def _pin(value: Any) -> Any:
 
 
 Pin = Annotated[str | int | float | bool, PlainValidator(_pin)]
+
+
+def _as_part(value: Any) -> Any:
+    if not isinstance(value, list | tuple) or len(value) < 2:
+        raise ValueError("allowed: a list of a least and a largest number, or of two words and more")
+    return tuple(value)
+
+
+Part = Annotated[tuple[Pin, ...], BeforeValidator(_as_part)]
 
 
 class Strict(BaseModel):
@@ -118,7 +127,7 @@ class LearningSettings(Strict):
 
     space: Name | None = None
     fix: dict[str, Pin] = {}
-    narrow: dict[str, Annotated[tuple[Pin, ...], Field(min_length=2, strict=False)]] = {}
+    narrow: dict[str, Part] = {}
     epochs: Count = 100
     patience: Count = 15
     searcher: Literal["tpe", "random", "grid"] = "tpe"

@@ -301,7 +301,8 @@ def _sweep_settings(file: Path, settings: StudySettings, phase: str) -> SweepSet
     joined = {**base, **given}
     for name, other in (("fix", "narrow"), ("narrow", "fix")):
         if isinstance(own := given.get(name, {}), dict):
-            left = given.get(other, {})
+            left = given.get(other)
+            left = left if isinstance(left, dict) else {}
             joined[name] = {**{key: value for key, value in base[name].items() if key not in left}, **own}
     try:
         return SweepSettings.model_validate(joined)
@@ -333,6 +334,8 @@ def _one_line(file: Path, error: ValidationError, prefix: str = "") -> str:
             said = f"{key} is not a key of a study"
         case "missing":
             said = f"{key} is missing"
+        case "value_error" if isinstance(found, dict) or not loc:  # of several keys together: the message names them
+            said = f"{key}: {first['msg'].removeprefix('Value error, ')}".removeprefix(": ")
         case _:
             wanted = first["msg"].removeprefix("Value error, ")
             said = f"{key} is {shown} ({type(found).__name__}); {wanted[:1].lower()}{wanted[1:]}"

@@ -1,11 +1,14 @@
 """A first study file for a cohort and a machine: each choice stands with its reason, and `plan` accepts it as it is."""
 
+import json
 import math
 import re
-from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+import yaml
 
 from tissueclock.cohort.store import Cohort
 from tissueclock.errors import CohortError
@@ -18,7 +21,8 @@ _FEW = 400
 """Patients to learn from and to validate on, below which one validation split ranks trials mostly by luck."""
 _STEPS, _BATCH = 640, 16
 """Of the voxel network: what it took to learn on the phantoms (docs/measurements/onset.md)."""
-_LEAST_OF_A_SITE = 10
+_LEAST_OF_A_SITE = 5
+"""Patients of a site with the rarer answer of an onset question: fewer cannot judge a fold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +33,14 @@ class _Facts:
         n: Patients of known onset and side who are not held out.
         rarest: Of them, how many have the rarer answer of the onset question whose answers are least even.
         n_without_flair: Patients who have none.
-        sites: Patients by site.
+        sites: By site, how many of these have the rarer answer of an onset question.
         grid: Slices, rows and columns.
     """
 
     n: int
     rarest: int
     n_without_flair: int
-    sites: Counter[str]
+    sites: Mapping[str, int]
     grid: tuple[int, int, int]
 
 
@@ -71,34 +75,54 @@ def draft_study(cohort: Cohort, *, arms: Arms, name: str, cohort_path: str, node
     return "\n".join(parts)
 
 
-def study_name(file: Path) -> str:
-    """A study's name made of its file's."""
-    return re.sub(r"[^a-z0-9_]+", "_", file.stem.lower()).lstrip("0123456789_")[:40] or "study"
+def study_name(file: Path, cohort: Path) -> str:
+    """A study's name made of its file's: a word to YAML too, and no folder that is the cohort's.
+
+    Args:
+        file: The study file.
+        cohort: The cohort's folder.
+    """
+    name = re.sub(r"[^a-z0-9_]+", "_", file.stem.lower()).lstrip("0123456789_")[:34] or "study"
+    is_word = yaml.safe_load(name) == name
+    return name if is_word and (file.parent / name).resolve() != cohort.resolve() else f"{name}_study"
+
+
+def _in_yaml(path: str) -> str:
+    """A path as YAML reads it back, whatever is in it; a folder that is called ~x is no home."""
+    path = f"./{path}" if path.startswith("~") else path
+    return path if re.fullmatch(r"[A-Za-z./][\w./-]*", path) and yaml.safe_load(path) == path else json.dumps(path)
 
 
 def _facts_of(cohort: Cohort) -> _Facts:
     held_out = {hemisphere.patient for hemisphere in cohort.table if hemisphere.split == "holdout"}
     seen = [p for p in cohort.patients if p.participant_id not in held_out]
-    onsets = [p.onset_to_mri_min for p in seen if p.is_scored and p.onset_to_mri_min is not None]
-    early = [sum(onset < cut for onset in onsets) for cut in _CUTS_MIN]
+    judging = [(p.site, p.onset_to_mri_min) for p in seen if p.is_scored and p.onset_to_mri_min is not None]
+    sites = sorted({site for site, _ in judging if site is not None})
     return _Facts(
-        n=len(onsets),
-        rarest=min((min(n, len(onsets) - n) for n in early), default=0),
+        n=len(judging),
+        rarest=_rarer([onset for _, onset in judging]),
         n_without_flair=sum(not p.has_flair for p in cohort.patients),
-        sites=Counter(p.site for p in seen if p.site is not None),
+        sites={site: _rarer([onset for own, onset in judging if own == site]) for site in sites},
         grid=cohort.shape,
     )
 
 
+def _rarer(onsets: Sequence[float]) -> int:
+    """How many have the rarer answer of the onset question whose answers are least even."""
+    early = [sum(onset < cut for onset in onsets) for cut in _CUTS_MIN]
+    return min(min(n, len(onsets) - n) for n in early)
+
+
 def _head(cohort: Cohort, facts: _Facts, name: str, cohort_path: str) -> str:
     grid = "x".join(map(str, facts.grid))
+    called = " ".join(cohort.name.split())
     return f"""\
-# A first study of {cohort.name}: {facts.n} patients of known onset who are not held out, hemispheres of {grid}.
+# A first study of {called}: {facts.n} patients of known onset who are not held out, hemispheres of {grid}.
 # Check it and read the bill:  tissueclock plan FILE     Run it, or go on:  tissueclock sweep FILE
-# What any word here means:    tissueclock explain WORD
+# What a word here means:      tissueclock explain WORD
 name: {name}
 seed: 2026            # another seed is another study: other splits into folds, other first weights
-cohort: {cohort_path}
+cohort: {_in_yaml(cohort_path)}
 # budget_h: 10        # stop when all sweeps together have cost so many hours of CPUs (of GPUs, where trials take some)
 # notify: {{command: mail -s done me@hospital.example}}
 """
@@ -179,11 +203,9 @@ def _sweep(facts: _Facts, arms: Arms, *, n_cpus: int, n_gpus: int) -> str:
     else:
         lines.append("  # fix: {optimiser: adabound}          # pins a hyperparameter")
         lines.append("  # narrow: {lr: [3.0e-4, 3.0e-3]}      # searches a part of the space")
-    large = [site for site, n in facts.sites.items() if n >= _LEAST_OF_A_SITE]
-    if len(large) > 1 and len(large) == len(facts.sites):
-        lines.append(
-            f"  # folds: {len(large)}, and leave_one_site_out: true: each of your sites judges what others taught"
-        )
+    if len(facts.sites) > 1 and min(facts.sites.values()) >= _LEAST_OF_A_SITE:
+        lines.append(_said(f"# folds: {len(facts.sites)}", "in place of the folds above, with the next line:"))
+        lines.append(_said("# leave_one_site_out: true", "each of your sites judges what the others taught"))
     return "\n".join(lines) + "\n"
 
 

@@ -24,7 +24,47 @@ def test_status_as_json(study_dir: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_a_study_that_was_never_started_is_an_object_too(study_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert json.loads(call(capsys, "status", write_study(study_dir), "--json").out)["sweeps"] == []
+    told = json.loads(call(capsys, "status", write_study(study_dir), "--json").out)
+
+    assert (told["sweeps"], told["cost"], told["budget_h"]) == ([], [], None)
+
+
+def test_a_complete_sweep_without_its_ledger_is_damaged(study_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = write_started_study(study_dir, closed=True)
+    (study_dir / "toy" / "sweeps" / "detection-0a" / "ledger.jsonl").unlink()
+
+    (sweep,) = json.loads(call(capsys, "status", study, "--json").out)["sweeps"]
+
+    assert sweep["state"] == "damaged"
+    assert "ledger.jsonl: no such file" in sweep["error"]
+
+
+def test_numbers_that_json_has_not_are_null(study_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = write_started_study(study_dir, closed=True)
+    ledger = study_dir / "toy" / "sweeps" / "detection-0a" / "ledger.jsonl"
+    ledger.write_text(ledger.read_text().replace('"best_value":0.8', '"best_value":Infinity'))
+
+    (sweep,) = json.loads(call(capsys, "status", study, "--json").out)["sweeps"]
+
+    assert sweep["best"] is None
+
+
+def test_what_a_lab_s_module_prints_is_not_in_the_object(
+    study_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab = tmp_path / "lab" / "search_spaces"
+    lab.mkdir(parents=True)
+    (lab / "loud.py").write_text(
+        "from ray import tune\nprint('hello from lab')\n"
+        "SPACE = {'lr': tune.loguniform(1e-4, 1e-2)}\nREASONS = {'lr': 'why'}\n"
+    )
+
+    answer = call(
+        capsys, "plan", write_study(study_dir, extensions=str(tmp_path / "lab"), sweep={"space": "loud"}), "--json"
+    )
+
+    assert json.loads(answer.out)["faults"] == []
+    assert "hello from lab" in answer.err
 
 
 def test_plan_as_json(study_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

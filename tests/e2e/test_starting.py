@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.in_process import call
+from tests.toy import write_toy_cohort
 
 pytestmark = pytest.mark.e2e
 
@@ -28,6 +29,7 @@ def test_init_writes_a_study_that_plan_accepts(study_dir: Path, capsys: pytest.C
         (["cohort", "study.txt"], "study.txt: a study file ends with .yaml"),
         (["cohort", "study.yaml", "--arms", "all"], "--arms is 'all'; allowed: quick, paper, table2"),
         (["nowhere", "study.yaml"], "nowhere/cohort.json"),
+        (["cohort", f"{'x' * 300}.yaml"], "File name too long"),
     ],
 )
 def test_what_is_wrong_with_init_is_a_line(
@@ -57,6 +59,9 @@ def test_what_is_wrong_with_init_is_a_line(
         ("lr", "hyperparameter lr: .*default 0.001.*detection: 0.0003 to 0.01, by its logarithm. AdaBound's first"),
         ("trials", "sweep.trials.*24.*Trials asked for"),
         ("sweep.scheduler.grace_epochs", "No trial is stopped before this epoch"),
+        ("width", "setting of a network of kind slice.*width.*setting of a network of kind voxel"),
+        ("sweep", "sweep.trials.*sweep.epochs"),
+        (" lr ", "hyperparameter lr"),
         ("attention", "phase attention .*search space attention.*hyperparameter attention"),
     ],
 )
@@ -91,3 +96,15 @@ def test_a_lab_s_phase_is_explained_too(capsys: pytest.CaptureFixture[str]) -> N
 
     assert answer.code == 0, answer.err
     assert "onset < 6 h" in answer.out
+
+
+def test_a_cohort_that_plan_would_refuse_is_refused_and_nothing_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_toy_cohort(tmp_path / "cohort", n_patients=14)
+
+    answer = call(capsys, "init", tmp_path / "cohort", tmp_path / "study.yaml")
+
+    assert answer.code == 2
+    assert "both classes are needed in each split and fold" in " ".join(answer.lines)
+    assert not (tmp_path / "study.yaml").exists()

@@ -1,13 +1,14 @@
 """A sweep's space: pins, parents and grids."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ray import tune
 
 from tests.sweeping.specs import SPEC, vary
 from tissueclock.errors import StudyError
-from tissueclock.sweeping.space import make_space
+from tissueclock.sweeping.space import make_space, told_bounds
 
 SPACE = {
     "lr": tune.loguniform(1e-5, 1e-2),
@@ -38,8 +39,8 @@ def test_random_weights_are_never_frozen() -> None:
     ("fixed", "message"),
     [
         ({"learning_rate": 1e-3}, "learning_rate is unknown; this phase understands attention, batch_size"),
-        ({"lr": 1.0}, r"fix lr is 1.0; the space allows \(1e-05, 0.01\)"),
-        ({"attention": "on"}, r"fix attention is 'on'; the space allows \['off', 'mean_flow'\]"),
+        ({"lr": 1.0}, "fix lr is 1.0; the space allows 1e-05 to 0.01, by its logarithm"),
+        ({"attention": "on"}, "fix attention is 'on'; the space allows off, mean_flow"),
         ({"lr": "fast"}, "fix lr is 'fast'; the space allows"),
     ],
 )
@@ -94,15 +95,80 @@ def test_a_part_of_the_space_is_searched() -> None:
 @pytest.mark.parametrize(
     ("narrow", "message"),
     [
-        ({"lr": (1e-6, 1e-3)}, r"narrow lr is \[1e-06, 0.001\]; allowed: two numbers that the space holds \(\(1e-05"),
+        (
+            {"lr": (1e-6, 1e-3)},
+            r"narrow lr is \[1e-06, 0.001\]; allowed: two numbers that the space holds \(1e-05 to 0.01",
+        ),
         ({"lr": (1e-3, 1e-4)}, "the smaller first"),
         ({"lr": (1e-4, 1e-3, 1e-2)}, "allowed: two numbers"),
         ({"lr": ("low", "high")}, "allowed: two numbers"),
-        ({"attention": ("off", "softmax")}, r"allowed: two or more of \['off', 'mean_flow'\]"),
+        ({"attention": ("off", "softmax")}, "allowed: two or more of off, mean_flow"),
         ({"attention": ("off", "off")}, "allowed: two or more of"),
+        (
+            {"attention": (False, "mean_flow")},
+            "two or more of off, mean_flow; YAML reads a bare off as false: write 'off'",
+        ),
+        ({"freeze_depth": (True, 2)}, "allowed: two or more of 0, 1, 2"),
+        ({"lr": (1e-4, 10**401)}, "allowed: two numbers"),
+        ({"lr": (False, 1e-3)}, "allowed: two numbers"),
         ({"batch_size": (4, 8)}, "narrow batch_size: is not tuned there; tuned are lr, freeze_depth, attention"),
     ],
 )
 def test_what_is_no_part_of_the_space_is_named(narrow: dict[str, tuple[object, ...]], message: str) -> None:
     with pytest.raises(StudyError, match=f"phase detection, space detection: .*{message}"):
         make_space(SPACE, vary(CHILD, narrow=narrow), accepted=ACCEPTED)
+
+
+WHOLE = {"n": tune.randint(0, 5)}
+LATTICE = {"n": tune.qrandint(4, 16, 4), "x": tune.quniform(0.0, 0.5, 0.1)}
+
+
+@pytest.mark.parametrize(
+    ("space", "narrow", "values"),
+    [
+        (WHOLE, {"n": (1, 4)}, {"n": (1, 4)}),
+        (WHOLE, {"n": (1.0, 4)}, {"n": (1, 4)}),
+        (LATTICE, {"n": (8, 16)}, {"n": (8, 16)}),
+        (LATTICE, {"x": (0.1, 0.3)}, {"x": (0.1, 0.3)}),
+    ],
+)
+def test_a_part_of_whole_numbers_and_of_lattices_stays_in_the_space(
+    space: dict[str, Any], narrow: dict[str, Any], values: dict[str, tuple[float, float]]
+) -> None:
+    made = make_space(space, vary(CHILD, narrow=narrow), accepted=frozenset(space)).distributions
+
+    assert {name: (made[name].low, made[name].high) for name in values} == values
+
+
+@pytest.mark.parametrize(
+    ("space", "narrow"),
+    [
+        (WHOLE, {"n": (3, 5)}),
+        (WHOLE, {"n": (0.5, 3)}),
+        (LATTICE, {"n": (5, 9)}),
+        (LATTICE, {"x": (0.12, 0.3)}),
+    ],
+)
+def test_a_part_that_the_space_does_not_hold_is_refused(space: dict[str, Any], narrow: dict[str, Any]) -> None:
+    with pytest.raises(StudyError, match="allowed: two numbers that the space holds"):
+        make_space(space, vary(CHILD, narrow=narrow), accepted=frozenset(space))
+
+
+def test_a_pin_at_the_end_that_whole_numbers_do_not_reach_is_refused() -> None:
+    with pytest.raises(StudyError, match="fix n is 5; the space allows 0 to 4"):
+        make_space(WHOLE, vary(CHILD, fix={"n": 5}), accepted=frozenset(WHOLE))
+
+
+@pytest.mark.parametrize(
+    ("domain", "words"),
+    [
+        (tune.randint(1, 5), "1 to 4"),
+        (tune.qrandint(4, 16, 4), "4 to 16, in steps of 4"),
+        (tune.lograndint(1, 100), "1 to 99, by its logarithm"),
+        (tune.quniform(0.0, 0.5, 0.1), "0 to 0.5, in steps of 0.1"),
+        (tune.sample_from(lambda _: 1), "drawn by a function"),
+        (8, "always 8"),
+    ],
+)
+def test_bounds_are_told_as_the_searcher_has_them(domain: object, words: str) -> None:
+    assert told_bounds(domain) == words

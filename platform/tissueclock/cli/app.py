@@ -24,7 +24,10 @@ EXIT_CODES = {
     2: "The input is wrong, or the disk is full: one line says what was found and what is allowed.",
     _INTERRUPTED: "Interrupted (Ctrl+C, or SIGTERM as batch systems send it); the same command goes on.",
 }
-_DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+_DISK_FAULTS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR),
+)
 
 app = typer.Typer(
     help="Sweeps multi-phase transfer learning that tells from brain MRI how long ago a stroke began.",

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import math
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -27,18 +29,40 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standar
 
 @contextlib.contextmanager
 def told_as_json(asked: bool) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """Where `--json` was asked for, sends what is said to stderr while the block lasts; yields what prints the object.
+    """Where `--json` was asked for, sends all that is printed to stderr while the block lasts; yields what tells it.
 
-    Without it, what is yielded does nothing.
+    The object is written when the block has ended well; numbers that are not finite are null. Without `--json`, what is
+    yielded does nothing.
+
+    Raises:
+        InputError: There is no standard output.
     """
     if not asked:
         yield lambda _: None
         return
+    if sys.stdout is None:
+        raise InputError("--json: standard output is closed; allowed: a terminal, a pipe or a file")
+    told: list[Mapping[str, Any]] = []
     console.stderr = True
     try:
-        yield lambda facts: print(json.dumps(facts, allow_nan=False))  # noqa: T201 (it is asked for)
+        with contextlib.redirect_stdout(sys.stderr):
+            yield told.append
     finally:
         console.stderr = False
+    for facts in told:
+        print(json.dumps(_finite(facts), allow_nan=False), flush=True)  # noqa: T201 (it is asked for)
+
+
+def _finite(value: Any) -> Any:
+    """The same, null in place of numbers that JSON has not."""
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case Mapping():
+            return {key: _finite(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_finite(each) for each in value]
+    return value
 
 
 def say(text: str, *, style: str | None = None) -> None:

@@ -31,15 +31,12 @@ def explain(
 
     if extensions is not None:
         catalog.use_extensions(extensions.resolve())
-    keys = {entry.name: entry for entry in reference.study_keys()}
-    knobs = {entry.name: entry for entry in reference.hyperparameters()}
-    kinds = reference.network_kinds()
     known = {
         "phases": catalog.phase_names(),
         "search spaces": catalog.space_names(),
-        "kinds of network": list(kinds),
-        "hyperparameters": list(knobs),
-        "keys of a study": list(keys),
+        "kinds of network": list(reference.network_kinds()),
+        "hyperparameters": [entry.name for entry in reference.hyperparameters()],
+        "keys of a study": [entry.name for entry in reference.study_keys()],
     }
     if name is None:
         for what, names in known.items():
@@ -47,25 +44,58 @@ def explain(
             console.print("  " + ", ".join(names), highlight=False, markup=False)
         say("tissueclock explain NAME tells more of each")
         return
-    matches = [key for key in keys if key == name or key.rpartition(".")[2] == name]
-    if name not in {each for names in known.values() for each in names} and not matches:
+    name = name.strip()
+    tell = {"phases": _phase, "search spaces": _space, "kinds of network": _kind, "hyperparameters": _hyperparameter}
+    found = [what for what in tell if name in known[what]]
+    for what in found:
+        tell[what](name)
+    if not (_settings(name) or _keys(name) or found):
         every = dict.fromkeys(each for names in known.values() for each in names)
         near = difflib.get_close_matches(name, every, n=5, cutoff=_LEAST_LIKE)
         hint = f"near it: {', '.join(near)}" if near else "without a name it lists all"
         raise InputError(f"explain {name}: no phase, space, network, hyperparameter or key of that name; {hint}")
-    if name in known["phases"]:
-        _phase(name)
-    if name in known["search spaces"]:
-        _space(name)
-    if name in kinds:
-        say(f"network of kind {name}: {kinds[name]}")
-        _entries(reference.network_keys(name), "setting")
-    if name in knobs:
-        say(f"hyperparameter {name}: {knobs[name].meaning}")
-        say(f"  default {knobs[name].default}; allowed: {knobs[name].allowed}")
-        _spaces_of(name)
-    if matches:
-        _entries([keys[key] for key in matches], "key of a study")
+
+
+def _kind(name: str) -> None:
+    from tissueclock.cli import reference
+
+    say(f"network of kind {name}: {reference.network_kinds()[name]}")
+    _entries(reference.network_keys(name), "setting")
+
+
+def _hyperparameter(name: str) -> None:
+    from tissueclock.cli import reference
+
+    (entry,) = (entry for entry in reference.hyperparameters() if entry.name == name)
+    say(f"hyperparameter {name}: {entry.meaning}")
+    say(f"  default {entry.default}; allowed: {entry.allowed}")
+    _spaces_of(name)
+
+
+def _settings(name: str) -> bool:
+    """Tells of the settings of networks that are called so; whether there are any."""
+    from tissueclock.cli import reference
+
+    found = {kind: [e for e in reference.network_keys(kind) if e.name == name] for kind in reference.network_kinds()}
+    for kind, entries in found.items():
+        if entries:
+            say(f"setting of a network of kind {kind}:")
+            _entries(entries, "setting")
+    return any(found.values())
+
+
+def _keys(name: str) -> bool:
+    """Tells of the study's keys that are called so, or lie below it; whether there are any."""
+    from tissueclock.cli import reference
+
+    found = [
+        entry
+        for entry in reference.study_keys()
+        if name in (entry.name, entry.name.rpartition(".")[2]) or entry.name.startswith(f"{name}.")
+    ]
+    if found:
+        _entries(found, "key of a study")
+    return bool(found)
 
 
 def _phase(name: str) -> None:
@@ -97,7 +127,12 @@ def _spaces_of(knob: str) -> None:
     from tissueclock.catalog import space_names, tell_space
 
     for name in space_names():
-        for tuned, bounds, why in tell_space(name).knobs:
+        try:
+            knobs = tell_space(name).knobs
+        except InputError as error:  # a lab's, which was not asked for
+            say(f"  {error}", style="yellow")
+            continue
+        for tuned, bounds, why in knobs:
             if tuned == knob:
                 say(f"  {name}: {bounds}. {why}")
 

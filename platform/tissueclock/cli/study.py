@@ -14,8 +14,12 @@ from tissueclock.cli.console import AsJson, RayAddress, console, say, told_as_js
 from tissueclock.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tissueclock.cli.progress import SweepProgress
     from tissueclock.cohort.store import Cohort
     from tissueclock.comparing.report import Report
+    from tissueclock.storage.ledger import LedgerState
     from tissueclock.study import Study
     from tissueclock.study_run import StudyRun
 
@@ -152,7 +156,7 @@ def status(study_file: StudyFile, as_json: AsJson = False) -> None:
 
 def _status(study_file: Path) -> dict[str, Any]:
     """Does what `status` does; what it found, as JSON facts."""
-    from tissueclock.cli.progress import cost_hours, cost_lines, progress_table, sweep_progress
+    from tissueclock.cli.progress import cost_lines, progress_table, sweep_progress
     from tissueclock.storage.ledger import read_ledger
     from tissueclock.storage.locks import is_held
     from tissueclock.study import read_study
@@ -160,13 +164,7 @@ def _status(study_file: Path) -> dict[str, Any]:
     study = read_study(study_file)
     if not study.folder.graph.exists():
         say(f"{study.folder.path}: nothing was started yet")
-        return {
-            "schema": 1,
-            "study": study.settings.name,
-            "folder": str(study.folder.path),
-            "at_work": False,
-            "sweeps": [],
-        }
+        return _stand(study, at_work=False, rows=[], ledgers=[])
     at_work = is_held(study.folder.lock)
     graph = study.folder.read_graph()
     rows, ledgers = [], []
@@ -178,6 +176,8 @@ def _status(study_file: Path) -> dict[str, Any]:
         weights = [folder.promoted(rank).weights for rank in sorted(ledger.promoted)]
         if state == "complete" and (lost := [path for path in weights if not (path.is_file() and path.stat().st_size)]):
             state, error = "damaged", f"{lost[0]} is missing or empty; run tissueclock sweep {study_file} again"
+        elif state == "complete" and not ledger.n_lines:
+            state, error = "damaged", f"{folder.ledger}: no such file; run tissueclock sweep {study_file} again"
         rows.append(
             sweep_progress(
                 name=name,
@@ -196,6 +196,15 @@ def _status(study_file: Path) -> dict[str, Any]:
     for line in cost_lines(ledgers, budget_h=study.settings.budget_h):
         say(line)
     say("a process is at work on it" if at_work else "no process is at work on it")
+    return _stand(study, at_work=at_work, rows=rows, ledgers=ledgers)
+
+
+def _stand(
+    study: "Study", *, at_work: bool, rows: "Sequence[SweepProgress]", ledgers: "Sequence[LedgerState]"
+) -> dict[str, Any]:
+    """How a study stands, as `status --json` tells it."""
+    from tissueclock.cli.progress import cost_hours
+
     return {
         "schema": 1,
         "study": study.settings.name,

@@ -10,13 +10,15 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution, distribution_to_json
 from ray import tune
 from ray.tune.search.optuna import OptunaSearch
-from ray.tune.search.sample import Categorical, Domain, Float, Integer, LogUniform
+from ray.tune.search.sample import Categorical, Domain, Float, Integer, LogUniform, Quantized
 
 from tissueclock.errors import StudyError
 from tissueclock.records import SweepSpec
 from tissueclock.storage.files import digest_facts
 
 _GRID_LIMIT = 10_000
+_OFF_LATTICE = 1e-6
+"""Of a step: a number nearer to a lattice point than that lies on it."""
 _LEARNS_ALL: Mapping[str, Any] = {"freeze_depth": 0, "learned": "network"}
 """What a trial from random weights has: what stood still would stay random."""
 
@@ -70,11 +72,12 @@ def told_bounds(domain: Any) -> str:
     match domain:
         case Categorical():
             return ", ".join(map(str, domain.categories))
-        case Integer():
-            return f"{domain.lower} to {domain.upper - 1}"
-        case Float():
-            is_log = isinstance(domain.sampler, LogUniform)
-            return f"{domain.lower:g} to {domain.upper:g}{', by its logarithm' if is_log else ''}"
+        case Integer() | Float():
+            low, high = _ends(domain)
+            step = f", in steps of {_step(domain):g}" if _step(domain) else ""
+            return f"{low:g} to {high:g}{step}{', by its logarithm' if _is_log(domain) else ''}"
+        case Domain():
+            return "drawn by a function"
     return f"always {domain}"
 
 
@@ -105,7 +108,11 @@ def make_space(
         fixed |= {name: value for name, value in _LEARNS_ALL.items() if name in space and _offers(space[name], value)}
     tuned = [name for name, domain in space.items() if isinstance(domain, Domain)]
     if idle := [name for name in spec.inputs.narrow if name not in tuned]:
-        raise StudyError(f"{where}: narrow {idle[0]}: is not tuned there; tuned are {', '.join(tuned)}")
+        parent = "; fewer parents: promote in the phase before, or fix parent" if idle[0] == "parent" else ""
+        raise StudyError(
+            f"{where}: narrow {idle[0]}: is not tuned there; tuned are {', '.join(tuned)}{parent}; set it "
+            "under phases, for those that tune it"
+        )
     domains: dict[str, Domain] = {}
     for name, domain in space.items():
         if not isinstance(domain, Domain):
@@ -113,7 +120,7 @@ def make_space(
         elif name not in fixed:
             domains[name] = _narrowed(where, name, domain, spec.inputs.narrow.get(name))
         elif not _is_valid(domain, fixed[name]):
-            raise StudyError(f"{where}: fix {name} is {fixed[name]!r}; the space allows {domain.domain_str}")
+            raise StudyError(f"{where}: fix {name} is {fixed[name]!r}; the space allows {told_bounds(domain)}")
     domains |= _parent(where, fixed, n_parents or 0)
     made = Space(domains, _distributions(where, domains), fixed)
     if spec.inputs.searcher == "grid" and made.grid() is None:
@@ -132,21 +139,54 @@ def _narrowed(where: str, name: str, domain: Domain, part: Sequence[Any] | None)
     """
     if part is None:
         return domain
-    said = f"{where}: narrow {name} is {list(part)}; "
+    said = f"{where}: narrow {name} is {list(part)}; allowed:"
     if isinstance(domain, Categorical):
-        if len(set(part)) < len(part) or not all(_is_valid(domain, value) for value in part):
-            raise StudyError(f"{said}allowed: two or more of {list(domain.categories)}")
-        return tune.choice([value for value in domain.categories if value in part])
-    allowed = f"allowed: two numbers that the space holds ({domain.domain_str}), the smaller first"
-    are_numbers = len(part) == 2 and not any(isinstance(value, bool | str) for value in part)
-    if not (isinstance(domain, Float | Integer) and are_numbers and part[0] < part[1]):
-        raise StudyError(said + allowed)
-    if not all(_is_valid(domain, value) for value in part):
-        raise StudyError(said + allowed)
+        kept = [value for value in domain.categories if any(_is_same(value, asked) for asked in part)]
+        if len(kept) < len(part):
+            no_off = "off" in domain.categories and False in [value for value in part if isinstance(value, bool)]
+            hint = "; YAML reads a bare off as false: write 'off'" if no_off else ""
+            raise StudyError(f"{said} two or more of {told_bounds(domain)}{hint}")
+        return tune.choice(kept)
+    ends = [number for value in part if (number := _number_of(domain, value)) is not None]
+    if not (isinstance(domain, Float | Integer) and len(part) == len(ends) == 2 and ends[0] < ends[1]):
+        raise StudyError(f"{said} two numbers that the space holds ({told_bounds(domain)}), the smaller first")
     left = copy.copy(domain)
-    is_whole = isinstance(domain, Integer)  # whose upper end is the first number that it does not hold
-    left.lower, left.upper = part[0], part[1] + 1 if is_whole else part[1]
+    left.lower, left.upper = ends[0], ends[1] + 1 if _ends_before_upper(domain) else ends[1]
     return left
+
+
+def _is_same(value: Any, asked: Any) -> bool:
+    return isinstance(value, bool) == isinstance(asked, bool) and bool(value == asked)
+
+
+def _number_of(domain: Domain, value: Any) -> float | None:
+    """A number as the domain has it; None where the domain does not hold it."""
+    if isinstance(value, bool | str) or not isinstance(domain, Float | Integer) or not _is_valid(domain, value):
+        return None
+    low, step = _ends(domain)[0], _step(domain)
+    if step and abs((value - low) / step - round((value - low) / step)) > _OFF_LATTICE:
+        return None
+    return int(value) if isinstance(domain, Integer) else float(value)
+
+
+def _ends(domain: Float | Integer) -> tuple[float, float]:
+    """The least and the largest number that a domain holds."""
+    return domain.lower, domain.upper - 1 if _ends_before_upper(domain) else domain.upper
+
+
+def _ends_before_upper(domain: Float | Integer) -> bool:
+    """Whether `upper` is the first number that the domain does not hold: Ray's rule for whole numbers without steps."""
+    return isinstance(domain, Integer) and not isinstance(domain.sampler, Quantized)
+
+
+def _step(domain: Float | Integer) -> float:
+    """Between two numbers of a domain; 0: there is none that a study need care for."""
+    return float(domain.sampler.q) if isinstance(domain.sampler, Quantized) else 0.0
+
+
+def _is_log(domain: Float | Integer) -> bool:
+    sampler = domain.sampler.get_sampler() if isinstance(domain.sampler, Quantized) else domain.sampler
+    return isinstance(sampler, LogUniform)
 
 
 def _parent(where: str, fixed: Mapping[str, Any], n_parents: int) -> dict[str, Domain]:
@@ -166,8 +206,10 @@ def _distributions(where: str, domains: Mapping[str, Domain]) -> dict[str, BaseD
 
 def _is_valid(domain: Domain, value: Any) -> bool:
     try:
+        if isinstance(domain, Integer):
+            return bool(value == int(value)) and _ends(domain)[0] <= value <= _ends(domain)[1]
         return bool(domain.is_valid(value)) or (isinstance(value, int) and bool(domain.is_valid(float(value))))
-    except TypeError:
+    except (TypeError, ValueError, OverflowError):
         return False
 
 
