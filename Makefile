@@ -58,8 +58,8 @@ docs: $(STAMP)
 pictures: $(STAMP)
 	test -f $(DEMO)/qc/qc.html || { $(BIN)/tissueclock phantom $(DEMO)/bids --raw --preset easy --patients 6 --seed 1 && \
 	$(BIN)/tissueclock preprocess $(DEMO)/bids $(DEMO)/qc; }
-	$(BIN)/python docs/pictures.py $(DEMO)/study/report/index.html docs/pictures/report.png 1180 1320
-	$(BIN)/python docs/pictures.py $(DEMO)/qc/qc.html docs/pictures/quality.png 1180 1320
+	$(BIN)/python docs/pictures.py $(DEMO)/study/report/index.html docs/pictures/report.png 1180 1060
+	$(BIN)/python docs/pictures.py $(DEMO)/qc/qc.html docs/pictures/quality.png 1180 930
 
 clean:
 	rm -rf $(VENV) $(DEMO) docs/_build
