@@ -10,17 +10,20 @@ checkpoint an epoch and run eight trials at once. Wall times are of the whole co
 Aims: 1.05 x the script at most, memory flat, `sweep` of a complete study 10 s, `status` .7 s, `report` 10 s.
 """
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.measuring import interleaved, print_table
+from tests.benchmarks.measuring import interleaved, print_table, run_alone
 from tests.benchmarks.scale.studies import EPOCHS, write_study
 from tests.benchmarks.scale.watching import Watched, watch
 from tissueclock.storage.ledger import read_lines
 
 N_TRIALS, AT_ONCE, N_SWEEPS = 1_000, 8, 48
+N_NODES, N_TRIALS_ON_NODES = 8, 200
+N_CPUS = os.cpu_count() or 1
 
 
 @pytest.mark.benchmark
@@ -33,7 +36,7 @@ def test_a_thousand_trials(tmp_path: Path) -> None:
         command = ["-m", "tests.benchmarks.scale.script", folder, N_TRIALS, EPOCHS, AT_ONCE, tracked]
         return watch([sys.executable, *map(str, command)], home=tmp_path)
 
-    study = write_study(tmp_path / "ours", sweeps=1, trials=N_TRIALS, at_once=AT_ONCE)
+    study = write_study(tmp_path / "ours", sweeps=1, trials=N_TRIALS, cpus=N_CPUS / AT_ONCE)
     sides = {
         "script, one batched log a report": lambda: script("tracked"),
         "ours": lambda: _tissueclock("sweep", study, home=tmp_path),
@@ -54,7 +57,7 @@ def test_a_thousand_trials(tmp_path: Path) -> None:
 
 @pytest.mark.benchmark
 def test_a_study_of_many_sweeps(tmp_path: Path) -> None:
-    study = write_study(tmp_path / "ours", sweeps=N_SWEEPS, trials=2, at_once=2)
+    study = write_study(tmp_path / "ours", sweeps=N_SWEEPS, trials=2, cpus=N_CPUS / 2)
     seen = _tissueclock("sweep", study, home=tmp_path)
     each = {"a sweep of two trials": [seen.wall_s / N_SWEEPS]}
     print_table(f"{N_SWEEPS} sweeps of two trials that cost nothing", each, unit="s", baseline="a sweep of two trials")
@@ -63,6 +66,17 @@ def test_a_study_of_many_sweeps(tmp_path: Path) -> None:
         for command in ("status", "report", "sweep")
     }
     print_table("commands at its end", seconds, unit="s", baseline="status")
+
+
+@pytest.mark.benchmark
+def test_eight_nodes(tmp_path: Path) -> None:
+    """Simulated: eight raylets on this machine."""
+    study = write_study(tmp_path / "ours", sweeps=1, trials=N_TRIALS_ON_NODES, cpus=1)
+    found = run_alone("tests.benchmarks.scale.nodes", study, N_NODES, home=tmp_path)
+    walls = {"sweep": [found["wall_s"]]}
+    print_table(f"{N_TRIALS_ON_NODES} such trials on {N_NODES} nodes", walls, unit="s", baseline="sweep")
+    (ledger,) = (tmp_path / "ours" / "study" / "sweeps").glob("*/ledger.jsonl")
+    _tell_ledger(ledger)
 
 
 def _tissueclock(command: str, study: Path, *, home: Path) -> Watched:

@@ -1,14 +1,17 @@
 """A study from its file to its report, run again, and continued."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.commands import run, write_study
+from tissueclock.storage.files import read_json
 from tissueclock.storage.ledger import read_ledger
 from tissueclock.tracking.connection import open_client
 
+SCHEMAS = Path(__file__).parents[2] / "docs" / "reference" / "schemas.md"
 ARMS = {
     "chain": {"network": "slice", "phases": {"detection": "random", "tss_3h": "previous"}},
     "scratch": {"network": "slice", "phases": {"tss_3h": "random"}},
@@ -19,6 +22,22 @@ pytestmark = [pytest.mark.ray, pytest.mark.e2e]
 
 def ledgers(folder: Path) -> dict[str, bytes]:
     return {path.parent.name: path.read_bytes() for path in sorted(folder.glob("toy/sweeps/*/ledger.jsonl"))}
+
+
+def check_schemas(folder: Path) -> None:
+    """What `docs/reference/schemas.md` says of each file is what the study has."""
+    for name, text in re.findall(r"^## `([\w.]+)`\n(.*?)(?=^## |\Z)", SCHEMAS.read_text(), re.MULTILINE | re.DOTALL):
+        if name == "ledger.jsonl":
+            continue
+        told = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", text, re.MULTILINE))
+        paths = list(folder.rglob(name))
+        assert paths, name
+        for path in paths:
+            found = (
+                set(read_json(path)) if path.suffix == ".json" else set(path.read_text().splitlines()[0].split("\t"))
+            )
+            assert found <= set(told), path
+            assert {key for key, meaning in told.items() if not meaning.startswith("Where")} <= found, path
 
 
 def test_a_study_runs_to_its_report_rests_when_nothing_changed_and_goes_on_when_more_is_asked(study_dir: Path) -> None:
@@ -38,6 +57,8 @@ def test_a_study_runs_to_its_report_rests_when_nothing_changed_and_goes_on_when_
     assert all(name in page for name in after_first)
     billed = [read_ledger(path) for path in study_dir.glob("toy/sweeps/*/ledger.jsonl")]
     assert all(ledger.bill["trials"] == 2 and ledger.bill["hours"] > 0 and ledger.device_s > 0 for ledger in billed)
+
+    check_schemas(study_dir / "toy")
 
     again = run("sweep", study, cwd=study_dir)
 

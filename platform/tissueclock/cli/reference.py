@@ -164,7 +164,7 @@ def _allowed(schema: Mapping[str, Any]) -> str:
 
 def _range(schema: Mapping[str, Any]) -> str:
     words = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
-    said = [f"{word} {schema[key]:g}" for key, word in words.items() if key in schema]
+    said = [f"{word} {schema[key]:.10g}" for key, word in words.items() if key in schema]
     said += [f"a multiple of {schema['multipleOf']}"] if "multipleOf" in schema else []
     return "".join(f", {each}" for each in said)
 

@@ -1,7 +1,6 @@
 """Study files of trials that cost nothing, on the toy cohort."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,8 @@ LAB = Path(__file__).parent / "lab"
 EPOCHS = 5
 
 
-def write_study(folder: Path, *, sweeps: int, trials: int, at_once: int) -> Path:
-    """Writes the file, and the cohort beside it; so many sweeps that do not wait for each other."""
+def write_study(folder: Path, *, sweeps: int, trials: int, cpus: float) -> Path:
+    """Writes the file, and the cohort beside it; sweeps that do not wait for each other."""
     folder.mkdir()
     write_toy_cohort(folder / "cohort", n_patients=40)
     said: dict[str, Any] = {
@@ -30,7 +29,7 @@ def write_study(folder: Path, *, sweeps: int, trials: int, at_once: int) -> Path
             "promote": 1,
             "searcher": "tpe",
             "scheduler": {"name": "none"},
-            "cpus_per_trial": (os.cpu_count() or 1) / at_once,
+            "cpus_per_trial": cpus,
         },
     }
     (folder / "study.yaml").write_text(json.dumps(said, indent=1))  # JSON is YAML
