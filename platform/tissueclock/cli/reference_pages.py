@@ -1,5 +1,6 @@
 """The pages of the documentation's reference: `python -m tissueclock.cli.reference_pages docs/reference`."""
 
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ import typer
 from tissueclock.catalog import phase_names, space_names, tell_phase, tell_space
 from tissueclock.cli.app import EXIT_CODES, app
 from tissueclock.cli.reference import Entry, files, hyperparameters, network_keys, network_kinds, study_keys
+from tissueclock.imaging.exclusion import CERTAIN
+from tissueclock.imaging.quality import FIGURES
 
 _MADE = "Made by `python -m tissueclock.cli.reference_pages docs/reference`; a test holds it against the code."
 
@@ -46,6 +49,7 @@ def pages() -> dict[str, str]:
         ),
         "phases-and-spaces.md": _page("Phases and search spaces", "Ours; a lab adds its own.", _phases_and_spaces()),
         "command-line.md": _page("The command line", "", _command_line()),
+        "quality-figures.md": _page("Quality figures", "Columns of `qc.tsv`.", _quality_figures()),
         "files.md": _page("Files of a study", "Where each lies, and what it holds.", _table(files(), "file")),
     }
 
@@ -66,6 +70,19 @@ def _phases_and_spaces() -> list[str]:
         space = tell_space(name)
         lines += ["", f"## `{name}`", "", space.meaning, "", "| tuned | within | why |", "|---|---|---|"]
         lines += [f"| `{knob}` | {_cell(bounds)} | {_cell(why)} |" for knob, bounds, why in space.knobs]
+    return lines
+
+
+def _quality_figures() -> list[str]:
+    def beyond(low: float, high: float) -> str:
+        said = [f"below {low:g}"] if low > -math.inf else []
+        return " or ".join([*said, *([f"above {high:g}"] if high < math.inf else [])])
+
+    lines = ["| column | what it is | flagged | left out by default |", "|---|---|---|---|"]
+    for figure in FIGURES:
+        flagged = beyond(figure.low, figure.high)
+        certain = beyond(*CERTAIN[figure.name]) if figure.name in CERTAIN else ""
+        lines.append(f"| `{figure.name}` | {_cell(figure.title)} | {flagged} | {certain} |")
     return lines
 
 
