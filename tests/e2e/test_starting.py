@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.commands import run
 from tests.e2e.in_process import call
 from tests.toy import write_toy_cohort
 
@@ -89,13 +90,14 @@ def test_explain_of_a_word_that_is_none_says_what_is_near(capsys: pytest.Capture
     )
 
 
-def test_a_lab_s_phase_is_explained_too(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_lab_s_phase_is_explained_too(tmp_path: Path) -> None:
+    """In a process of its own: a lab's folder stays on the import path."""
     lab = Path(__file__).parents[2] / "infra" / "lab_example"
 
-    answer = call(capsys, "explain", "tss_6h", "--extensions", lab)
+    done = run("explain", "tss_6h", "--extensions", lab, cwd=tmp_path)
 
-    assert answer.code == 0, answer.err
-    assert "onset < 6 h" in answer.out
+    assert done.returncode == 0, done.stderr
+    assert "onset < 6 h" in done.stdout
 
 
 def test_a_cohort_that_plan_would_refuse_is_refused_and_nothing_is_written(

@@ -59,7 +59,7 @@ STUDY_CASES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a pin outside the space's bounds": (
         {"sweep": {"fix": {"dropout": 0.9}}},
-        r"phase detection, space detection: fix dropout is 0\.9; the space allows \(0\.0, 0\.5\)",
+        r"phase detection, space detection: fix dropout is 0\.9; the space allows 0 to 0\.5",
     ),
     "a pin outside what is possible, in no space": (
         {"sweep": {"fix": {"beta1": 1.5}}},
