@@ -92,9 +92,7 @@ def _keys(model: type[BaseModel], above: str) -> Iterator[Entry]:
             of_many = own.get("type") == "object"  # by a name of the user's
             yield from _keys(part, f"{key}.NAME." if of_many else f"{key}.")
             continue
-        default = "" if name in schema.get("required", ()) else _in_yaml(own.get("default"))
-        if name == "networks":
-            default = ""
+        default = "" if name in schema.get("required", ()) else _in_yaml(own.get("default", {}))
         yield Entry(key, default, _allowed(own), meanings.get(name, ""))
 
 
