@@ -1,5 +1,7 @@
-"""What many tests share: a toy cohort, a private home, Ray on this machine."""
+"""What many tests share: a toy cohort, a private home, Ray on this machine, the wheel."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,3 +40,14 @@ def study_dir(tmp_path: Path, toy_cohort: Cohort) -> Path:
     """A folder with the toy cohort in it."""
     (tmp_path / "cohort").symlink_to(toy_cohort.folder)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built as a release would be."""
+    folder = tmp_path_factory.mktemp("wheel")
+    how = ("--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder))
+    checkout = Path(__file__).parents[1]
+    subprocess.run([sys.executable, "-m", "pip", "wheel", *how, str(checkout)], check=True, capture_output=True)
+    (built,) = folder.glob("*.whl")
+    return built

@@ -5,8 +5,6 @@ import sys
 import zipfile
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 
 
@@ -25,26 +23,6 @@ def test_import_platform_is_the_standard_library_s_from_the_repository_root() ->
     assert not Path(found[0]).is_relative_to(ROOT)
     assert found[1]
     assert not (ROOT / "platform" / "__init__.py").exists()
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built as a release would be."""
-    folder = tmp_path_factory.mktemp("wheel")
-    build = [
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "--wheel-dir",
-        str(folder),
-        str(ROOT),
-    ]
-    subprocess.run([sys.executable, *build], check=True, capture_output=True)
-    (built,) = folder.glob("*.whl")
-    return built
 
 
 def test_the_wheel_imports_from_an_empty_folder_and_shadows_nothing(wheel: Path, tmp_path: Path) -> None:

@@ -12,25 +12,6 @@ from tests.toy import write_toy_cohort
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "--wheel-dir",
-        folder,
-    ]
-    subprocess.run([*map(str, command), str(ROOT)], check=True, capture_output=True)
-    (built,) = folder.glob("*.whl")
-    return built
-
-
 def run(folder: Path, *command: object) -> str:
     """Runs it there, nothing of the checkout on any path; what it said."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "COV", "RAY_", "MLFLOW_"))}

@@ -48,11 +48,7 @@ def test_a_thousand_trials(tmp_path: Path) -> None:
     (ledger,) = (tmp_path / "ours" / "study" / "sweeps").glob("*/ledger.jsonl")
     _tell_ledger(ledger)
     _tell_memory(ledger, found["ours"][0])
-    seconds = {
-        command: [_tissueclock(command, study, home=tmp_path).wall_s for _ in range(3)]
-        for command in ("status", "report", "sweep")
-    }
-    print_table("commands at its end (aims: .7, 10, 10 s)", seconds, unit="s", baseline="status")
+    _tell_commands(study, home=tmp_path)
 
 
 @pytest.mark.benchmark
@@ -61,11 +57,7 @@ def test_a_study_of_many_sweeps(tmp_path: Path) -> None:
     seen = _tissueclock("sweep", study, home=tmp_path)
     each = {"a sweep of two trials": [seen.wall_s / N_SWEEPS]}
     print_table(f"{N_SWEEPS} sweeps of two trials that cost nothing", each, unit="s", baseline="a sweep of two trials")
-    seconds = {
-        command: [_tissueclock(command, study, home=tmp_path).wall_s for _ in range(3)]
-        for command in ("status", "report", "sweep")
-    }
-    print_table("commands at its end", seconds, unit="s", baseline="status")
+    _tell_commands(study, home=tmp_path)
 
 
 @pytest.mark.benchmark
@@ -81,6 +73,13 @@ def test_eight_nodes(tmp_path: Path) -> None:
 
 def _tissueclock(command: str, study: Path, *, home: Path) -> Watched:
     return watch([sys.executable, "-m", "tissueclock", command, str(study)], home=home)
+
+
+def _tell_commands(study: Path, *, home: Path) -> None:
+    """What a complete study's commands take."""
+    commands = ("status", "report", "sweep")
+    seconds = {command: [_tissueclock(command, study, home=home).wall_s for _ in range(3)] for command in commands}
+    print_table("commands at its end (aims: .7, 10, 10 s)", seconds, unit="s", baseline="status")
 
 
 def _tell_ledger(ledger: Path) -> None:

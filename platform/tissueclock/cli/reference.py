@@ -8,20 +8,17 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
 from tissueclock.learning.hyperparameters import ROWS, Hyperparameters, RadiomicsHyperparameters, Row
-from tissueclock.networks.settings import RadiomicsSettings, SliceSettings, VolumeSettings, VoxelSettings
+from tissueclock.networks.settings import AnyNetwork
 from tissueclock.storage import folders
 from tissueclock.study import StudySettings
 
 _NETWORKS: Mapping[str, type[BaseModel]] = {
-    "slice": SliceSettings,
-    "volume": VolumeSettings,
-    "voxel": VoxelSettings,
-    "radiomics": RadiomicsSettings,
+    kind.model_fields["kind"].default: kind for kind, *_ in map(get_args, get_args(get_args(AnyNetwork)[0]))
 }
 _FILES = (
     (folders.StudyFolder, "STUDY/"),
