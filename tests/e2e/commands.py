@@ -1,5 +1,6 @@
 """The command line as a user runs it, in a process of its own."""
 
+import json
 import os
 import subprocess
 import sys
@@ -68,3 +69,20 @@ def run(*arguments: object, cwd: Path, timeout_s: float = 240) -> "subprocess.Co
         timeout=timeout_s,
         check=False,
     )
+
+
+def run_script(script: str, *arguments: object, home: Path) -> dict[str, Any]:
+    """Runs a script of `tests/e2e` that starts a cluster of its own, and gives the JSON object that it prints."""
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, root / "tests" / "e2e" / script, *map(str, arguments)],
+        cwd=root,
+        env={**environment(home), "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        timeout=550,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("{"))
+    return dict(json.loads(line))

@@ -1,36 +1,20 @@
 """Half a device, one, two: how many trials run at once, and which logical GPU each sees; nothing is computed on it."""
 
-import json
-import subprocess
-import sys
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.commands import environment
+from tests.e2e.commands import run_script
 from tissueclock.cohort.store import Cohort
 
-ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.ray, pytest.mark.e2e]
 
 
 @pytest.fixture(scope="module")
 def found(toy_cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("gpus")
-    done = subprocess.run(
-        [sys.executable, ROOT / "tests/e2e/logical_gpus.py", toy_cohort.folder, folder],
-        cwd=ROOT,
-        env={**environment(folder), "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=550,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    (line,) = (line for line in done.stdout.splitlines() if line.startswith("{"))
-    return dict(json.loads(line))
+    return run_script("logical_gpus.py", toy_cohort.folder, folder, home=folder)
 
 
 def devices(told: dict[str, Any]) -> Counter[tuple[str, str]]:

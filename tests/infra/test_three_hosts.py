@@ -105,17 +105,15 @@ class Cluster:
         told.wait(within_s)
         return told
 
-    def command(self, beginning: str, **changes: str) -> str:
-        """The command of `cluster.yaml`'s header that begins so, with parts of it changed."""
+    def command(self, beginning: str, *, study: Path | None = None) -> str:
+        """The command of `cluster.yaml`'s header that has these words, on a study where it names one."""
         found = [line for line in header_commands(self.checkout) if beginning in line]
         assert len(found) == 1, found
-        for old, new in changes.items():
-            found[0] = found[0].replace({"study": "/shared/studies/paper.yaml"}[old], new)
-        return found[0]
+        return found[0].replace("/shared/studies/paper.yaml", str(study))
 
     def submit(self, study: Path) -> Told:
         """`ray submit`, as the header has it."""
-        return self.start(self.command("ray submit", study=str(study)))
+        return self.start(self.command("ray submit", study=study))
 
     def up(self) -> None:
         """`ray up`, and waits until all three nodes are there."""
