@@ -13,6 +13,7 @@ from tissueclock.errors import StudyError, SweepError
 from tissueclock.storage.ledger import LedgerWriter
 from tissueclock.study import read_study
 from tissueclock.study_run import StudyRun
+from tissueclock.sweeping.head import Head
 
 ARMS = {
     "flat": {"network": "slice", "phases": {"detection": "random", "tss_3h": "previous"}},
@@ -60,7 +61,7 @@ def run(study_dir: Path) -> StudyRun:
         study_dir, arms=ARMS, networks=NETWORKS, tracking={"uri": "http://ann:secret@tracker:5000"}, sweep={"fix": {}}
     )
     study, cohort = check_study(read_study(file), load_phase, lambda _: None)
-    return StudyRun(study, load_phase, cohort, lambda: None)
+    return StudyRun(study, load_phase, cohort, lambda: Head("127.0.0.1:9"))
 
 
 def test_a_sweep_that_fails_takes_down_only_those_that_it_feeds(run: StudyRun, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +92,7 @@ def test_the_study_s_budget_is_shared_out_by_what_is_left_and_what_a_sweep_leave
     )
     study, cohort = check_study(read_study(file), load_phase, lambda _: None)
 
-    StudyRun(study, load_phase, cohort, lambda: None).run(lambda _: None)
+    StudyRun(study, load_phase, cohort, lambda: Head("127.0.0.1:9")).run(lambda _: None)
 
     # Epochs left: 8 of detection, 8 of tss_3h, 4 of genesis. Of the 4.5 h that detection left, tss_3h gets 8 in 12.
     assert PaidSweep.shares == pytest.approx({"detection": 5 * 8 / 20, "tss_3h": 4.5 * 8 / 12, "genesis": 3.5})
@@ -102,7 +103,7 @@ def test_the_study_s_budget_is_shared_out_by_what_is_left_and_what_a_sweep_leave
         study_dir, arms=ARMS, networks=NETWORKS, sweep={"fix": {}}, phases=phases, budget_h=1.0, parallel_sweeps=1
     )
     study, cohort = check_study(read_study(file), load_phase, lambda _: None)
-    StudyRun(study, load_phase, cohort, lambda: None).run(lambda _: None)
+    StudyRun(study, load_phase, cohort, lambda: Head("127.0.0.1:9")).run(lambda _: None)
     assert PaidSweep.shares == pytest.approx(
         {"detection": 0.5 + 0.25 * 8 / 20, "tss_3h": 1.0, "genesis": 0.25}, rel=0.5
     )

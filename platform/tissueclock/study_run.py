@@ -17,6 +17,7 @@ from tissueclock.storage.files import write_json
 from tissueclock.storage.ledger import LedgerReader, LedgerState
 from tissueclock.study import Study
 from tissueclock.sweeping.cluster import RunningSweep
+from tissueclock.sweeping.head import Head
 from tissueclock.sweeping.phase import SweptPhase
 from tissueclock.sweeping.promotion import read_parents
 from tissueclock.sweeping.space import make_space
@@ -79,17 +80,17 @@ class StudyRun:
         study: The study, its cohort's identity known.
         load_phase: Gives the phase of a spec.
         cohort: The cohort's split and identity, for lineage.
-        connect: Connects to Ray; called once, before the first sweep that is not complete.
+        connect: Connects to Ray and gives its head node; called once, before the first sweep that is not complete.
     """
 
     study: Study
     load_phase: PhaseLoader
     cohort: Cohort
-    connect: Callable[[], None]
+    connect: Callable[[], Head]
     vertices: dict[str, Vertex] = field(init=False)
     _lineage: dict[str, Any] = field(init=False)
     _graph: dict[str, Any] = field(init=False, default_factory=dict)
-    _connected: bool = field(init=False, default=False)
+    _head: Head | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.vertices = {name: Vertex(spec, self.load_phase(spec)) for name, spec in self.study.vertices.items()}
@@ -115,6 +116,9 @@ class StudyRun:
         Args:
             watch: Called some times a second, and once at the end.
             retry_failed: Whether failed trials of sweeps are taken up once more.
+
+        Raises:
+            SweepError: Ray's head node is gone.
         """
         running: dict[str, RunningSweep] = {}
         while True:
@@ -124,6 +128,8 @@ class StudyRun:
             if not running:
                 return
             time.sleep(_POLL_S)
+            if self._head is not None:
+                self._head.check()
             for name in [name for name, sweep in running.items() if sweep.ended()]:
                 error = running.pop(name).result()
                 vertex = self.vertices[name]
@@ -132,7 +138,7 @@ class StudyRun:
     @property
     def has_worked(self) -> bool:
         """Whether there was something to do: a sweep was run, or could not be."""
-        return self._connected or self.failed
+        return self._head is not None or self.failed
 
     @property
     def failed(self) -> bool:
@@ -146,9 +152,8 @@ class StudyRun:
                 continue
             if len(running) >= self.study.settings.parallel_sweeps:
                 return
-            if not self._connected:
-                self.connect()
-                self._connected = True
+            if self._head is None:
+                self._head = self.connect()
             vertex.share_h, vertex.state = self._share_h(vertex), "running"
             running[name] = RunningSweep(vertex.job, vertex.phase, retry_failed=retry_failed, share_h=vertex.share_h)
 

@@ -330,6 +330,7 @@ def test_the_head_s_ray_is_killed_and_the_same_command_goes_on(cluster: Cluster)
     assert again.wait(900) == 0, again.text
     assert code == 1, told.text
     assert "Traceback" not in told.text
+    assert "Ray's head node" in told.plain
     lost = lost_epochs(cluster, "head")
     cluster.table.append(
         f"| head's Ray killed | {max(lost.values(), default=0)} epochs of a trial | ended {ended_s:.0f} | {said} |"

@@ -6,16 +6,21 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import ray
 from ray.exceptions import AuthenticationError
 
-from tissueclock.errors import InputError
+from tissueclock.errors import InputError, SweepError
 from tissueclock.settings import Resources
 from tissueclock.sweeping import cluster
+from tissueclock.sweeping import head as heads
+
+HELLO = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 
 
 @contextlib.contextmanager
@@ -43,7 +48,7 @@ def answering(answer: bytes) -> Iterator[str]:
 @pytest.fixture
 def listener() -> Iterator[str]:
     """Something listens there that speaks HTTP/2, as a head node does."""
-    with answering(bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])) as address:
+    with answering(HELLO) as address:
         yield address
 
 
@@ -102,7 +107,7 @@ def test_where_no_head_node_answers_ray_is_not_even_tried(
     monkeypatch: pytest.MonkeyPatch, answer: bytes, message: str
 ) -> None:
     init_raises(monkeypatch, AssertionError("Ray would try for many minutes, deaf to signals"))
-    monkeypatch.setattr(cluster, "_ANSWER_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(heads, "_ANSWER_TIMEOUT_S", 0.2)
 
     with answering(answer) as address, pytest.raises(InputError, match=rf"^Ray at {address}: {message}; allowed: auto"):
         cluster.connect(address=address)
@@ -116,6 +121,26 @@ def test_where_nothing_listens_ray_is_not_even_tried(monkeypatch: pytest.MonkeyP
 
     with pytest.raises(InputError, match=rf"^Ray at {address}: nothing answers there \(.*\); allowed: auto, HOST:PORT"):
         cluster.connect(address=address)
+
+
+def test_a_head_that_is_gone_is_told_before_ray_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heads, "_ASK_EVERY_S", 0.02)
+    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "0.08")
+    n_asked = 0
+
+    def ask(times: int) -> None:
+        nonlocal n_asked
+        for n_asked in range(1, times + 1):  # noqa: B007 (it tells how far it came)
+            time.sleep(0.02)
+            head.check()
+
+    with answering(HELLO) as address:
+        head = heads.Head(address)
+        ask(5)
+
+    with pytest.raises(SweepError, match=rf"^Ray's head node {address} is gone .*: asked 3 times, nothing answers"):
+        ask(5)
+    assert n_asked == 3
 
 
 NODES = [{"Alive": True, "Resources": {"CPU": 2.0}}]
@@ -134,6 +159,7 @@ def starts(monkeypatch: pytest.MonkeyPatch, *outcomes: BaseException | None) -> 
 
     monkeypatch.setattr(ray, "init", init)
     monkeypatch.setattr(ray, "nodes", lambda: NODES)
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(gcs_address="127.0.0.1:6379"))
     return asked
 
 

@@ -1,5 +1,6 @@
 """What Tune reports, on its way to the ledger."""
 
+import copy
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from tissueclock.settings import Resources
 from tissueclock.storage.folders import SweepFolder
 from tissueclock.storage.ledger import LedgerWriter
 from tissueclock.sweeping.recorder import Recorder, one_line_error
+from tissueclock.sweeping.sweep import TrialNames
 
 
 def test_an_epoch_that_another_sweep_trained_is_refused(tmp_path: Path) -> None:
@@ -59,3 +61,13 @@ def test_a_trial_s_last_error_is_one_line_that_says_what_was_lost(tmp_path: Path
     tune_trial: Any = SimpleNamespace(pickled_error_file=str(tmp_path / "error.pkl"))
 
     assert one_line_error(tune_trial) == line
+
+
+def test_tune_s_copies_for_each_trial_share_the_names_of_all() -> None:
+    """Each would hold those of all trials before it: some gigabytes for 10,000."""
+    names: dict[str, str] = {}
+    copied: Any = copy.deepcopy(TrialNames(names, "-attempt"))
+
+    names["x"] = "t0001"
+
+    assert copied(SimpleNamespace(trial_id="x")) == "t0001-attempt"

@@ -8,6 +8,7 @@ import ray
 
 from tissueclock.errors import InputError
 from tissueclock.settings import Resources
+from tissueclock.sweeping.head import Head
 from tissueclock.sweeping.room import lack_of_room, slots
 from tissueclock.sweeping.tasks import run_tasks
 
@@ -55,4 +56,4 @@ def test_a_trial_that_no_node_holds_has_no_slot_whatever_the_sum_of_nodes_is(tri
 
 def test_tasks_of_more_memory_than_any_node_has_would_wait_for_ever() -> None:
     with pytest.raises(InputError, match=r"memory_mb is 4001, but the largest node has 4000 MB for tasks, and 4 CPUs"):
-        next(run_tasks(print, [1], memory_mb=4001))
+        next(run_tasks(print, [1], memory_mb=4001, head=Head("127.0.0.1:9")))

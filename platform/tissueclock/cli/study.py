@@ -99,6 +99,7 @@ def sweep(
     from tissueclock.storage.locks import hold
     from tissueclock.study_run import StudyRun
     from tissueclock.sweeping import cluster
+    from tissueclock.sweeping.head import Head
     from tissueclock.tracking.connection import redacted
     from tissueclock.tracking.follower import Follower
 
@@ -106,10 +107,10 @@ def sweep(
         study, cohort = _read_checked(study_file)
     with hold(study.folder.lock, what="study"), contextlib.ExitStack() as stack:
 
-        def connect() -> None:
+        def connect() -> Head:
             trials = [spec.budget.resources for spec in study.vertices.values()]
             stack.callback(cluster.disconnect)
-            cluster.connect(
+            return cluster.connect(
                 address=ray_address,
                 n_cpus=cpus,
                 extensions=study.extensions,

@@ -9,7 +9,6 @@ import logging
 import os
 import re
 import signal
-import socket
 import tempfile
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -25,15 +24,14 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from tissueclock.errors import InputError, SweepError, TissueclockError
 from tissueclock.records import SweepJob
 from tissueclock.settings import Resources
+from tissueclock.sweeping import head
 from tissueclock.sweeping.phase import SweptPhase
 from tissueclock.sweeping.room import lack_of_room
 from tissueclock.sweeping.sweep import run_sweep
 
 _DRIVER_RETRIES = 3
-_LISTEN_TIMEOUT_S, _ANSWER_TIMEOUT_S = 5.0, 30.0
-_HTTP2_SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
-"""An empty frame of settings, type 4: what each side of HTTP/2, and so of gRPC, sends first (RFC 9113, 3.4)."""
-_HTTP2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _HTTP2_SETTINGS
+_CLIENT = "ray://"
+"""What the address of Ray's client server begins with, behind which the head node itself may be out of reach."""
 _OUR_NAME = re.compile(r"^tissueclock\.errors\.\w+: ")
 _STDERR, _MOST_READ = 2, 100_000
 _ALLOWED = (
@@ -50,8 +48,8 @@ def connect(
     trials: Iterable[Resources] = (),
     wait_for_nodes: bool = False,
     say: Callable[[str], None] = lambda _: None,
-) -> None:
-    """Connects to a Ray cluster, or starts one on this machine.
+) -> head.Head:
+    """Connects to a Ray cluster, or starts one on this machine; gives its head node, to be asked whether it is there.
 
     Args:
         address: `auto`, `HOST:PORT`, or None: what RAY_ADDRESS says, else a new cluster on this machine.
@@ -90,6 +88,8 @@ def connect(
     ray._private.worker._worker_logs_enabled = False
     _tighten_token()
     _check_room(trials, wait=wait_for_nodes and address != "local", say=say)
+    via_client = address.startswith(_CLIENT)
+    return head.Head(address.removeprefix(_CLIENT) if via_client else ray.get_runtime_context().gcs_address)
 
 
 def disconnect() -> None:
@@ -143,20 +143,11 @@ def _run(job: SweepJob, phase: SweptPhase, retry_failed: bool, share_h: float | 
 
 def _check_answers(address: str, named: str) -> None:
     """Raises InputError where no head node answers; Ray itself would try for minutes, deaf to signals."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    host, _, port = address.removeprefix(_CLIENT).rpartition(":")
     if not (host and port.isdigit()):
         return
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=_LISTEN_TIMEOUT_S) as connection:
-            if os.environ.get("RAY_USE_TLS", "0") != "0":
-                return
-            connection.settimeout(_ANSWER_TIMEOUT_S)
-            connection.sendall(_HTTP2_HELLO)
-            answer = connection.recv(len(_HTTP2_SETTINGS))
-    except (OSError, OverflowError) as error:
-        raise InputError(f"Ray at {address}{named}: nothing answers there ({error}); {_ALLOWED}") from error
-    if answer[3:4] != _HTTP2_SETTINGS[3:4]:
-        raise InputError(f"Ray at {address}{named}: what listens there is no head node; {_ALLOWED}")
+    if why := head.fault(f"{host}:{port}"):
+        raise InputError(f"Ray at {address}{named}: {why}; {_ALLOWED}")
 
 
 def _start(options: dict[str, Any], say: Callable[[str], None]) -> None:

@@ -69,8 +69,7 @@ class Recorder(Callback):
         if self._writer.state.entry(name).status is not None:
             return
         status = "finished" if trial.last_result.get("finished") else "pruned"
-        self._writer.append("ended", trial=name, status=status)
-        settle_trial(self._folder.trial(name))
+        self._end(trial, name, status=status)
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A failure that the trial is taken up after; after one for want of memory, in a larger slot.
@@ -106,8 +105,14 @@ class Recorder(Callback):
         name = self._names[trial.trial_id]
         _stop_if_full(trial)
         self._keep_tracebacks(trial, name)
-        self._writer.append("ended", trial=name, status="failed", error=one_line_error(trial))
+        self._end(trial, name, status="failed", error=one_line_error(trial))
+
+    def _end(self, trial: Trial, name: str, **facts: Any) -> None:
+        """Writes how it ended, and drops what is kept of it for nobody: Tune's averages of every number reported."""
+        self._writer.append("ended", trial=name, **facts)
         settle_trial(self._folder.trial(name))
+        trial.run_metadata.metric_analysis.clear()
+        trial.run_metadata.metric_n_steps.clear()
 
     def _keep_tracebacks(self, trial: Trial, name: str) -> None:
         if trial.error_file and Path(trial.error_file).exists():

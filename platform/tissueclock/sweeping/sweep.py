@@ -38,7 +38,7 @@ from tissueclock.training.phase import LearningTask
 
 _QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the ledger has it all; CSV, JSON and TensorBoard copies cost time
-    "TUNE_GLOBAL_CHECKPOINT_S": "60",  # Tune's own snapshot is never read
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # Tune's own snapshot is never read
     "RAY_AIR_NEW_OUTPUT": "0",
 }
 
@@ -272,8 +272,8 @@ def _fit(
             max_concurrent_trials=min(n_left, spec.budget.max_concurrent or max(1, slots(resources))),
             time_budget_s=budget_s,
             reuse_actors=resources.workers == 1,
-            trial_name_creator=_Names(searcher.names, ""),
-            trial_dirname_creator=_Names(searcher.names, f"-{attempt}"),
+            trial_name_creator=TrialNames(searcher.names, ""),
+            trial_dirname_creator=TrialNames(searcher.names, f"-{attempt}"),
         ),
         run_config=RunConfig(
             name=attempt,
@@ -293,15 +293,22 @@ def _reserved(resources: Resources, whole: float, config: dict[str, Any]) -> tun
     return resource_dict_to_pg_factory(slot(resources, min(config[SLOT], whole)))
 
 
-class _Names:
-    """Gives a Tune trial its name in the ledger, by which it finds its own folder."""
+class TrialNames:
+    """Gives a Tune trial its name in the ledger, by which it finds its own folder.
+
+    Tune copies what it is given for each trial, deeply: with the names of all trials so far, if it could.
+    """
 
     def __init__(self, names: dict[str, str], suffix: str) -> None:
         self._names = names
         self._suffix = suffix
 
     def __call__(self, trial: Trial) -> str:
+        """Its name."""
         return f"{self._names[trial.trial_id]}{self._suffix}"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "TrialNames":
+        return self
 
 
 def _is_spent(spec: SweepSpec, state: LedgerState) -> bool:

@@ -11,11 +11,13 @@ from ray.exceptions import RayError, RayTaskError
 
 from tissueclock.errors import InputError, TissueclockError
 from tissueclock.settings import Resources
+from tissueclock.sweeping.head import Head
 from tissueclock.sweeping.room import largest_node, n_held
 
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _ITK_THREADS = {"ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"}
 _RETRIES = 1
+_POLL_S = 1.0
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -26,7 +28,7 @@ class TaskError(TissueclockError, RuntimeError):
 
 
 def run_tasks(
-    function: Callable[[Job], None], jobs: Sequence[Job], *, memory_mb: int
+    function: Callable[[Job], None], jobs: Sequence[Job], *, memory_mb: int, head: Head
 ) -> Iterator[tuple[int, TissueclockError | None]]:
     """Calls `function` once with each job, as many at a time as the cluster has CPUs and memory for; one thread each.
 
@@ -34,12 +36,14 @@ def run_tasks(
         function: Of a module that workers can import; what it returns is dropped.
         jobs: What it is called with; can be pickled.
         memory_mb: Reserved for each call; Ray starts no more calls on a node than its memory holds.
+        head: The cluster's head node.
 
     Yields:
         As each ends: its place in `jobs`, and how it failed, or None.
 
     Raises:
         InputError: No node has so much memory: the calls would wait for ever.
+        SweepError: The head node is gone.
     """
     if not n_held({"CPU": 1, "memory": memory_mb * 1_000_000}):
         raise InputError(
@@ -54,9 +58,9 @@ def run_tasks(
     )(function)
     places = {remote.remote(job): i for i, job in enumerate(jobs)}
     while places:
-        (ended,), _ = ray.wait(list(places), num_returns=1)
-        place = places.pop(ended)
-        yield place, _failure(ended)
+        head.check()
+        for ended in ray.wait(list(places), num_returns=1, timeout=_POLL_S)[0]:
+            yield places.pop(ended), _failure(ended)
 
 
 def run_task(function: Callable[..., Result], *arguments: Any, resources: Resources) -> Result:
