@@ -62,7 +62,7 @@ class Head:
         why = fault(self._address, timeout_s=_ASK_EVERY_S)
         self._n_missed = self._n_missed + 1 if why else 0
         patience_s = _SHARE_OF_PATIENCE * float(os.environ.get(_RAYS_PATIENCE) or _RAYS_PATIENCE_S)
-        if self._n_missed * _ASK_EVERY_S >= patience_s:
+        if why and self._n_missed * _ASK_EVERY_S >= patience_s:
             raise SweepError(
                 f"Ray's head node {self._address} is gone or out of reach: asked {self._n_missed} times, {why}; once "
                 "it is up again (ray up), the same command goes on from what is written"
