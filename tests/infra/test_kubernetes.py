@@ -1,9 +1,10 @@
-"""The RayJob against the fields that KubeRay's API reference (1.6) names, and the versions that we pin."""
+"""The RayJob and the RayCluster against KubeRay's API reference (1.6), Kubernetes' schemas and what we pin."""
 
 import re
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 
@@ -30,15 +31,27 @@ FIELDS = {
 }  # fmt: skip
 
 
+KUBERNETES = "1.34"
+
+
+def read(name: str) -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "infra" / "kubernetes" / name).read_text())
+
+
 @pytest.fixture
-def job() -> dict[str, Any]:
-    return yaml.safe_load((ROOT / "infra" / "kubernetes" / "study.yaml").read_text())
+def cluster() -> dict[str, Any]:
+    return read("cluster.yaml")["spec"]
 
 
-def test_every_field_is_one_of_kuberay_s(job: dict[str, Any]) -> None:
+def test_a_study_s_cluster_is_the_one_that_stays(cluster: dict[str, Any]) -> None:
+    job, standing = read("study.yaml"), read("cluster.yaml")
     assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
-    spec, cluster = job["spec"], job["spec"]["rayClusterSpec"]
-    assert set(spec) <= FIELDS["RayJobSpec"]
+    assert (standing["apiVersion"], standing["kind"]) == ("ray.io/v1", "RayCluster")
+    assert set(job["spec"]) <= FIELDS["RayJobSpec"]
+    assert job["spec"]["rayClusterSpec"] == cluster
+
+
+def test_every_field_is_one_of_kuberay_s(cluster: dict[str, Any]) -> None:
     assert set(cluster) <= FIELDS["RayClusterSpec"]
     assert set(cluster["headGroupSpec"]) <= FIELDS["HeadGroupSpec"]
     for group in cluster["workerGroupSpecs"]:
@@ -46,9 +59,15 @@ def test_every_field_is_one_of_kuberay_s(job: dict[str, Any]) -> None:
     assert cluster["authOptions"] == {"mode": "token"}, "whoever reaches Ray's ports runs code"
 
 
-def test_the_ray_of_the_image_is_the_one_that_kuberay_is_told_of(job: dict[str, Any]) -> None:
+def test_its_pods_are_kubernetes_s(cluster: dict[str, Any]) -> None:
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        pod = {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "pod"}, "template": group["template"]}
+        kubernetes_validate.validate(pod, KUBERNETES, strict=True)
+
+
+def test_the_ray_of_the_image_is_the_one_that_kuberay_is_told_of(cluster: dict[str, Any]) -> None:
     (pinned,) = re.findall(r"^ray==(\S+)$", (ROOT / "constraints.txt").read_text(), flags=re.MULTILINE)
-    assert job["spec"]["rayClusterSpec"]["rayVersion"] == pinned
+    assert cluster["rayVersion"] == pinned
 
 
 def test_the_container_runs_what_the_readme_says() -> None:
