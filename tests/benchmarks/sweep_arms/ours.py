@@ -44,8 +44,16 @@ def main(cohort_folder: Path, folder: Path, where: str) -> None:
     )
     study = StudyFolder(folder)
     lineage = {"cohort": cohort.digest, "split": cohort.split_digest, "seed": work.SEED, "code": {}}
-    job = SweepJob(spec, study.sweep("detection-bench"), (), "bench", "inputs", lineage)
     phase = load_phase(spec)
+    job = SweepJob(
+        spec=spec,
+        folder=study.sweep("detection-bench"),
+        parents=(),
+        study="bench",
+        inputs="inputs",
+        phase=phase.facts,
+        lineage=lineage,
+    )
     uri = work.make_store(folder)
     cluster.connect(address="local", n_cpus=work.CONCURRENT)
 
