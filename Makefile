@@ -1,7 +1,7 @@
 # make demo   sets up .venv and runs the main job on a phantom cohort, in demo/
 # make test   sets up .venv, then format, lint, types, import lines and every test that needs no GPU
 # make lint   the same without the tests
-# make bench  the benchmarks (tests/benchmarks), minutes each; prints ratios
+# make bench  the benchmarks (tests/benchmarks), an hour; prints ratios, and writes docs/measurements/benchmarks.*
 # make docs   the documentation, to docs/_build; its reference pages are made from the code first
 # make pictures  the README's pictures, from demo/ (needs Debian's Chromium)
 # make test-cluster  three hosts, Slurm on this machine; needs root, and what its tests name

@@ -10,7 +10,7 @@ import pytest
 from tests.benchmarks.measuring import TOLD, write_told
 from tissueclock.lineage import code_facts, describe_code
 
-FOLDER = Path(__file__).parents[2] / "docs"
+FOLDER = Path(__file__).parents[2] / "docs" / "measurements"
 _QUIET = 0.3
 """Processes of others for each CPU, at most, for figures to mean much."""
 

@@ -7,6 +7,7 @@ figure: machines differ, and a benchmark that fails on a slow one teaches people
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -73,12 +74,14 @@ class Table:
     """What one benchmark found.
 
     Attributes:
+        benchmark: The test that found it.
         title: What was measured, and the aim.
         unit: Of the values.
         baseline: The side that ratios are of.
         sides: Every value, by side.
     """
 
+    benchmark: str
     title: str
     unit: str
     baseline: str
@@ -96,7 +99,8 @@ TOLD: list[Table] = []
 
 def print_table(title: str, rows: Mapping[str, Sequence[float]], *, unit: str, baseline: str) -> None:
     """Medians, ranges, and the ratio of each side's median to the baseline's; kept in `TOLD`."""
-    table = Table(title, unit, baseline, {name: list(values) for name, values in rows.items()})
+    benchmark = re.split(r"[ \[]", os.environ.get("PYTEST_CURRENT_TEST", "by hand").split("/")[-1])[0]
+    table = Table(benchmark, title, unit, baseline, {name: list(values) for name, values in rows.items()})
     TOLD.append(table)
     load = os.getloadavg()[0]
     print(
@@ -108,20 +112,29 @@ def print_table(title: str, rows: Mapping[str, Sequence[float]], *, unit: str, b
 
 
 def write_told(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Writes `benchmarks.json`, and `benchmarks.md`, which is made from it.
+    """Writes `benchmarks.json`, and `benchmarks.md`, which is made from it; benchmarks that were not run keep theirs.
 
     Args:
         folder: Where.
         facts: Of the run: commit, date, machine, load.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    told = {**facts, "tables": [asdict(table) for table in TOLD]}
-    (folder / "benchmarks.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    lines = ["# Benchmarks", "", *(f"- {name}: {value}" for name, value in facts.items()), ""]
-    lines += ["| what | side | median | range | n | ratio |", "|---|---|---|---|---|---|"]
+    kept = folder / "benchmarks.json"
+    found: dict[str, dict[str, Any]] = json.loads(kept.read_text()) if kept.exists() else {}
+    found |= {table.benchmark: {**facts, "tables": []} for table in TOLD}
     for table in TOLD:
-        for name, middle, least, largest, n, ratio in table.rows():
-            shown = "baseline" if name == table.baseline else f"{ratio:.3f}"
-            spread = f"{least:.4g} to {largest:.4g}"
-            lines.append(f"| {table.title} | {name} | {middle:.4g} {table.unit} | {spread} | {n} | {shown} |")
-    (folder / "benchmarks.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        found[table.benchmark]["tables"].append(asdict(table))
+    found = dict(sorted(found.items()))
+    kept.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    lines = ["# Benchmarks", "", "Made by `make bench`; medians, and the ratio of each to the baseline's.", ""]
+    for benchmark, run in found.items():
+        busy = "" if run["is_quiet"] else ": it may not have been quiet"
+        lines += [f"## {benchmark}", "", f"{run['commit']}; {run['date']}; {run['machine']}"]
+        lines += [f"(load before it {run['load_before']}{busy}).", ""]
+        lines += ["| what | side | median | range | n | ratio |", "|---|---|---|---|---|---|"]
+        for table in (Table(**each) for each in run["tables"]):
+            for name, middle, least, largest, n, ratio in table.rows():
+                shown = "baseline" if name == table.baseline else f"{ratio:.3f}"
+                spread = f"{least:.4g} to {largest:.4g}"
+                lines.append(f"| {table.title} | {name} | {middle:.4g} {table.unit} | {spread} | {n} | {shown} |")
+        lines.append("")
+    (folder / "benchmarks.md").write_text("\n".join(lines[:-1]) + "\n", encoding="utf-8")

@@ -16,12 +16,7 @@ a synced ledger, promotion, scores on the holdout, the model registry.
 
 Aim: at least 3 x faster than `usual`, at most 1.10 x `best`.
 
-Found on a shared machine, 2 CPUs (AMD EPYC, no AMX), Python 3.11, Ray 2.60, torch 2.13, MLflow 3.17.2,
-under a load of 5 to 8 by others, so the ratios are rough: `ours` 29.4, 29.7 and 63.7 s, `best` 31.0, 42.6 and 47.2 s
-(in pairs 0.95, 1.35 and 0.70 x; from the first trial's start to the last one's end 17 to 32 s and 22 to 27 s), run with
-RAY_worker_niceness=0. `usual` was cut off at 300 s with 22 of 24 trials begun: 7 x and more. As a task the driver's
-process adds 3 to 5 s to a sweep, whatever its length.
-To be run again on a quiet machine.
+What was found is in docs/measurements/sweeps.md.
 """
 
 from pathlib import Path
