@@ -124,19 +124,20 @@ def test_where_nothing_listens_ray_is_not_even_tried(monkeypatch: pytest.MonkeyP
 
 
 def test_a_head_that_is_gone_is_told_before_ray_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heads, "_ASK_EVERY_S", 0.02)
-    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "0.08")
+    every_s = 0.2
+    monkeypatch.setattr(heads, "_ASK_EVERY_S", every_s)
+    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", str(4 * every_s))
     n_asked = 0
 
     def ask(times: int) -> None:
         nonlocal n_asked
         for n_asked in range(1, times + 1):  # noqa: B007 (it tells how far it came)
-            time.sleep(0.02)
+            time.sleep(every_s)
             head.check()
 
     with answering(HELLO) as address:
         head = heads.Head(address)
-        ask(5)
+        ask(2)
 
     with pytest.raises(SweepError, match=rf"^Ray's head node {address} is gone .*: asked 3 times, nothing answers"):
         ask(5)

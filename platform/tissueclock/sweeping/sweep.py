@@ -304,7 +304,7 @@ class TrialNames:
         self._suffix = suffix
 
     def __call__(self, trial: Trial) -> str:
-        """Its name."""
+        """The name of a Tune trial."""
         return f"{self._names[trial.trial_id]}{self._suffix}"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "TrialNames":
