@@ -10,15 +10,21 @@ checkpoint an epoch and run eight trials at once. Wall times are of the whole co
 Aims: 1.05 x the script at most, memory flat, `sweep` of a complete study 10 s, `status` .7 s, `report` 10 s.
 """
 
+import contextlib
 import os
+import socket
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from mlflow.tracking import MlflowClient
 
-from tests.benchmarks.measuring import interleaved, print_table, run_alone
+from tests.benchmarks.measuring import ROOT, interleaved, print_table, run_alone
 from tests.benchmarks.scale.studies import EPOCHS, write_study
-from tests.benchmarks.scale.watching import Watched, watch
+from tests.benchmarks.scale.watching import Watched, environment, watch
+from tests.infra.conftest import free_port
 from tissueclock.storage.ledger import read_lines
 
 N_TRIALS, AT_ONCE, N_SWEEPS = 1_000, 8, 48
@@ -49,6 +55,7 @@ def test_a_thousand_trials(tmp_path: Path) -> None:
     _tell_ledger(ledger)
     _tell_memory(ledger, found["ours"][0])
     _tell_commands(study, home=tmp_path)
+    _tell_page(study, home=tmp_path)
 
 
 @pytest.mark.benchmark
@@ -80,6 +87,35 @@ def _tell_commands(study: Path, *, home: Path) -> None:
     commands = ("status", "report", "sweep")
     seconds = {command: [_tissueclock(command, study, home=home).wall_s for _ in range(3)] for command in commands}
     print_table("commands at its end (aims: .7, 10, 10 s)", seconds, unit="s", baseline="status")
+
+
+def _tell_page(study: Path, *, home: Path) -> None:
+    """What its MLflow page takes: to start, and to be told a hundred runs, as it asks when it is opened."""
+    port, started_s = free_port(), time.perf_counter()
+    command = [sys.executable, "-m", "tissueclock", "ui", str(study), "--port", str(port)]
+    with (home / "page.log").open("w") as log, contextlib.ExitStack() as stack:
+        page = subprocess.Popen(command, cwd=ROOT, env=environment(home), stdout=log, stderr=subprocess.STDOUT)
+        stack.callback(page.wait)
+        stack.callback(page.terminate)
+        client = MlflowClient(f"http://127.0.0.1:{port}")
+        while not _answers(port):
+            assert page.poll() is None, (home / "page.log").read_text()
+            time.sleep(0.1)
+        seconds = {"until it answers": [time.perf_counter() - started_s], "a hundred runs": []}
+        (experiment,) = [each.experiment_id for each in client.search_experiments() if each.name != "Default"]
+        for _ in range(5):
+            asked_s = time.perf_counter()
+            runs = client.search_runs([experiment], max_results=100, order_by=["attributes.start_time DESC"])
+            seconds["a hundred runs"].append(time.perf_counter() - asked_s)
+            assert len(runs) == 100
+    print_table("MLflow's page at its end", seconds, unit="s", baseline="a hundred runs")
+
+
+def _answers(port: int) -> bool:
+    """Whether something listens there."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
 
 
 def _tell_ledger(ledger: Path) -> None:

@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -26,7 +27,7 @@ GRID = ("--grid", "8x24x12")
 
 
 def in_this_process(
-    function: Callable[[PatientJob], None], jobs: Sequence[PatientJob], *, memory_mb: int
+    function: Callable[[PatientJob], None], jobs: Sequence[PatientJob], *, memory_mb: int, head: Any
 ) -> Iterator[tuple[int, TissueclockError | None]]:
     """Stands for Ray: one after the other, here."""
     for i, job in enumerate(jobs):
@@ -40,7 +41,7 @@ def in_this_process(
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tissueclock.sweeping.tasks.run_tasks", in_this_process)
-    monkeypatch.setattr("tissueclock.sweeping.cluster.connect", lambda **_: None)
+    monkeypatch.setattr("tissueclock.sweeping.cluster.connect", lambda **_: "its head")
     monkeypatch.setattr("tissueclock.sweeping.cluster.disconnect", lambda: None)
 
 

@@ -32,12 +32,9 @@ def watch(command: Sequence[str], *, home: Path) -> Watched:
     Raises:
         RuntimeError: It did not end with 0.
     """
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "TUNE_", "MLFLOW_"))}
-    environment |= {"HOME": str(home), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", "RAY_USAGE_STATS_ENABLED": "0"}
     seen, started_s = Watched(), time.perf_counter()
     with (home / "watched.log").open("w") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=ROOT, env=environment(home), stdout=log, stderr=subprocess.STDOUT)
         while process.poll() is None:
             seen.memory_mb.append((time.time(), _memory_mb(process.pid)))
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -46,6 +43,13 @@ def watch(command: Sequence[str], *, home: Path) -> Watched:
     if process.returncode:
         raise RuntimeError(f"{command} ended with {process.returncode}: {(home / 'watched.log').read_text()[-2000:]}")
     return seen
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Of a command with a home of its own, on one thread, to which nobody's settings of Ray and MLflow come."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "TUNE_", "MLFLOW_"))}
+    kept |= {"HOME": str(home), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    return kept | {"MLFLOW_DISABLE_TELEMETRY": "true", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
 def _memory_mb(root: int) -> dict[str, float]:
