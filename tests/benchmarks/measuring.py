@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
+SOURCES = os.pathsep.join([str(ROOT / "platform"), str(ROOT)])
+"""What is measured is this checkout, whatever is installed."""
 
 
 def run_alone(module: str, *arguments: object, home: Path, timeout_s: float = 900) -> dict[str, Any]:
@@ -33,7 +35,7 @@ def run_alone(module: str, *arguments: object, home: Path, timeout_s: float = 90
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "TUNE_", "MLFLOW_"))},
         "HOME": str(home),
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+        "PYTHONPATH": SOURCES,
         "PYTHONWARNINGS": "ignore",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "RAY_USAGE_STATS_ENABLED": "0",

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.benchmarks.measuring import ROOT
+from tests.benchmarks.measuring import ROOT, SOURCES
 
 _EVERY_S = 2.0
 
@@ -48,7 +48,7 @@ def watch(command: Sequence[str], *, home: Path) -> Watched:
 def environment(home: Path) -> dict[str, str]:
     """Of a command with a home of its own, on one thread, to which nobody's settings of Ray and MLflow come."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "TUNE_", "MLFLOW_"))}
-    kept |= {"HOME": str(home), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    kept |= {"HOME": str(home), "PYTHONPATH": SOURCES, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     return kept | {"MLFLOW_DISABLE_TELEMETRY": "true", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
