@@ -12,7 +12,6 @@ Aims: 1.05 x the script at most, memory flat, `sweep` of a complete study 10 s, 
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -24,7 +23,7 @@ from mlflow.tracking import MlflowClient
 from tests.benchmarks.measuring import ROOT, interleaved, print_table, run_alone
 from tests.benchmarks.scale.studies import EPOCHS, write_study
 from tests.benchmarks.scale.watching import Watched, environment, watch
-from tests.infra.conftest import free_port
+from tests.infra.conftest import free_port, wait_until_up
 from tissueclock.storage.ledger import read_lines
 
 N_TRIALS, AT_ONCE, N_SWEEPS = 1_000, 8, 48
@@ -98,9 +97,7 @@ def _tell_page(study: Path, *, home: Path) -> None:
         stack.callback(page.wait)
         stack.callback(page.terminate)
         client = MlflowClient(f"http://127.0.0.1:{port}")
-        while not _answers(port):
-            assert page.poll() is None, (home / "page.log").read_text()
-            time.sleep(0.1)
+        wait_until_up(page, port, home / "page.log")
         seconds = {"until it answers": [time.perf_counter() - started_s], "a hundred runs": []}
         (experiment,) = [each.experiment_id for each in client.search_experiments() if each.name != "Default"]
         for _ in range(5):
@@ -109,13 +106,6 @@ def _tell_page(study: Path, *, home: Path) -> None:
             seconds["a hundred runs"].append(time.perf_counter() - asked_s)
             assert len(runs) == 100
     print_table("MLflow's page at its end", seconds, unit="s", baseline="a hundred runs")
-
-
-def _answers(port: int) -> bool:
-    """Whether something listens there."""
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False
 
 
 def _tell_ledger(ledger: Path) -> None:

@@ -55,7 +55,7 @@ def head() -> Iterator[Head]:
         )
     try:
         for answers in (dashboard, agent):
-            _wait_until_up(process, answers, folder / "head.log")
+            wait_until_up(process, answers, folder / "head.log")
         del environment["RAY_AUTH_MODE"]  # clients ask for it by themselves
         yield Head(f"http://127.0.0.1:{dashboard}", folder, environment)
     finally:
@@ -87,7 +87,8 @@ def free_port() -> int:
             return port
 
 
-def _wait_until_up(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def wait_until_up(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Waits until a process listens there; fails with its log where it ends before, or takes too long."""
     end_s = time.monotonic() + _START_S
     while time.monotonic() < end_s:
         if process.poll() is not None:
@@ -95,7 +96,7 @@ def _wait_until_up(process: subprocess.Popen[bytes], port: int, log: Path) -> No
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
         time.sleep(0.1)
-    raise AssertionError(f"no head node came up: {log.read_text()[-2000:]}")
+    raise AssertionError(f"nothing came up on port {port}: {log.read_text()[-2000:]}")
 
 
 def _end_what_is_left(folder: Path) -> None:

@@ -42,6 +42,9 @@ def fault(address: str, *, timeout_s: float | None = None) -> str | None:
 class Head:
     """The head node that this process is connected to.
 
+    Whoever waits for Ray asks here. A call to Ray itself that needs the head (its nodes, a new function) does not come
+    back once the head is gone, and Ray ends the process: nobody asks then.
+
     Args:
         address: `HOST:PORT`.
     """
